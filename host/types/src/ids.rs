@@ -1,0 +1,105 @@
+//! Random identifiers: 128 bits from the host's [`Entropy`](crate::Entropy), so that nobody can guess or reuse one.
+
+use crate::Entropy;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+/// Text that is not an identifier of the expected kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not {kind}: expected {prefix:?} and 32 lower-case hexadecimal digits")]
+pub struct IdError {
+    kind: &'static str,
+    prefix: &'static str,
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal, $kind:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// A fresh identifier.
+            #[must_use]
+            pub fn mint(entropy: &dyn Entropy) -> Self {
+                Self(entropy.bytes())
+            }
+
+            /// An identifier from 16 bytes that came from elsewhere (a `traceparent`, a row).
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 16 bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}{}", $prefix, hex::encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let error = IdError { kind: $kind, prefix: $prefix };
+                let digits = text.strip_prefix($prefix).ok_or_else(|| error.clone())?;
+                if digits.bytes().any(|b| b.is_ascii_uppercase()) {
+                    return Err(error);
+                }
+                let mut bytes = [0; 16];
+                hex::decode_to_slice(digits, &mut bytes).map_err(|_not_hex| error)?;
+                Ok(Self(bytes))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// One call of a tool.
+    CallId = "call_", "a call id";
+    /// An API key (not the key's secret).
+    KeyId = "key_", "a key id";
+    /// A session of an agent; minted by the host.
+    SessionId = "ses_", "a session id";
+    /// Everything that one request caused. The digits are a W3C trace id (`traceparent`, version 00).
+    CorrelationId = "", "a correlation id";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips_and_refuses_other_kinds() {
+        let id = CallId::from_bytes([0xab; 16]);
+        assert_eq!(id.to_string(), format!("call_{}", "ab".repeat(16)));
+        assert_eq!(id.to_string().parse::<CallId>(), Ok(id));
+        assert!(id.to_string().parse::<KeyId>().is_err());
+        assert!("call_AB".parse::<CallId>().is_err());
+    }
+}
