@@ -1,0 +1,385 @@
+//! Rows of the audit log. What a row means, and that rows form a chain, is the audit crate's; here a batch of rows
+//! is appended at a stated end of a chain, or not at all.
+
+use crate::engine::{Connection, Engine, Row, classify};
+use crate::row::{bytes, column, count, digest, signed, time};
+use crate::writer::Scope;
+use crate::{Store, StoreError};
+use sophon_types::{Digest, Timestamp};
+use sqlx::{AssertSqlSafe, QueryBuilder};
+use std::sync::{Arc, LazyLock};
+
+/// One row, as it is appended. The columns beside the body repeat what queries filter by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRow {
+    /// Its place in its writer's chain, from 1.
+    pub seq: u64,
+    /// When it was submitted.
+    pub time: Timestamp,
+    /// The tenant.
+    pub tenant: Option<String>,
+    /// The user.
+    pub user: Option<String>,
+    /// The action's code.
+    pub action: String,
+    /// The tool.
+    pub tool: Option<String>,
+    /// The outcome's word.
+    pub outcome: String,
+    /// What it belongs to.
+    pub correlation: Option<String>,
+    /// The call.
+    pub call: Option<String>,
+    /// The canonical text of the record.
+    pub body: Option<String>,
+    /// SHA-256 of the body.
+    pub body_digest: Digest,
+    /// The hash of the row before.
+    pub prev: Digest,
+    /// The hash of this row.
+    pub hash: Digest,
+}
+
+/// A row that came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAuditRow {
+    /// Its place over all writers, in order of arrival.
+    pub position: u64,
+    /// Whose chain it is in.
+    pub writer: String,
+    /// The row.
+    pub row: AuditRow,
+}
+
+/// The end of a writer's chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditHead {
+    /// The last row's place; 0 where there is none.
+    pub seq: u64,
+    /// The last row's hash.
+    pub hash: Digest,
+}
+
+/// A signed statement about the end of a chain at some time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Whose chain.
+    pub writer: String,
+    /// Counts the writer's checkpoints, from 1.
+    pub number: u64,
+    /// The last row's place then.
+    pub seq: u64,
+    /// The last row's hash then.
+    pub hash: Digest,
+    /// When.
+    pub time: Timestamp,
+    /// The ed25519 signature over all of it.
+    pub signature: [u8; 64],
+}
+
+/// Which rows to read. Every part that is given must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// The tenant.
+    pub tenant: Option<String>,
+    /// The user.
+    pub user: Option<String>,
+    /// The action's code.
+    pub action: Option<String>,
+    /// The tool.
+    pub tool: Option<String>,
+    /// The outcome's word.
+    pub outcome: Option<String>,
+    /// What it belongs to.
+    pub correlation: Option<String>,
+    /// The call.
+    pub call: Option<String>,
+    /// Not earlier than this.
+    pub since: Option<Timestamp>,
+    /// Earlier than this.
+    pub until: Option<Timestamp>,
+}
+
+/// Which end to begin at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first.
+    #[default]
+    Oldest,
+    /// Newest first.
+    Newest,
+}
+
+/// Rows of the audit log.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditLines<'s> {
+    store: &'s Store,
+}
+
+impl<'s> AuditLines<'s> {
+    pub(crate) fn new(store: &'s Store) -> Self {
+        Self { store }
+    }
+
+    /// Appends rows, and a checkpoint where one is due, at the end of a chain.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where the chain does not end with `head` now; nothing is appended then.
+    pub async fn append(
+        &self,
+        writer: &str,
+        head: AuditHead,
+        rows: Vec<AuditRow>,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<(), StoreError> {
+        let writer = writer.to_owned();
+        self.store
+            .writer()
+            .run(Scope::Several, move |connection| {
+                Box::pin(async move {
+                    if last(connection, &writer).await? != head {
+                        let what = format!("the audit chain of {writer} does not end at {}", head.seq);
+                        return Err(StoreError::Conflict { what });
+                    }
+                    insert(connection, &writer, rows).await?;
+                    match checkpoint {
+                        Some(checkpoint) => note(connection, checkpoint).await,
+                        None => Ok(()),
+                    }
+                })
+            })
+            .await
+    }
+
+    /// The end of a writer's chain; seq 0 and a hash of zeros where it has none.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn head(&self, writer: &str) -> Result<AuditHead, StoreError> {
+        let mut connection = self.store.readers().acquire().await.map_err(|error| classify(&error))?;
+        last(&mut connection, writer).await
+    }
+
+    /// Every writer that has rows or checkpoints.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn writers(&self) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query("SELECT writer FROM audit UNION SELECT writer FROM audit_checkpoints ORDER BY writer")
+            .fetch_all(self.store.readers())
+            .await
+            .map_err(|error| classify(&error))?;
+        rows.iter().map(|row| column(row, "writer")).collect()
+    }
+
+    /// Rows of one chain in its order, after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn chain(&self, writer: &str, after: u64, limit: u32) -> Result<Vec<StoredAuditRow>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM audit WHERE writer = $1 AND seq > $2 ORDER BY seq LIMIT $3")
+            .bind(writer)
+            .bind(signed(after))
+            .bind(i64::from(limit))
+            .fetch_all(self.store.readers())
+            .await
+            .map_err(|error| classify(&error))?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Rows that match, in order of arrival or against it, beyond the position `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn page(
+        &self,
+        filter: &AuditFilter,
+        order: Order,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<StoredAuditRow>, StoreError> {
+        let mut query = select(filter, order, after, limit);
+        let rows = query.build().fetch_all(self.store.readers()).await.map_err(|error| classify(&error))?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The checkpoints of a writer after number `after`, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn checkpoints(&self, writer: &str, after: u64, limit: u32) -> Result<Vec<Checkpoint>, StoreError> {
+        let rows =
+            sqlx::query("SELECT * FROM audit_checkpoints WHERE writer = $1 AND number > $2 ORDER BY number LIMIT $3")
+                .bind(writer)
+                .bind(signed(after))
+                .bind(i64::from(limit))
+                .fetch_all(self.store.readers())
+                .await
+                .map_err(|error| classify(&error))?;
+        rows.iter().map(read_checkpoint).collect()
+    }
+
+    /// The newest checkpoint of a writer.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn last_checkpoint(&self, writer: &str) -> Result<Option<Checkpoint>, StoreError> {
+        sqlx::query("SELECT * FROM audit_checkpoints WHERE writer = $1 ORDER BY number DESC LIMIT 1")
+            .bind(writer)
+            .fetch_optional(self.store.readers())
+            .await
+            .map_err(|error| classify(&error))?
+            .map(|row| read_checkpoint(&row))
+            .transpose()
+    }
+}
+
+/// Columns of an appended row.
+const COLUMNS: usize = 14;
+/// Rows of one statement, largest first. Few sizes, so that each stays prepared; one statement costs a round trip
+/// to the connection's thread, which is what a batch saves.
+const CHUNKS: [usize; 3] = [128, 16, 1];
+
+static INSERTS: LazyLock<[Arc<str>; 3]> = LazyLock::new(|| {
+    CHUNKS.map(|rows| {
+        // Placeholders without a number: sqlx looks numbered ones up one by one, which is quadratic here.
+        let one = format!("({})", vec!["?"; COLUMNS].join(", "));
+        let sql = format!(
+            "INSERT INTO audit (writer, seq, time, tenant, user_id, action, tool, outcome, correlation, call_id, \
+             body, body_digest, prev, hash) VALUES {}",
+            vec![one; rows].join(", ")
+        );
+        sql.into()
+    })
+});
+
+async fn insert(connection: &mut Connection, writer: &str, rows: Vec<AuditRow>) -> Result<(), StoreError> {
+    let writer: Arc<str> = writer.into();
+    let mut rows = rows.into_iter();
+    for (size, sql) in CHUNKS.into_iter().zip(INSERTS.iter()) {
+        while rows.len() >= size {
+            let mut query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
+            for row in rows.by_ref().take(size) {
+                query = query
+                    .bind(Arc::clone(&writer))
+                    .bind(signed(row.seq))
+                    .bind(row.time.as_micros())
+                    .bind(row.tenant)
+                    .bind(row.user)
+                    .bind(row.action)
+                    .bind(row.tool)
+                    .bind(row.outcome)
+                    .bind(row.correlation)
+                    .bind(row.call)
+                    .bind(row.body)
+                    .bind(row.body_digest.as_bytes().to_vec())
+                    .bind(row.prev.as_bytes().to_vec())
+                    .bind(row.hash.as_bytes().to_vec());
+            }
+            query.execute(&mut *connection).await.map_err(|error| classify(&error))?;
+        }
+    }
+    Ok(())
+}
+
+async fn note(connection: &mut Connection, checkpoint: Checkpoint) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO audit_checkpoints (writer, number, seq, hash, time, signature) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(checkpoint.writer)
+    .bind(signed(checkpoint.number))
+    .bind(signed(checkpoint.seq))
+    .bind(checkpoint.hash.as_bytes().as_slice())
+    .bind(checkpoint.time.as_micros())
+    .bind(checkpoint.signature.as_slice())
+    .execute(connection)
+    .await
+    .map_err(|error| classify(&error))?;
+    Ok(())
+}
+
+async fn last(connection: &mut Connection, writer: &str) -> Result<AuditHead, StoreError> {
+    sqlx::query("SELECT seq, hash FROM audit WHERE writer = $1 ORDER BY seq DESC LIMIT 1")
+        .bind(writer)
+        .fetch_optional(connection)
+        .await
+        .map_err(|error| classify(&error))?
+        .map_or(Ok(AuditHead { seq: 0, hash: Digest::from_bytes([0; 32]) }), |row| {
+            Ok(AuditHead { seq: count(&row, "seq")?, hash: digest(&row, "hash")? })
+        })
+}
+
+fn select(filter: &AuditFilter, order: Order, after: Option<u64>, limit: u32) -> QueryBuilder<Engine> {
+    let mut query = QueryBuilder::new("SELECT * FROM audit WHERE 1 = 1");
+    for (column, value) in [
+        (" AND tenant = ", &filter.tenant),
+        (" AND user_id = ", &filter.user),
+        (" AND action = ", &filter.action),
+        (" AND tool = ", &filter.tool),
+        (" AND outcome = ", &filter.outcome),
+        (" AND correlation = ", &filter.correlation),
+        (" AND call_id = ", &filter.call),
+    ] {
+        if let Some(value) = value {
+            query.push(column).push_bind(value.clone());
+        }
+    }
+    // Times follow positions but for a clock that was set back, so the index on time gives the bounds of the scan,
+    // and the exact test (`+` keeps it off the index, which would need a sort) is made row by row.
+    if let Some(since) = filter.since {
+        query.push(" AND +time >= ").push_bind(since.as_micros());
+        query.push(" AND position >= (SELECT MIN(position) FROM audit WHERE time >= ").push_bind(since.as_micros());
+        query.push(")");
+    }
+    if let Some(until) = filter.until {
+        query.push(" AND +time < ").push_bind(until.as_micros());
+        query.push(" AND position <= (SELECT MAX(position) FROM audit WHERE time < ").push_bind(until.as_micros());
+        query.push(")");
+    }
+    if let Some(after) = after {
+        query.push(match order {
+            Order::Oldest => " AND position > ",
+            Order::Newest => " AND position < ",
+        });
+        query.push_bind(signed(after));
+    }
+    query.push(match order {
+        Order::Oldest => " ORDER BY position LIMIT ",
+        Order::Newest => " ORDER BY position DESC LIMIT ",
+    });
+    query.push_bind(i64::from(limit));
+    query
+}
+
+fn read(row: &Row) -> Result<StoredAuditRow, StoreError> {
+    Ok(StoredAuditRow {
+        position: count(row, "position")?,
+        writer: column(row, "writer")?,
+        row: AuditRow {
+            seq: count(row, "seq")?,
+            time: time(row, "time")?,
+            tenant: column(row, "tenant")?,
+            user: column(row, "user_id")?,
+            action: column(row, "action")?,
+            tool: column(row, "tool")?,
+            outcome: column(row, "outcome")?,
+            correlation: column(row, "correlation")?,
+            call: column(row, "call_id")?,
+            body: column(row, "body")?,
+            body_digest: digest(row, "body_digest")?,
+            prev: digest(row, "prev")?,
+            hash: digest(row, "hash")?,
+        },
+    })
+}
+
+fn read_checkpoint(row: &Row) -> Result<Checkpoint, StoreError> {
+    Ok(Checkpoint {
+        writer: column(row, "writer")?,
+        number: count(row, "number")?,
+        seq: count(row, "seq")?,
+        hash: digest(row, "hash")?,
+        time: time(row, "time")?,
+        signature: bytes(row, "signature")?,
+    })
+}

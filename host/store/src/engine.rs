@@ -1,0 +1,117 @@
+//! SQLite: how it is opened and what its errors mean. Nothing outside this module knows which engine runs, except
+//! through the aliases here.
+
+use crate::StoreError;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, SqlSafeStr as _};
+use std::path::Path;
+use std::time::Duration;
+
+/// The engine, for sqlx.
+pub(crate) type Engine = sqlx::Sqlite;
+/// A connection.
+pub(crate) type Connection = sqlx::SqliteConnection;
+/// A pool of reading connections.
+pub(crate) type Pool = sqlx::SqlitePool;
+/// How connections are opened.
+pub(crate) type Options = SqliteConnectOptions;
+/// A row that came back.
+pub(crate) type Row = sqlx::sqlite::SqliteRow;
+
+/// Starts the transaction of one group commit, taking the write lock at once so that no later statement can fail
+/// for want of it.
+pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// How long a writer waits for another process to let go.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a reader waits for a connection of the pool.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Reading connections. Each is a thread; reads are short, and two cores serve no more than this at once.
+const READERS: u32 = 4;
+/// Pages of write-ahead log before it is copied back (16 MiB): SQLite's default of 4 MiB makes a busy audit log
+/// pay for a copy several times a second.
+const WAL_PAGES: &str = "4096";
+
+/// Bytes of a page; SQLite's own default, stated because limits are counted in it.
+const PAGE_SIZE: u32 = 4096;
+/// SQLite's largest page count.
+const MAX_PAGES: u64 = 4_294_967_294;
+
+/// Options of the writing connection: write-ahead log, and an fsync at each commit.
+pub(crate) fn writing(database: &Path) -> Options {
+    Options::new()
+        .filename(database)
+        .page_size(PAGE_SIZE)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("wal_autocheckpoint", WAL_PAGES)
+        // A schema that someone changed by hand must not run their functions or triggers with our rights.
+        .pragma("trusted_schema", "OFF")
+        .statement_cache_capacity(128)
+        .log_statements(tracing::log::LevelFilter::Off)
+}
+
+/// The same options with a database that may not grow beyond about so many bytes.
+pub(crate) fn limited(options: Options, bytes: u64) -> Options {
+    options.pragma("max_page_count", (bytes / u64::from(PAGE_SIZE)).clamp(1, MAX_PAGES).to_string())
+}
+
+/// A pool whose connections refuse to write.
+pub(crate) async fn readers(database: &Path) -> Result<Pool, StoreError> {
+    let options = writing(database).create_if_missing(false).pragma("query_only", "ON");
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(READ_TIMEOUT)
+        .connect_with(options)
+        .await
+        .map_err(|error| classify(&error))
+}
+
+/// Brings the tables up to date.
+pub(crate) async fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let first = Migration::new(
+        1,
+        "first".into(),
+        MigrationType::Simple,
+        include_str!("../migrations/sqlite/0001_first.sql").into_sql_str(),
+        false,
+    );
+    match Migrator::with_migrations(vec![first]).run(connection).await {
+        Ok(()) => Ok(()),
+        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => Err(classify(&error)),
+        Err(error @ (MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_))) => {
+            Err(StoreError::Newer { detail: error.to_string() })
+        }
+        Err(error) => Err(StoreError::Internal { detail: error.to_string() }),
+    }
+}
+
+/// What an error of the engine means. The numbers are SQLite's primary result codes
+/// (<https://www.sqlite.org/rescode.html>).
+pub(crate) fn classify(error: &sqlx::Error) -> StoreError {
+    let detail = error.to_string();
+    match error {
+        sqlx::Error::Database(database) => {
+            let code = database.code().and_then(|code| code.parse::<i64>().ok()).unwrap_or(1) & 0xff;
+            match code {
+                5 | 6 => StoreError::Locked,
+                10 | 13 => StoreError::Full { detail },
+                11 | 26 => StoreError::Corrupt { what: detail },
+                19 => StoreError::Conflict { what: detail },
+                3 | 7 | 8 | 9 | 14 | 15 | 23 => StoreError::Unavailable { detail },
+                _ => StoreError::Internal { detail },
+            }
+        }
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            StoreError::Unavailable { detail }
+        }
+        sqlx::Error::ColumnDecode { index, source } => {
+            StoreError::Corrupt { what: format!("column {index}: {source}") }
+        }
+        _ => StoreError::Internal { detail },
+    }
+}

@@ -1,0 +1,40 @@
+//! Where state rests: the database, blobs and migrations.
+//!
+//! Promises: a method that changes something returns only when the change is durable (committed with an fsync);
+//! changes take effect in the order in which they were submitted, whole or not at all; a blob that comes back is
+//! the blob that was put. Never: a decision about what may be stored, or a secret in the clear (callers seal).
+//!
+//! - [`Store::open`] opens the database (SQLite) and the blob folder, and brings the tables up to date.
+//! - One writer task owns the only connection that writes. It gathers what is queued into one transaction
+//!   ("group commit"), so that a hundred callers share one fsync. Reads go to a small pool beside it.
+//! - Typed handles by subject: [`Store::keys`], [`Store::skills`], [`Store::publishers`], [`Store::connections`],
+//!   [`Store::vault_meta`], [`Store::calls`], [`Store::state`], [`Store::audit`], [`Store::blobs`].
+//! - [`StoreError`]: what can go wrong, and what mends it.
+//!
+//! All SQL of the house is in this crate, in the common subset of SQLite and PostgreSQL; what only one engine
+//! understands is in the module `engine`.
+
+mod audit;
+mod blobs;
+mod calls;
+mod connections;
+mod engine;
+mod error;
+mod keys;
+mod publishers;
+mod row;
+mod skills;
+mod state;
+mod store;
+mod writer;
+
+pub use audit::{AuditFilter, AuditHead, AuditLines, AuditRow, Checkpoint, Order, StoredAuditRow};
+pub use blobs::Blobs;
+pub use calls::{Begun, CallRow, Calls};
+pub use connections::{Connection, ConnectionRow, Connections, SealedField, VaultMeta};
+pub use error::StoreError;
+pub use keys::{KeyRow, Keys};
+pub use publishers::{PublisherRow, Publishers};
+pub use skills::{Activation, SkillRow, Skills};
+pub use state::{Quota, State, Swap};
+pub use store::{Store, StoreConfig};

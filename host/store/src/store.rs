@@ -1,0 +1,156 @@
+//! Opening and closing, and the way to the typed handles.
+
+use crate::audit::AuditLines;
+use crate::engine::{self, Pool, classify};
+use crate::writer::{Scope, Writer};
+use crate::{Blobs, Calls, Connections, Keys, Publishers, Skills, State, StoreError, VaultMeta};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Bytes that a readiness check writes: more than one page, so that a database without a free page refuses it.
+const BALLAST: usize = 16 * 1024;
+
+/// Where the state rests.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// The database file; created where missing (its folder must exist).
+    pub database: PathBuf,
+    /// The folder of blobs; created where missing.
+    pub blobs: PathBuf,
+}
+
+/// The open store. Cheap to clone; every clone is the same store.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: Writer,
+    readers: Pool,
+    blobs: Blobs,
+}
+
+impl Store {
+    /// Opens the store and brings its tables up to date. Must be called within a tokio runtime, which then runs
+    /// the writer task.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`], [`StoreError::Full`], [`StoreError::Newer`] or [`StoreError::Unavailable`], as the
+    /// database or the blob folder have it.
+    pub async fn open(config: StoreConfig) -> Result<Self, StoreError> {
+        let writer = Writer::open(engine::writing(&config.database)).await?;
+        let readers = engine::readers(&config.database).await?;
+        let blobs = Blobs::open(&config.blobs).await?;
+        Ok(Self { inner: Arc::new(Inner { writer, readers, blobs }) })
+    }
+
+    /// Waits for what is queued to be durable, then closes every connection. Later operations, of any clone, fail
+    /// as [`StoreError::Unavailable`].
+    pub async fn close(&self) {
+        self.inner.writer.close().await;
+        self.inner.readers.close().await;
+    }
+
+    /// Caps the size of the database at about `bytes` from now on, for a disk that has to hold other things too.
+    /// A write that would need more fails as [`StoreError::Full`]; a database that is larger already does not
+    /// shrink, but no longer grows.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where the store is closed.
+    pub async fn limit_size(&self, bytes: u64) -> Result<(), StoreError> {
+        self.writer().limit(bytes).await
+    }
+
+    /// Proves that the store can be read and written, by doing both.
+    ///
+    /// # Errors
+    /// What a read or a write would meet now.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT id FROM probe LIMIT 1")
+            .fetch_optional(self.readers())
+            .await
+            .map_err(|error| classify(&error))?;
+        self.writer()
+            .run(Scope::Several, move |connection| {
+                Box::pin(async move {
+                    sqlx::query("INSERT INTO probe (id, ballast) VALUES (1, $1)")
+                        .bind(vec![0_u8; BALLAST])
+                        .execute(&mut *connection)
+                        .await
+                        .map_err(|error| classify(&error))?;
+                    sqlx::query("DELETE FROM probe").execute(connection).await.map_err(|error| classify(&error))?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// API keys.
+    #[must_use]
+    pub fn keys(&self) -> Keys<'_> {
+        Keys::new(self)
+    }
+
+    /// Installed skills.
+    #[must_use]
+    pub fn skills(&self) -> Skills<'_> {
+        Skills::new(self)
+    }
+
+    /// Trusted publishers, and which of them a skill's name belongs to.
+    #[must_use]
+    pub fn publishers(&self) -> Publishers<'_> {
+        Publishers::new(self)
+    }
+
+    /// Connected accounts with their sealed fields.
+    #[must_use]
+    pub fn connections(&self) -> Connections<'_> {
+        Connections::new(self)
+    }
+
+    /// What the vault keeps about itself.
+    #[must_use]
+    pub fn vault_meta(&self) -> VaultMeta<'_> {
+        VaultMeta::new(self)
+    }
+
+    /// Calls in flight and their results.
+    #[must_use]
+    pub fn calls(&self) -> Calls<'_> {
+        Calls::new(self)
+    }
+
+    /// What skills remember between calls.
+    #[must_use]
+    pub fn state(&self) -> State<'_> {
+        State::new(self)
+    }
+
+    /// Rows of the audit log.
+    #[must_use]
+    pub fn audit(&self) -> AuditLines<'_> {
+        AuditLines::new(self)
+    }
+
+    /// Blobs, addressed by their content.
+    #[must_use]
+    pub fn blobs(&self) -> &Blobs {
+        &self.inner.blobs
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.inner.writer
+    }
+
+    pub(crate) fn readers(&self) -> &Pool {
+        &self.inner.readers
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
