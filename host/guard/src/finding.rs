@@ -1,0 +1,56 @@
+//! What was noticed in a text: a kind, the rule that noticed it, and where.
+
+use serde::{Deserialize, Serialize};
+
+/// What was noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// A secret that the host knows was there, and was replaced. `rule` is its label.
+    SecretRedacted,
+    /// Something that looks like a secret; the text is unchanged.
+    PossibleSecret,
+    /// A forged marker of an external-content block; its `<` was replaced.
+    BoundaryForgery,
+    /// Characters that a person does not see but a model or a terminal obeys; removed or made visible.
+    HiddenUnicode,
+    /// Terminal control sequences; the control characters were replaced by visible symbols.
+    TerminalEscape,
+    /// Markers by which chat formats separate speakers; the text is unchanged.
+    RoleMarker,
+    /// Phrases that address the model instead of the reader; the text is unchanged.
+    PromptInjection,
+}
+
+/// One thing that was noticed.
+///
+/// `start..end` are byte offsets: into the wrapped content where the finding comes from [`crate::sanitise`] or
+/// [`crate::wrap`], into the given text where it comes from [`crate::scan_secrets`]. They are equal where something was
+/// removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What was noticed.
+    pub kind: FindingKind,
+    /// The rule that noticed it, such as `github-token`; never the text itself.
+    pub rule: String,
+    /// Where it begins, in bytes.
+    pub start: usize,
+    /// Where it ends, in bytes.
+    pub end: usize,
+}
+
+impl Finding {
+    pub(crate) fn new(kind: FindingKind, rule: impl Into<String>, start: usize, end: usize) -> Self {
+        Self { kind, rule: rule.into(), start, end }
+    }
+
+    pub(crate) fn moved(mut self, by: usize) -> Self {
+        self.start += by;
+        self.end += by;
+        self
+    }
+}
+
+/// Most findings that one text may give of one kind: an attacker must not turn annotation into a flood.
+pub(crate) const MAX_FINDINGS: usize = 64;

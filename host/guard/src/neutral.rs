@@ -1,0 +1,292 @@
+//! Text made harmless to look at: forged block markers lose their `<`, terminal controls become visible symbols, and
+//! characters that nobody sees but a model obeys are removed. Everything visible stays, and each change is a finding.
+
+use crate::finding::MAX_FINDINGS;
+use crate::fold::is_ignorable;
+use crate::{Finding, FindingKind};
+use regex::Regex;
+use std::borrow::Cow;
+use std::sync::LazyLock;
+use unicode_normalization::UnicodeNormalization;
+
+/// What replaces the `<` of a forged marker: U+2039, which no normal form turns back into `<`.
+const DEFANGED: char = '\u{2039}';
+
+/// The letters of the marker's name.
+const NAME: &[u8] = b"externalcontent";
+/// How many of them make a marker that is cut short (by the end of the text, or by another `<`).
+const STEM: usize = b"external".len();
+/// Furthest a marker's name may stretch, in characters, whatever stands between its letters.
+const REACH: usize = 256;
+
+/// `text` made harmless; offsets of the findings are into the returned text.
+pub(crate) fn neutralise(text: &str) -> (Cow<'_, str>, Vec<Finding>) {
+    // Most text has nothing of the kind: one look at each byte settles it.
+    if text.bytes().all(|b| PLAIN[usize::from(b)]) {
+        return (Cow::Borrowed(text), Vec::new());
+    }
+    let mut findings = Vec::new();
+    let shown = show_hidden(text, &mut findings);
+    let text = match defang(&shown, &mut findings) {
+        Some(defanged) => Cow::Owned(defanged),
+        None => shown,
+    };
+    encoded_markers(&text, &mut findings);
+    (text, findings)
+}
+
+/// Bytes that need no second look.
+static PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0x20;
+    while byte < 0x7f {
+        table[byte] = !matches!(byte as u8, b'<' | b'&' | b'%' | b'\\');
+        byte += 1;
+    }
+    table[b'\n' as usize] = true;
+    table[b'\t' as usize] = true;
+    table
+};
+
+/// Removes or shows what does not show.
+fn show_hidden<'a>(text: &'a str, findings: &mut Vec<Finding>) -> Cow<'a, str> {
+    let hidden = |b: u8| (b < 0x20 && b != b'\n' && b != b'\t') || b >= 0x7f;
+    let Some(first) = text.bytes().position(hidden) else { return Cow::Borrowed(text) };
+    let first = text.floor_char_boundary(first);
+    let mut out = String::with_capacity(text.len() + 16);
+    out.push_str(&text[..first]);
+    let mut rest = text[first..].chars();
+    while let Some(c) = rest.clone().next() {
+        let run = rest.as_str();
+        let start = out.len();
+        let (len, noticed) = match c {
+            '\r' if run.as_bytes().get(1) == Some(&b'\n') => (1, keep(&mut out, "\r")),
+            '\0'..='\u{1f}' if c != '\n' && c != '\t' => {
+                out.extend(char::from_u32(0x2400 + u32::from(c)));
+                let rule = if c == '\u{1b}' { "escape-sequence" } else { "control-character" };
+                (1, Some((FindingKind::TerminalEscape, rule)))
+            }
+            '\u{7f}' => {
+                out.push('\u{2421}');
+                (1, Some((FindingKind::TerminalEscape, "control-character")))
+            }
+            '\u{85}' => (2, keep(&mut out, "\n")),
+            '\u{80}'..='\u{9f}' => {
+                out.push('\u{fffd}');
+                (2, Some((FindingKind::TerminalEscape, "c1-control")))
+            }
+            c if is_ignorable(c) => ignorable(run, &mut out),
+            c => {
+                out.push(c);
+                (c.len_utf8(), None)
+            }
+        };
+        rest = run[len..].chars();
+        if let Some((kind, rule)) = noticed {
+            note(findings, Finding::new(kind, rule, start, out.len()));
+        }
+    }
+    Cow::Owned(out)
+}
+
+type Noticed = Option<(FindingKind, &'static str)>;
+
+fn keep(out: &mut String, text: &str) -> Noticed {
+    out.push_str(text);
+    None
+}
+
+/// Handles a run of default-ignorable characters; returns its length and what is to be said of it.
+fn ignorable(run: &str, out: &mut String) -> (usize, Noticed) {
+    let same = |is: fn(char) -> bool| run.find(|c| !is(c)).unwrap_or(run.len());
+    let first = run.chars().next().unwrap_or_default();
+    if is_tag(first) {
+        let len = same(is_tag);
+        // The flags of England, Scotland and Wales are a black flag and tags.
+        let flag = out.ends_with('\u{1f3f4}') && run[..len].ends_with('\u{e007f}') && run[..len].chars().count() <= 7;
+        if flag {
+            return (len, keep(out, &run[..len]));
+        }
+        return (len, Some((FindingKind::HiddenUnicode, "unicode-tags")));
+    }
+    if is_bidi(first) {
+        return (same(is_bidi), Some((FindingKind::HiddenUnicode, "bidi-control")));
+    }
+    if is_selector(first) {
+        // One selector chooses between text and picture; a row of them carries bytes.
+        let len = same(is_selector);
+        out.push(first);
+        let noticed = (len > first.len_utf8()).then_some((FindingKind::HiddenUnicode, "variation-selectors"));
+        return (len, noticed);
+    }
+    let invisible = |c| is_ignorable(c) && !is_tag(c) && !is_bidi(c) && !is_selector(c);
+    let len = run.find(|c| !invisible(c)).unwrap_or(run.len());
+    if run[..len].chars().count() > 3 {
+        return (len, Some((FindingKind::HiddenUnicode, "zero-width-run")));
+    }
+    // Joiners belong to emoji and to many scripts; within an ASCII word they hide the word from filters.
+    let within = out.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && run[len..].starts_with(|c: char| c.is_ascii_alphanumeric())
+        && first != '\u{ad}';
+    out.push_str(&run[..len]);
+    (len, within.then_some((FindingKind::HiddenUnicode, "zero-width")))
+}
+
+fn is_tag(c: char) -> bool {
+    matches!(c, '\u{e0000}'..='\u{e00ff}' | '\u{e01f0}'..='\u{e0fff}')
+}
+
+/// Embeddings, overrides, isolates and the deprecated shapers; not the marks that Hebrew and Arabic text needs.
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2065}'..='\u{206f}')
+}
+
+fn is_selector(c: char) -> bool {
+    matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
+}
+
+/// Adds a finding, joined to the one before where both are of one rule and touch.
+fn note(findings: &mut Vec<Finding>, finding: Finding) {
+    if let Some(last) = findings.last_mut()
+        && last.rule == finding.rule
+        && last.end == finding.start
+    {
+        last.end = finding.end;
+        return;
+    }
+    if findings.iter().filter(|other| other.kind == finding.kind).take(MAX_FINDINGS).count() < MAX_FINDINGS {
+        findings.push(finding);
+    }
+}
+
+/// Replaces the `<` of every forged marker; `None` where there is none. Earlier findings move along.
+fn defang(text: &str, findings: &mut Vec<Finding>) -> Option<String> {
+    let mut out = String::new();
+    let mut kept = 0;
+    let mut grown: Vec<(usize, usize)> = Vec::new();
+    let mut forged = Vec::new();
+    for (at, c) in text.char_indices() {
+        if c < '\u{80}' && c != '<' {
+            continue;
+        }
+        let Some(bracket) = bracket(c) else { continue };
+        let after = at + c.len_utf8();
+        if !is_marker(&text[after..]) {
+            continue;
+        }
+        out.push_str(&text[kept..at]);
+        let start = out.len();
+        let rule = match bracket {
+            Bracket::Real => {
+                out.push(DEFANGED);
+                grown.push((at, out.len() - start - c.len_utf8().min(out.len() - start)));
+                "external-content-marker"
+            }
+            Bracket::Lookalike => {
+                out.push(c);
+                "lookalike-marker"
+            }
+        };
+        note(&mut forged, Finding::new(FindingKind::BoundaryForgery, rule, start, out.len()));
+        kept = after;
+    }
+    if forged.is_empty() {
+        return None;
+    }
+    out.push_str(&text[kept..]);
+    let shift = |offset: usize| offset + grown.iter().filter(|(at, _)| *at < offset).map(|(_, by)| by).sum::<usize>();
+    for finding in findings.iter_mut() {
+        finding.start = shift(finding.start);
+        finding.end = shift(finding.end);
+    }
+    findings.extend(forged);
+    Some(out)
+}
+
+enum Bracket {
+    /// `<`, or what NFKC turns into it.
+    Real,
+    /// A character that merely looks like it.
+    Lookalike,
+}
+
+fn bracket(c: char) -> Option<Bracket> {
+    match c {
+        '<' | '\u{ff1c}' | '\u{fe64}' => Some(Bracket::Real),
+        '\u{2039}' | '\u{27e8}' | '\u{2329}' | '\u{3008}' | '\u{276e}' | '\u{2770}' | '\u{276c}' | '\u{02c2}'
+        | '\u{1438}' | '\u{226e}' | '\u{227a}' | '\u{16b2}' | '\u{29fc}' | '\u{ab}' | '\u{300a}' | '\u{2e1c}'
+        | '\u{1d236}' => Some(Bracket::Lookalike),
+        _ => None,
+    }
+}
+
+/// Whether `rest` (what follows a `<`) spells the marker's name to someone who overlooks case, accents, look-alike
+/// letters, and everything that is no letter.
+fn is_marker(rest: &str) -> bool {
+    let mut have = 0;
+    let mut seen = 0;
+    for c in rest.chars() {
+        seen += 1;
+        if seen > REACH {
+            return false;
+        }
+        if bracket(c).is_some() {
+            return have >= STEM;
+        }
+        match letter(c) {
+            Some(letter) if letter == NAME[have] => have += 1,
+            Some(_) => return false,
+            None => {}
+        }
+        if have == NAME.len() {
+            return true;
+        }
+    }
+    have >= STEM
+}
+
+/// The ASCII letter that `c` is or looks like; `None` where it is no letter; `?` for a letter like no other.
+fn letter(c: char) -> Option<u8> {
+    if c.is_ascii() {
+        return match c.to_ascii_lowercase() {
+            'i' | '1' => Some(b'l'),
+            '0' => Some(b'o'),
+            '3' => Some(b'e'),
+            c @ ('a'..='z' | '2'..='9') => u8::try_from(c).ok(),
+            _ => None,
+        };
+    }
+    let base = std::iter::once(c).nfkd().next().unwrap_or(c);
+    if base.is_ascii() && base != c {
+        return letter(base);
+    }
+    if !base.is_alphabetic() || is_ignorable(base) {
+        return None;
+    }
+    Some(match base.to_lowercase().next().unwrap_or(base) {
+        'е' | 'ε' | 'є' | 'ɛ' | 'ҽ' | 'ᴇ' | 'ə' | 'ⲉ' => b'e',
+        'х' | 'χ' | 'ⲭ' | 'ҳ' => b'x',
+        'т' | 'τ' | 'ᴛ' | 'ŧ' | 'ƭ' | 'ʈ' | 'ⲧ' => b't',
+        'г' | 'ʀ' | 'ɾ' | 'ɼ' | 'ⲅ' | 'ᴦ' | 'ꭇ' | 'ꭈ' => b'r',
+        'п' | 'ո' | 'ν' | 'η' | 'ɴ' | 'ռ' | 'ŋ' | 'ɲ' | 'ח' | 'и' => b'n',
+        'а' | 'α' | 'ɑ' | 'ᴀ' | 'ⲁ' => b'a',
+        'ӏ' | 'ι' | 'і' | 'ɩ' | 'ǀ' | 'ı' | 'ł' | 'ʟ' | 'ⲓ' | 'ן' | 'ו' => b'l',
+        'с' | 'ϲ' | 'ᴄ' | 'ⲥ' | 'ƈ' => b'c',
+        'о' | 'ο' | 'օ' | 'σ' | 'ᴏ' | 'ø' | 'ⲟ' | 'ס' | 'ه' => b'o',
+        _ => b'?',
+    })
+}
+
+/// Annotates markers whose `<` is written as an escape. They are left as they are: in this text they are no markers.
+fn encoded_markers(text: &str, findings: &mut Vec<Finding>) {
+    static ENCODED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let pattern = r"(?i-u)(?:&lt;|&lt|&#0{0,5}60;?|&#x0{0,5}3c;?|%(?:25)?3c|\\u003c|\\x3c|\\u\{3c\})(?:%2f|%5f|&#47;|&sol;|&#x2f;|\\u002f|\\x2f|[^a-z0-9<]){0,16}external(?:%5f|%20|[^a-z0-9<]){0,16}content";
+        Regex::new(&pattern.replace("[^a-z0-9<]", r"[\x00-/:;=-@\[-`{-\x7f]")).ok()
+    });
+    if !text.bytes().any(|b| matches!(b, b'&' | b'%' | b'\\')) {
+        return;
+    }
+    for found in ENCODED.iter().flat_map(|regex| regex.find_iter(text)) {
+        note(findings, Finding::new(FindingKind::BoundaryForgery, "encoded-marker", found.start(), found.end()));
+    }
+}
