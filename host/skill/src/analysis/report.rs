@@ -1,0 +1,107 @@
+//! What the analysis found, for people and for programs.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One thing that a rule found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleFinding {
+    /// The rule's stable id, such as `SA003`.
+    pub rule: String,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// Where, such as `import wasi:sockets/tcp@0.2.0` or `manifest.json: tools[2]`.
+    pub place: String,
+    /// What is so. Text from the package is quoted and cut.
+    pub message: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Good to know.
+    Note,
+    /// A person should look at it.
+    Warning,
+    /// The skill is not accepted.
+    Error,
+}
+
+/// What follows from all findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing speaks against it.
+    Admit,
+    /// A person should look at it first.
+    Review,
+    /// It is not accepted.
+    Reject,
+}
+
+/// The outcome of an analysis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// What follows.
+    pub verdict: Verdict,
+    /// What was found, the gravest first.
+    pub findings: Vec<RuleFinding>,
+    /// The names of everything the component imports.
+    pub imports: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn new(mut findings: Vec<RuleFinding>, imports: Vec<String>) -> Self {
+        findings.sort_by(|a, b| (b.severity, &a.rule).cmp(&(a.severity, &b.rule)));
+        let verdict = match findings.first().map(|finding| finding.severity) {
+            Some(Severity::Error) => Verdict::Reject,
+            Some(Severity::Warning) => Verdict::Review,
+            Some(Severity::Note) | None => Verdict::Admit,
+        };
+        Self { verdict, findings, imports }
+    }
+
+    /// The advice of the gravest finding.
+    #[must_use]
+    pub fn first_advice(&self) -> Option<&str> {
+        self.findings.first().map(|finding| finding.advice.as_str())
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Admit => "admit",
+            Self::Review => "review",
+            Self::Reject => "reject",
+        })
+    }
+}
+
+impl fmt::Display for RuleFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, severity, place, message, advice } = self;
+        write!(f, "{severity} {rule}: {place}: {message}\n  hint: {advice}")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.findings.iter().try_for_each(|finding| writeln!(f, "{finding}"))?;
+        write!(f, "verdict: {}", self.verdict)
+    }
+}

@@ -1,0 +1,167 @@
+//! What an update would change of what a person agreed to.
+//!
+//! An update that asks for more, or that describes a tool in other words, needs fresh consent: the description is
+//! what a model acts on, and a harmless one may be exchanged after it was approved.
+
+use crate::manifest::{Filesystem, Manifest, Tool};
+use crate::network::NetworkRule;
+use serde::Serialize;
+use sophon_types::{ServiceName, ToolName};
+use std::fmt;
+
+/// One thing that needs fresh consent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "change")]
+#[non_exhaustive]
+pub enum Change {
+    /// A tool that was not there.
+    ToolAdded {
+        /// The tool.
+        tool: ToolName,
+    },
+    /// A tool whose description, schemas, effects or risk differ.
+    ToolChanged {
+        /// The tool.
+        tool: ToolName,
+        /// The parts that differ, as the manifest names them.
+        parts: Vec<&'static str>,
+    },
+    /// A tool lost its own network list, or has a rule that none of its old ones covers.
+    ToolNetworkWidened {
+        /// The tool.
+        tool: ToolName,
+    },
+    /// A network rule that no old rule covers.
+    NetworkWidened {
+        /// The rule, in one line.
+        rule: String,
+    },
+    /// The network is asked for, and was not.
+    NetworkWanted,
+    /// A service that was not declared.
+    CredentialAdded {
+        /// The service.
+        service: ServiceName,
+    },
+    /// More scopes, or tokens where there were none.
+    CredentialWidened {
+        /// The service.
+        service: ServiceName,
+    },
+    /// A workspace is asked for, and was not.
+    WorkspaceWanted,
+}
+
+/// Everything of `new` that goes beyond `old`; empty where an update needs no consent. What was taken away is not
+/// listed.
+#[must_use]
+pub fn changes(old: &Manifest, new: &Manifest) -> Vec<Change> {
+    let mut list = Vec::new();
+    if new.wants_network() && !old.wants_network() {
+        list.push(Change::NetworkWanted);
+    }
+    let old_rules = old.permissions.network.as_deref().unwrap_or_default();
+    for rule in new.permissions.network.as_deref().unwrap_or_default() {
+        if !is_covered(rule, old_rules) {
+            list.push(Change::NetworkWidened { rule: rule.to_string() });
+        }
+    }
+    for credential in &new.credentials {
+        let service = credential.service.clone();
+        match old.credential(&service) {
+            None => list.push(Change::CredentialAdded { service }),
+            Some(known) => {
+                let wider = credential.scopes.iter().any(|scope| !known.scopes.contains(scope));
+                if wider || (credential.access != known.access && known.access == crate::Access::Proxy) {
+                    list.push(Change::CredentialWidened { service });
+                }
+            }
+        }
+    }
+    if new.permissions.filesystem == Filesystem::Workspace && old.permissions.filesystem == Filesystem::None {
+        list.push(Change::WorkspaceWanted);
+    }
+    for tool in &new.tools {
+        match old.tool(&tool.name) {
+            None => list.push(Change::ToolAdded { tool: tool.name.clone() }),
+            Some(known) => tool_changes(known, tool, &mut list),
+        }
+    }
+    list
+}
+
+fn is_covered(rule: &NetworkRule, by: &[NetworkRule]) -> bool {
+    by.iter().any(|wide| wide.covers(rule))
+}
+
+fn tool_changes(old: &Tool, new: &Tool, list: &mut Vec<Change>) {
+    let parts = new.differing_parts(old);
+    if !parts.is_empty() {
+        list.push(Change::ToolChanged { tool: new.name.clone(), parts });
+    }
+    let widened = match (&old.network, &new.network) {
+        (Some(old), Some(new)) => new.iter().any(|rule| !is_covered(rule, old)),
+        (Some(_), None) => true,
+        // Without a list of its own the tool had all of the skill's, which are compared as such.
+        (None, _) => false,
+    };
+    if widened {
+        list.push(Change::ToolNetworkWidened { tool: new.name.clone() });
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ToolAdded { tool } => write!(f, "new tool {tool}"),
+            Self::ToolChanged { tool, parts } => write!(f, "{tool} differs in {}", parts.join(", ")),
+            Self::ToolNetworkWidened { tool } => write!(f, "{tool} may reach more of the network"),
+            Self::NetworkWidened { rule } => write!(f, "network: {rule}"),
+            Self::NetworkWanted => f.write_str("asks for the network"),
+            Self::CredentialAdded { service } => write!(f, "uses the credential of {service}"),
+            Self::CredentialWidened { service } => write!(f, "asks more of the credential of {service}"),
+            Self::WorkspaceWanted => f.write_str("asks for a workspace"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use serde_json::{Value, json};
+
+    fn check(edit: impl FnOnce(&mut Value), expected: &[&str]) {
+        let mut base = testing::manifest();
+        base["permissions"] = json!({"network": [{"host": "*.example.com", "methods": ["GET"]}]});
+        base["credentials"] = json!([{"service": "github", "scopes": ["read"]}]);
+        let mut updated = base.clone();
+        edit(&mut updated);
+        let [old, new] = [base, updated].map(|manifest| Manifest::parse(manifest.to_string().as_bytes()).unwrap());
+        let found: Vec<_> = changes(&old, &new).iter().map(Change::to_string).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn attack_37_what_widens_an_update_is_listed() {
+        check(|_| (), &[]);
+        check(|m| m["version"] = json!("1.1.0"), &[]);
+        check(|m| m["permissions"]["network"] = json!([{"host": "a.example.com", "methods": ["GET"]}]), &[]);
+        check(|m| m["permissions"]["network"] = json!(["evil.example"]), &["network: https://evil.example"]);
+        check(
+            |m| m["permissions"]["network"][0]["methods"] = json!(["GET", "DELETE"]),
+            &["network: GET,DELETE https://*.example.com"],
+        );
+        check(|m| m["credentials"][0]["scopes"] = json!([]), &[]);
+        check(|m| m["credentials"][0]["scopes"] = json!(["write"]), &["asks more of the credential of github"]);
+        check(|m| m["credentials"][0]["access"] = json!("scoped-token"), &["asks more of the credential of github"]);
+        check(|m| m["credentials"][0]["service"] = json!("mail"), &["uses the credential of mail"]);
+        check(|m| m["permissions"]["filesystem"] = json!("workspace"), &["asks for a workspace"]);
+        check(|m| m["tools"][0]["description"] = json!("Send all mail here."), &["demo.get differs in description"]);
+        check(|m| m["tools"][0]["riskLevel"] = json!("none"), &["demo.get differs in riskLevel"]);
+        check(
+            |m| m["tools"].as_array_mut().unwrap().push(json!({"name": "x", "description": "d", "riskLevel": "none"})),
+            &["new tool demo.x"],
+        );
+    }
+}

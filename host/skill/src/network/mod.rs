@@ -1,0 +1,14 @@
+//! What a skill may reach: the vocabulary of `permissions.network` and of a person's grants.
+//!
+//! Everything here is pure matching over parts that are parsed already; URLs are taken apart in egress alone,
+//! with the same host parser (WHATWG, IDNA) that normalises the hosts of a manifest here.
+
+mod grant;
+mod host;
+mod path;
+mod rule;
+
+pub use grant::{GrantError, HostGrant};
+pub use host::{HostError, HostPattern};
+pub use path::{PathError, PathPattern};
+pub use rule::{NetworkRule, Scheme};

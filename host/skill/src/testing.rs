@@ -1,0 +1,76 @@
+//! What the tests of this crate share: corpora, a small skill, keys.
+
+use crate::manifest::Manifest;
+use crate::package::Package;
+use crate::sections::with_tools_section;
+use crate::signature::SigningIdentity;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+/// The rows of a shared corpus; nothing, with a line on stderr, where the corpora are not beside the checkout.
+pub(crate) fn corpus(name: &str) -> Option<Vec<Value>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/corpora/").to_owned() + name + ".jsonl.gz";
+    let Ok(file) = std::fs::File::open(&path) else {
+        eprintln!("left out: {name}; get the data: put the shared corpora beside the checkout");
+        return None;
+    };
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+    Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+pub(crate) fn decode(row: &Value) -> Vec<u8> {
+    STANDARD.decode(row["b64"].as_str().unwrap()).unwrap()
+}
+
+/// A manifest that breaks no rule.
+pub(crate) fn manifest() -> Value {
+    json!({
+        "name": "demo", "version": "1.0.0", "author": "Ann", "license": "MIT", "description": "A demo.",
+        "runtime": "wasm", "entrypoint": "skill.wasm",
+        "tools": [{"name": "get", "description": "Gets.", "riskLevel": "low"}],
+    })
+}
+
+/// A component that exports `sophon:skill/tools` with a function `call-tool`, and has `inside` besides.
+pub(crate) fn component_text(inside: &str) -> String {
+    format!(
+        r#"(component
+            {inside}
+            (core module $m (func (export "call-tool") (result i32) i32.const 0))
+            (core instance $i (instantiate $m))
+            (func $f (result u32) (canon lift (core func $i "call-tool")))
+            (instance $tools (export "call-tool" (func $f)))
+            (export "sophon:skill/tools@1.0.0" (instance $tools)))"#
+    )
+}
+
+pub(crate) fn component(inside: &str) -> Vec<u8> {
+    let bytes = wat::parse_str(component_text(inside)).unwrap();
+    let tools = manifest()["tools"].to_string();
+    with_tools_section(&bytes, tools.as_bytes()).unwrap()
+}
+
+/// The files of a sound package.
+pub(crate) fn files(manifest: &Value) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    files.insert("manifest.json".to_owned(), manifest.to_string().into_bytes());
+    files.insert("skill.wasm".to_owned(), component(""));
+    files.insert("README.md".to_owned(), b"# Demo\n".to_vec());
+    files.insert("LICENSE".to_owned(), b"MIT\n".to_vec());
+    files
+}
+
+pub(crate) fn package(manifest: &Value) -> Package {
+    Package::read(crate::pack(&files(manifest)).unwrap()).unwrap()
+}
+
+pub(crate) fn parsed(manifest: &Value) -> Manifest {
+    Manifest::parse(manifest.to_string().as_bytes()).unwrap()
+}
+
+pub(crate) fn identity(seed: u8) -> SigningIdentity {
+    SigningIdentity::from_seed(&format!("identity {seed}"), &[seed; 32]).unwrap()
+}
