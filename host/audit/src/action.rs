@@ -1,0 +1,191 @@
+//! What can be recorded, and how it ended. The codes are read by programs and never change.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+/// Text that names no action or outcome of this host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not {kind}")]
+pub struct UnknownName {
+    text: String,
+    kind: &'static str,
+}
+
+macro_rules! codes {
+    ($(#[$doc:meta])* $name:ident, $kind:literal { $($(#[$vdoc:meta])* $variant:ident = $code:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The code as it is written in records.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $code,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownName;
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                match text {
+                    $($code => Ok(Self::$variant),)*
+                    _ => Err(UnknownName { text: text.chars().take(80).collect(), kind: $kind }),
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// What was done or asked for.
+    Action, "an action" {
+        /// A call is about to run, with the credentials it may use.
+        CallIntent = "call.intent",
+        /// How a call ended.
+        CallOutcome = "call.outcome",
+        /// A call was refused before it could run.
+        CallRefused = "call.refused",
+        /// A write-type request of a skill is about to leave.
+        EgressRequest = "egress.request",
+        /// A request of a skill was not let out.
+        EgressDenied = "egress.denied",
+        /// A credential is about to be opened.
+        CredentialUse = "credential.use",
+        /// A credential was stored or replaced.
+        CredentialPut = "credential.put",
+        /// A credential was deleted.
+        CredentialDelete = "credential.delete",
+        /// The vault's key was changed.
+        CredentialRotate = "credential.rotate",
+        /// A skill was installed or updated.
+        SkillInstall = "skill.install",
+        /// A skill was removed.
+        SkillRemove = "skill.remove",
+        /// A skill was switched on.
+        SkillEnable = "skill.enable",
+        /// A skill was switched off.
+        SkillDisable = "skill.disable",
+        /// A publisher's key was trusted.
+        PublisherTrust = "publisher.trust",
+        /// A publisher's key is trusted no longer.
+        PublisherRevoke = "publisher.revoke",
+        /// An API key was made.
+        KeyCreate = "key.create",
+        /// An API key was revoked.
+        KeyRevoke = "key.revoke",
+        /// Somebody showed no key, or a wrong one.
+        AuthnRefused = "authn.refused",
+        /// The gateway began to serve.
+        GatewayStart = "gateway.start",
+        /// The gateway stopped serving.
+        GatewayStop = "gateway.stop",
+        /// A skill's own line of log.
+        SkillLog = "skill.log",
+        /// The log itself: it goes on after it could not be written.
+        AuditCheckpoint = "audit.checkpoint",
+    }
+}
+
+codes! {
+    /// How it ended, without the reason's code.
+    OutcomeKind, "an outcome" {
+        /// It is about to happen.
+        Intent = "intent",
+        /// It happened.
+        Ok = "ok",
+        /// A policy forbade it.
+        Denied = "denied",
+        /// It was tried and failed.
+        Failed = "failed",
+        /// Nobody knows: the host stopped while it was under way.
+        Unknown = "unknown",
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is about to happen.
+    Intent,
+    /// It happened.
+    Ok,
+    /// A policy forbade it.
+    Denied {
+        /// The denial's stable code.
+        code: Cow<'static, str>,
+    },
+    /// It was tried and failed.
+    Failed {
+        /// The failure's stable code.
+        code: Cow<'static, str>,
+    },
+    /// Nobody knows: the host stopped while it was under way.
+    Unknown,
+}
+
+impl Outcome {
+    /// A denial.
+    #[must_use]
+    pub fn denied(code: impl Into<Cow<'static, str>>) -> Self {
+        Self::Denied { code: code.into() }
+    }
+
+    /// A failure.
+    #[must_use]
+    pub fn failed(code: impl Into<Cow<'static, str>>) -> Self {
+        Self::Failed { code: code.into() }
+    }
+
+    /// Without the code.
+    #[must_use]
+    pub const fn kind(&self) -> OutcomeKind {
+        match self {
+            Self::Intent => OutcomeKind::Intent,
+            Self::Ok => OutcomeKind::Ok,
+            Self::Denied { .. } => OutcomeKind::Denied,
+            Self::Failed { .. } => OutcomeKind::Failed,
+            Self::Unknown => OutcomeKind::Unknown,
+        }
+    }
+
+    /// The reason's code, where there is one.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Denied { code } | Self::Failed { code } => Some(code),
+            Self::Intent | Self::Ok | Self::Unknown => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_read_back() {
+        for action in Action::ALL {
+            assert_eq!(action.as_str().parse(), Ok(*action));
+        }
+        for kind in OutcomeKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(*kind));
+        }
+        assert!("call.imagined".parse::<Action>().is_err());
+    }
+}

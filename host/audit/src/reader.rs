@@ -1,0 +1,148 @@
+//! Reading the log: queries, and the way to verification and export. Works on a log that is refused for appending.
+
+use crate::action::{Action, OutcomeKind};
+use crate::export::{Export, ExportScope};
+use crate::verify::{self, Verification};
+use crate::{AuditError, Order};
+use serde::Serialize;
+use serde_json::Value;
+use sophon_store::{AuditFilter, Store, StoredAuditRow};
+use sophon_types::{CallId, CorrelationId, Digest, TenantId, Timestamp, ToolName, UserId};
+
+/// Entries of one page, at most.
+const MAX_LIMIT: u32 = 1000;
+/// Entries of one page where the query does not say.
+const DEFAULT_LIMIT: u32 = 100;
+
+/// Which entries to read. Every part that is given must match.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// The tenant.
+    pub tenant: Option<TenantId>,
+    /// The user.
+    pub user: Option<UserId>,
+    /// The action.
+    pub action: Option<Action>,
+    /// The tool.
+    pub tool: Option<ToolName>,
+    /// The outcome.
+    pub outcome: Option<OutcomeKind>,
+    /// What it belongs to.
+    pub correlation: Option<CorrelationId>,
+    /// The call.
+    pub call: Option<CallId>,
+    /// Not earlier than this.
+    pub since: Option<Timestamp>,
+    /// Earlier than this.
+    pub until: Option<Timestamp>,
+    /// Oldest or newest first.
+    pub order: Order,
+    /// Continue behind this: [`Page::next`] of the page before.
+    pub after: Option<u64>,
+    /// Entries wanted; 100 where it is `None`, never more than 1,000.
+    pub limit: Option<u32>,
+}
+
+/// One entry of the log.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Entry {
+    /// Its place over all writers, in order of arrival: what [`Query::after`] takes.
+    pub position: u64,
+    /// Whose chain it is in.
+    pub writer: String,
+    /// Its place in that chain.
+    pub seq: u64,
+    /// Its hash, which covers every entry before it in the chain.
+    pub hash: Digest,
+    /// What was recorded: an object with `time`, `action`, `outcome` and what else applies; null where the body
+    /// is no longer kept.
+    pub record: Value,
+}
+
+/// One page of entries.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Page {
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// Where the next page begins, where there may be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// A log that is read. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AuditReader {
+    store: Store,
+    public_key: [u8; 32],
+}
+
+impl AuditReader {
+    /// A reader that expects checkpoints signed by this ed25519 key ([`crate::AuditKeys::public_key`]).
+    #[must_use]
+    pub fn new(store: Store, public_key: [u8; 32]) -> Self {
+        Self { store, public_key }
+    }
+
+    /// The key that checkpoints are verified with.
+    #[must_use]
+    pub fn public_key(&self) -> &[u8; 32] {
+        &self.public_key
+    }
+
+    /// A page of entries.
+    ///
+    /// # Errors
+    /// [`AuditError::Store`] where the store cannot be read.
+    pub async fn query(&self, query: &Query) -> Result<Page, AuditError> {
+        let limit = query.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+        let filter = AuditFilter {
+            tenant: query.tenant.as_ref().map(ToString::to_string),
+            user: query.user.as_ref().map(ToString::to_string),
+            action: query.action.map(|action| action.to_string()),
+            tool: query.tool.as_ref().map(ToString::to_string),
+            outcome: query.outcome.map(|outcome| outcome.to_string()),
+            correlation: query.correlation.map(|id| id.to_string()),
+            call: query.call.map(|id| id.to_string()),
+            since: query.since,
+            until: query.until,
+        };
+        let rows =
+            self.store.audit().page(&filter, query.order, query.after, limit).await.map_err(AuditError::Store)?;
+        let next = if rows.len() == limit as usize { rows.last().map(|row| row.position) } else { None };
+        Ok(Page { entries: rows.into_iter().map(entry).collect(), next })
+    }
+
+    /// The newest entries, oldest of them first; of one tenant, or of all.
+    ///
+    /// # Errors
+    /// [`AuditError::Store`] where the store cannot be read.
+    pub async fn tail(&self, tenant: Option<TenantId>, count: u32) -> Result<Vec<Entry>, AuditError> {
+        let query = Query { tenant, order: Order::Newest, limit: Some(count), ..Query::default() };
+        let mut entries = self.query(&query).await?.entries;
+        entries.reverse();
+        Ok(entries)
+    }
+
+    /// Checks every row of every chain, and every checkpoint. Reads page by page; what is appended meanwhile is
+    /// checked or not, but never a problem.
+    ///
+    /// # Errors
+    /// [`AuditError::Store`] where the store cannot be read. Damage in rows is a [`crate::Problem`], not an error.
+    pub async fn verify(&self) -> Result<Verification, AuditError> {
+        verify::verify(&self.store, &self.public_key).await
+    }
+
+    /// The log as JSON lines, to be kept outside the home and checked by [`crate::verify_export`].
+    #[must_use]
+    pub fn export(&self, scope: ExportScope, time: Timestamp) -> Export {
+        Export::new(self.store.clone(), self.public_key, scope, time)
+    }
+}
+
+fn entry(stored: StoredAuditRow) -> Entry {
+    let record = stored.row.body.map_or(Value::Null, |body| {
+        // What is not JSON was not written by this host: shown as it is, judged by `verify`.
+        serde_json::from_str(&body).unwrap_or(Value::String(body))
+    });
+    Entry { position: stored.position, writer: stored.writer, seq: stored.row.seq, hash: stored.row.hash, record }
+}

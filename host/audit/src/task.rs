@@ -1,0 +1,273 @@
+//! The one task that extends the chain.
+//!
+//! It takes what is queued, gives each record its place, and hands the batch to the store in one append; while
+//! that becomes durable the next batch gathers. After a failed write the log is *broken*: it refuses everything
+//! until it has written again, and then says in the log itself that it was interrupted and what was lost.
+
+use crate::action::{Action, Outcome};
+use crate::chain::{link, sign};
+use crate::{AuditError, Checkpoint, Receipt, Record};
+use ed25519_dalek::SigningKey;
+use sophon_store::{AuditHead, AuditRow, Store, StoreError};
+use sophon_types::Clock;
+use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+/// Records of one append. Bounds how long the first of them waits for the last.
+const BATCH: usize = 1024;
+/// How often a broken log tries to write again.
+const PROBE: Duration = Duration::from_millis(500);
+/// Possible ends of the chain that are remembered while the log is broken.
+const DOUBTFUL: usize = 16;
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, AuditError>>;
+
+/// What the log's handles ask of the task.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Record { row: Box<AuditRow>, reply: Option<Reply<Receipt>> },
+    Checkpoint(Reply<Option<Checkpoint>>),
+    Close(Reply<()>),
+}
+
+/// Whether the log can be written, for handles to see without asking the task.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    broken: Mutex<Option<AuditError>>,
+}
+
+impl Health {
+    /// The reason why nothing can be recorded, as an error.
+    pub(crate) fn check(&self) -> Result<(), AuditError> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+    }
+
+    fn set(&self, broken: Option<AuditError>) {
+        *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = broken;
+    }
+}
+
+pub(crate) struct Task {
+    pub(crate) store: Store,
+    pub(crate) writer: String,
+    pub(crate) signing: SigningKey,
+    pub(crate) checkpoint_every: u64,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) health: Arc<Health>,
+    /// The end of the chain that is known to be durable.
+    pub(crate) head: AuditHead,
+    /// Where the chain may end if a write that was reported as failed has happened after all.
+    pub(crate) doubtful: Vec<AuditHead>,
+    /// The newest checkpoint.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// Records that were accepted without a waiter and could not be written.
+    pub(crate) lost: u64,
+}
+
+impl Task {
+    pub(crate) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let mut received = Vec::with_capacity(BATCH);
+        let mut closing = Vec::new();
+        let mut next_probe = Instant::now();
+        loop {
+            let count = if self.health.check().is_ok() {
+                messages.recv_many(&mut received, BATCH).await
+            } else {
+                tokio::select! {
+                    () = sleep_until(next_probe) => {
+                        self.recover().await;
+                        next_probe = Instant::now() + PROBE;
+                        continue;
+                    }
+                    count = messages.recv_many(&mut received, BATCH) => count,
+                }
+            };
+            if count == 0 {
+                break;
+            }
+            let mut batch = Batch::default();
+            for message in received.drain(..) {
+                match message {
+                    Message::Record { row, reply } => batch.push(*row, reply),
+                    Message::Checkpoint(reply) => batch.checkpoints.push(reply),
+                    Message::Close(reply) => {
+                        // What was accepted until now is still received and written.
+                        messages.close();
+                        closing.push(reply);
+                    }
+                }
+            }
+            if self.write(batch).await.is_err() {
+                next_probe = Instant::now() + PROBE;
+            }
+        }
+        let end = self.end().await;
+        self.health.set(Some(AuditError::Unavailable { detail: "the audit log is closed".into() }));
+        for reply in closing {
+            drop(reply.send(end.clone()));
+        }
+    }
+
+    /// The last act: the end of the chain is signed.
+    async fn end(&mut self) -> Result<(), AuditError> {
+        if self.health.check().is_err() {
+            self.recover().await;
+        }
+        self.write(Batch { force_checkpoint: true, ..Batch::default() }).await
+    }
+
+    /// Writes a batch and answers everybody in it.
+    async fn write(&mut self, mut batch: Batch) -> Result<(), AuditError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if let Err(broken) = self.health.check() {
+            self.lost += batch.refuse(&broken);
+            return Err(broken);
+        }
+        let (rows, end) = self.chain(std::mem::take(&mut batch.rows));
+        let checkpoint = self.due(&end, &batch);
+        if rows.is_empty() && checkpoint.is_none() {
+            batch.confirm(&[], self.checkpoint.as_ref());
+            return Ok(());
+        }
+        let receipts: Vec<_> = rows.iter().map(|row| Receipt::new(row.seq, row.hash)).collect();
+        match self.store.audit().append(&self.writer, self.head.clone(), rows, checkpoint.clone()).await {
+            Ok(()) => {
+                self.head = end;
+                self.checkpoint = checkpoint.or(self.checkpoint.take());
+                batch.confirm(&receipts, self.checkpoint.as_ref());
+                Ok(())
+            }
+            Err(error) => {
+                self.doubtful.push(end);
+                let broken = AuditError::Unavailable { detail: error.to_string() };
+                tracing::error!(%error, "the audit log cannot be written; nothing is accepted until it can");
+                self.health.set(Some(broken.clone()));
+                self.lost += batch.refuse(&broken);
+                Err(broken)
+            }
+        }
+    }
+
+    /// Gives rows their places after the present end; returns the new end.
+    fn chain(&self, mut rows: Vec<AuditRow>) -> (Vec<AuditRow>, AuditHead) {
+        let mut end = self.head.clone();
+        for row in &mut rows {
+            row.seq = end.seq + 1;
+            row.prev = end.hash;
+            row.hash = link(&self.writer, row.seq, &row.prev, &row.body_digest);
+            end = AuditHead { seq: row.seq, hash: row.hash };
+        }
+        (rows, end)
+    }
+
+    /// The checkpoint to sign with a batch that ends here, if one is due or asked for.
+    fn due(&self, end: &AuditHead, batch: &Batch) -> Option<Checkpoint> {
+        let (number, signed) = self.checkpoint.as_ref().map_or((0, 0), |last| (last.number, last.seq));
+        let asked = batch.force_checkpoint || !batch.checkpoints.is_empty();
+        let due = end.seq - signed >= self.checkpoint_every || asked;
+        (due && end.seq > signed).then(|| sign(&self.signing, &self.writer, number + 1, end, self.clock.now()))
+    }
+
+    /// Tries to write again after a failure: reads the end of the chain, which must be the one that was
+    /// acknowledged or, where only the answer of the failed write was wrong, the one after it; then records the
+    /// interruption.
+    async fn recover(&mut self) {
+        let found = match self.store.audit().head(&self.writer).await {
+            Ok(found) => found,
+            Err(error) => return self.still_broken(&error),
+        };
+        if found != self.head && !self.doubtful.contains(&found) {
+            let what = format!("the chain ends here, not at {} where this process left it", self.head.seq);
+            let broken = AuditError::Broken { writer: self.writer.clone(), seq: found.seq, what };
+            if self.health.check().as_ref() != Err(&broken) {
+                tracing::error!(error = %broken, "the audit log was changed from outside");
+            }
+            return self.health.set(Some(broken));
+        }
+        let checkpoint = match self.store.audit().last_checkpoint(&self.writer).await {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => return self.still_broken(&error),
+        };
+        self.head = found;
+        let interruption = Record::new(Action::AuditCheckpoint, Outcome::failed("audit_interrupted"))
+            .detail("lost", self.lost)
+            .into_row(self.clock.now());
+        let (rows, end) = self.chain(vec![interruption]);
+        let number = checkpoint.as_ref().map_or(0, |last| last.number);
+        let signed = sign(&self.signing, &self.writer, number + 1, &end, self.clock.now());
+        match self.store.audit().append(&self.writer, self.head.clone(), rows, Some(signed.clone())).await {
+            Ok(()) => {
+                tracing::warn!(lost = self.lost, "the audit log can be written again");
+                self.head = end;
+                self.checkpoint = Some(signed);
+                self.lost = 0;
+                self.doubtful.clear();
+                self.health.set(None);
+            }
+            Err(error) => {
+                // What is in doubt for long is always the same record at the same place but for its time; a
+                // handful of ends is more than one failure leaves.
+                self.doubtful.truncate(DOUBTFUL);
+                self.doubtful.insert(0, end);
+                self.still_broken(&error);
+            }
+        }
+    }
+
+    fn still_broken(&self, error: &StoreError) {
+        self.health.set(Some(AuditError::Unavailable { detail: error.to_string() }));
+    }
+}
+
+/// What is written together, with those who wait for it.
+#[derive(Default)]
+struct Batch {
+    rows: Vec<AuditRow>,
+    /// One for each row.
+    replies: Vec<Option<Reply<Receipt>>>,
+    checkpoints: Vec<Reply<Option<Checkpoint>>>,
+    force_checkpoint: bool,
+}
+
+impl Batch {
+    fn push(&mut self, row: AuditRow, reply: Option<Reply<Receipt>>) {
+        self.rows.push(row);
+        self.replies.push(reply);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.checkpoints.is_empty() && !self.force_checkpoint
+    }
+
+    fn confirm(self, receipts: &[Receipt], checkpoint: Option<&Checkpoint>) {
+        for (reply, receipt) in self.replies.into_iter().zip(receipts) {
+            if let Some(reply) = reply {
+                // Whoever stopped waiting has its record all the same.
+                drop(reply.send(Ok(receipt.clone())));
+            }
+        }
+        for reply in self.checkpoints {
+            drop(reply.send(Ok(checkpoint.cloned())));
+        }
+    }
+
+    /// Answers everybody with the error; returns how many records nobody waited for.
+    fn refuse(self, error: &AuditError) -> u64 {
+        let mut lost = 0;
+        for reply in self.replies {
+            match reply {
+                Some(reply) => drop(reply.send(Err(error.clone()))),
+                None => lost += 1,
+            }
+        }
+        for reply in self.checkpoints {
+            drop(reply.send(Err(error.clone())));
+        }
+        lost
+    }
+}

@@ -1,0 +1,303 @@
+//! Checking a log: each row against its hash, each hash against the one before, the columns against the body, and
+//! the whole against the signed checkpoints.
+
+use crate::action::{Action, OutcomeKind};
+use crate::chain::{GENESIS, is_signed, link};
+use crate::{AuditError, Checkpoint};
+use ed25519_dalek::VerifyingKey;
+use serde::{Deserialize, Serialize};
+use sophon_store::{AuditHead, AuditRow, Store, StoreError};
+use sophon_types::{Digest, Timestamp};
+use std::collections::BTreeMap;
+
+/// Rows and checkpoints that are read at once.
+const PAGE: u32 = 1000;
+/// Problems that are listed; more are counted.
+const MAX_PROBLEMS: usize = 1000;
+
+/// What is wrong at one place of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Whose chain.
+    pub writer: String,
+    /// Where in the chain; for a checkpoint, where it was signed.
+    pub seq: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What a check has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// Rows that were checked.
+    pub records: u64,
+    /// Of these, rows whose body was withheld from an export: their place is proven, their content is not shown.
+    pub withheld: u64,
+    /// Chains.
+    pub writers: u64,
+    /// Checkpoints that were checked.
+    pub checkpoints: u64,
+    /// What is wrong, at most 1,000 places.
+    pub problems: Vec<Problem>,
+    /// Problems beyond those listed.
+    pub unlisted: u64,
+}
+
+impl Verification {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn add(&mut self, writer: &str, seq: u64, what: impl Into<String>) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(Problem { writer: writer.to_owned(), seq, what: what.into() });
+        } else {
+            self.unlisted += 1;
+        }
+    }
+}
+
+/// Checks everything in the store.
+pub(crate) async fn verify(store: &Store, public_key: &[u8; 32]) -> Result<Verification, AuditError> {
+    let mut found = Verification::default();
+    let key = VerifyingKey::from_bytes(public_key).ok();
+    for writer in store.audit().writers().await.map_err(AuditError::Store)? {
+        // Checkpoints first: rows that come meanwhile only add to what they need.
+        let mut chain = Chain::new(&writer, key);
+        let mut after = 0;
+        loop {
+            match store.audit().checkpoints(&writer, after, PAGE).await {
+                Ok(page) => {
+                    let Some(last) = page.last() else { break };
+                    after = last.number;
+                    page.into_iter().for_each(|checkpoint| chain.checkpoint(checkpoint, &mut found));
+                }
+                Err(StoreError::Corrupt { what }) => {
+                    found.add(&writer, 0, format!("the checkpoints after number {after} cannot be read: {what}"));
+                    break;
+                }
+                Err(error) => return Err(AuditError::Store(error)),
+            }
+        }
+        let (mut after, mut position) = (0, 0);
+        loop {
+            match store.audit().chain(&writer, after, PAGE).await {
+                Ok(page) => {
+                    let Some(last) = page.last() else { break };
+                    after = last.row.seq;
+                    for stored in &page {
+                        chain.row(&Link::of(&stored.row), BodyRule::Kept, &mut found);
+                        compare_columns(&writer, &stored.row, &mut found);
+                        if stored.position <= position {
+                            found.add(&writer, stored.row.seq, "it stands before the row that it follows: reordered");
+                        }
+                        position = stored.position;
+                    }
+                }
+                Err(StoreError::Corrupt { what }) => {
+                    found.add(&writer, after + 1, format!("the rows from here on cannot be read: {what}"));
+                    break;
+                }
+                Err(error) => return Err(AuditError::Store(error)),
+            }
+        }
+        chain.finish(&mut found);
+    }
+    Ok(found)
+}
+
+/// Checks the end of one chain before it is continued: from the newest checkpoint on. Returns the end.
+pub(crate) async fn check_end(
+    store: &Store,
+    writer: &str,
+    checkpoint: Option<&Checkpoint>,
+    key: &VerifyingKey,
+) -> Result<AuditHead, AuditError> {
+    let head = store.audit().head(writer).await.map_err(AuditError::Store)?;
+    let broken = |seq: u64, what: &str| AuditError::Broken { writer: writer.to_owned(), seq, what: what.to_owned() };
+    let mut end = GENESIS;
+    if let Some(checkpoint) = checkpoint {
+        if !is_signed(key, checkpoint) {
+            return Err(broken(checkpoint.seq, "the newest checkpoint is not signed by this home's key"));
+        }
+        if head.seq < checkpoint.seq {
+            return Err(AuditError::Truncated {
+                writer: writer.to_owned(),
+                head: head.seq,
+                checkpoint: checkpoint.seq,
+            });
+        }
+        // The row it was signed at is read again below, and has to hash to what was signed.
+        let before = store.audit().chain(writer, checkpoint.seq - 1, 1).await.map_err(AuditError::Store)?;
+        match before.first().map(|stored| &stored.row) {
+            Some(row) if row.seq == checkpoint.seq && row.hash == checkpoint.hash => {}
+            _other => return Err(broken(checkpoint.seq, "the row is not the one that the checkpoint was signed for")),
+        }
+        end = AuditHead { seq: checkpoint.seq, hash: checkpoint.hash };
+    }
+    loop {
+        let page = store.audit().chain(writer, end.seq, PAGE).await.map_err(AuditError::Store)?;
+        if page.is_empty() {
+            break;
+        }
+        for stored in page {
+            let row = stored.row;
+            let expected = link(writer, end.seq + 1, &end.hash, &row.body_digest);
+            let body = row.body.as_deref().is_none_or(|body| Digest::of(body.as_bytes()) == row.body_digest);
+            if row.seq != end.seq + 1 || row.prev != end.hash || row.hash != expected || !body {
+                return Err(broken(end.seq + 1, "the row does not follow from the one before"));
+            }
+            end = AuditHead { seq: row.seq, hash: row.hash };
+        }
+    }
+    if end == head { Ok(head) } else { Err(broken(end.seq, "the chain changed while it was read")) }
+}
+
+/// What of a row the chain speaks of.
+pub(crate) struct Link<'r> {
+    pub(crate) seq: u64,
+    pub(crate) prev: Digest,
+    pub(crate) hash: Digest,
+    pub(crate) body_digest: Digest,
+    pub(crate) body: Option<&'r str>,
+}
+
+impl<'r> Link<'r> {
+    pub(crate) fn of(row: &'r AuditRow) -> Self {
+        Self { seq: row.seq, prev: row.prev, hash: row.hash, body_digest: row.body_digest, body: row.body.as_deref() }
+    }
+}
+
+/// Whether a row may come without its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyRule {
+    /// The store keeps every body.
+    Kept,
+    /// An export may withhold some.
+    MayBeWithheld,
+}
+
+/// The check of one chain: checkpoints first, then rows in order, then the end.
+pub(crate) struct Chain {
+    writer: String,
+    key: Option<VerifyingKey>,
+    end: AuditHead,
+    numbers: u64,
+    signed: BTreeMap<u64, Digest>,
+}
+
+impl Chain {
+    pub(crate) fn new(writer: &str, key: Option<VerifyingKey>) -> Self {
+        Self { writer: writer.to_owned(), key, end: GENESIS, numbers: 0, signed: BTreeMap::new() }
+    }
+
+    pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint, found: &mut Verification) {
+        found.checkpoints += 1;
+        let Checkpoint { number, seq, hash, .. } = checkpoint;
+        if checkpoint.writer != self.writer || !self.key.is_some_and(|key| is_signed(&key, &checkpoint)) {
+            found.add(&self.writer, seq, format!("the signature of checkpoint {number} is wrong"));
+        }
+        if number != self.numbers + 1 {
+            found.add(&self.writer, seq, format!("checkpoint {} is missing", self.numbers + 1));
+        }
+        if self.signed.last_key_value().is_some_and(|(last, _)| *last >= seq) {
+            found.add(&self.writer, seq, format!("checkpoint {number} does not lie behind the one before"));
+        }
+        self.numbers = number;
+        self.signed.insert(seq, hash);
+    }
+
+    pub(crate) fn row(&mut self, row: &Link<'_>, rule: BodyRule, found: &mut Verification) {
+        let (writer, seq) = (self.writer.as_str(), row.seq);
+        found.records += 1;
+        if seq > self.end.seq + 1 {
+            let what = match seq - self.end.seq - 1 {
+                1 => "the row is missing".to_owned(),
+                missing => format!("{missing} rows from here on are missing"),
+            };
+            found.add(writer, self.end.seq + 1, what);
+        } else if seq <= self.end.seq {
+            found.add(writer, seq, "the row stands twice or out of order");
+        }
+        if row.prev != self.end.hash {
+            found.add(writer, seq, "it does not follow from the row before, which was changed, removed or replaced");
+        }
+        if row.hash != link(writer, seq, &row.prev, &row.body_digest) {
+            found.add(writer, seq, "its hash is wrong: the row was changed");
+        }
+        match (row.body, rule) {
+            (Some(body), _) if Digest::of(body.as_bytes()) != row.body_digest => {
+                found.add(writer, seq, "its body was changed");
+            }
+            (Some(_), _) => {}
+            (None, BodyRule::MayBeWithheld) => found.withheld += 1,
+            (None, BodyRule::Kept) => found.add(writer, seq, "its body is missing"),
+        }
+        if let Some(hash) = self.signed.remove(&seq)
+            && hash != row.hash
+        {
+            found.add(writer, seq, "it is not the row that a checkpoint was signed for");
+        }
+        self.end = AuditHead { seq, hash: row.hash };
+    }
+
+    pub(crate) fn finish(self, found: &mut Verification) {
+        found.writers += 1;
+        for seq in self.signed.into_keys() {
+            let what = match seq > self.end.seq {
+                true => format!("a checkpoint was signed here, but the log ends at {}: it was truncated", self.end.seq),
+                false => "a checkpoint was signed here, but the row is missing".to_owned(),
+            };
+            found.add(&self.writer, seq, what);
+        }
+    }
+}
+
+/// The columns that queries filter by must say what the body says.
+fn compare_columns(writer: &str, row: &AuditRow, found: &mut Verification) {
+    if row.action.parse::<Action>().is_err() {
+        found.add(writer, row.seq, format!("unknown action {:?}", row.action));
+    }
+    if row.outcome.parse::<OutcomeKind>().is_err() {
+        found.add(writer, row.seq, format!("unknown outcome {:?}", row.outcome));
+    }
+    let Some(body) = row.body.as_deref() else { return };
+    let said: Said = match serde_json::from_str(body) {
+        Ok(said) => said,
+        Err(error) => return found.add(writer, row.seq, format!("its body is not a record: {error}")),
+    };
+    for (name, fits) in [
+        ("time", said.time == row.time),
+        ("tenant", said.tenant == row.tenant),
+        ("user", said.user == row.user),
+        ("action", said.action == row.action),
+        ("tool", said.tool == row.tool),
+        ("outcome", said.outcome == row.outcome),
+        ("correlation", said.correlation == row.correlation),
+        ("call", said.call == row.call),
+    ] {
+        if !fits {
+            found.add(writer, row.seq, format!("the column {name} was changed"));
+        }
+    }
+}
+
+/// What a body says about its columns.
+#[derive(Deserialize)]
+struct Said {
+    time: Timestamp,
+    #[serde(default)]
+    tenant: Option<String>,
+    #[serde(default)]
+    user: Option<String>,
+    action: String,
+    #[serde(default)]
+    tool: Option<String>,
+    outcome: String,
+    #[serde(default)]
+    correlation: Option<String>,
+    #[serde(default)]
+    call: Option<String>,
+}
