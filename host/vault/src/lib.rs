@@ -1,0 +1,33 @@
+//! Credentials at rest; besides egress the only crate that opens a secret.
+//!
+//! Promises: a secret is stored only as AES-256-GCM ciphertext under a key of its own; a record that was moved,
+//! exchanged, cut or changed is refused, never half-read; every use is in the audit log, after the intent of the call
+//! that uses it; no `Display`, `Debug` or `Serialize` shows a secret. Never: reads the environment or a file (the key
+//! is passed in), or sends anything anywhere.
+//!
+//! - [`Kek`]: the key-encryption key, from 32 bytes or a passphrase (Argon2id, [`KdfParams`]). [`Vault::open`] proves
+//!   it against a canary.
+//! - [`Vault::put`], [`Vault::list`], [`Vault::delete`]: connected accounts of a user or a tenant, each with a
+//!   [`Binding`]: the hosts it may travel to, and how it is attached to a request ([`Attach`]).
+//! - [`Vault::lease`]: what egress asks for to attach a credential; demands an audit receipt and records the use.
+//! - [`Vault::seal`], [`Vault::unseal`]: other data at rest, under a data key, purpose by purpose.
+//! - [`Vault::rotate`]: a new key-encryption key; every record is sealed anew in one transaction.
+//!
+//! Key hierarchy: the KEK seals connections, the canary and the data key; each record's key is
+//! HKDF-SHA256(KEK or data key, 32 random bytes, purpose and place), so that no two records share a key and 96-bit
+//! random nonces (NIST SP 800-38D, 8.2.2) never come near their bound.
+
+mod aead;
+mod connection;
+mod error;
+mod kek;
+mod lease;
+mod secret;
+mod vault;
+
+pub use connection::{Attach, Binding, ConnectionInfo, HostBinding, Owner};
+pub use error::VaultError;
+pub use kek::{KdfParams, Kek};
+pub use lease::{Attachment, Lease, Purpose};
+pub use secret::Secret;
+pub use vault::Vault;

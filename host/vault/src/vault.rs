@@ -1,0 +1,397 @@
+//! The vault itself: opening, connections, leases, rotation, and sealing of other data.
+
+use crate::aead::{self, KEY, Key, Place};
+use crate::connection::Meta;
+use crate::{Binding, ConnectionInfo, KdfParams, Kek, Lease, Owner, Purpose, Secret, VaultError};
+use secrecy::{ExposeSecret as _, SecretString};
+use sophon_audit::{Action, AuditLog, Outcome, Receipt, Record};
+use sophon_store::{Connection, ConnectionRow, SealedField, Store, StoreError};
+use sophon_types::{Clock, Entropy, Fault as _, Principal, Role, ServiceName, TenantId, UserId};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::RwLock;
+use zeroize::Zeroizing;
+
+/// Names of the vault's own entries.
+const CANARY: &str = "canary";
+const DATA_KEY: &str = "data_key";
+const KDF: &str = "kdf";
+
+/// What the canary says when the key is right.
+const SONG: &[u8] = b"this vault opens with this key";
+
+/// How often a put is tried again when somebody else replaces the same connection meanwhile.
+const TRIES: usize = 4;
+
+/// Credentials at rest. Cheap to clone; every clone is the same vault.
+#[derive(Clone)]
+pub struct Vault {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    audit: AuditLog,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// Held for reading from reading a record to opening it, and for writing while every record changes its key.
+    kek: RwLock<Key>,
+    /// Seals what is not a connection. Sealed by the KEK itself, so that it outlives rotation.
+    data: Key,
+}
+
+impl Vault {
+    /// The parameters with which a passphrase gives this store's key; fresh ones where it has no vault yet, or one whose
+    /// key is not from a passphrase.
+    ///
+    /// # Errors
+    /// [`VaultError::InvalidKdf`] where the stored parameters are out of bounds; [`VaultError::Store`].
+    pub async fn kdf_params(store: &Store, entropy: &dyn Entropy) -> Result<KdfParams, VaultError> {
+        match store.vault_meta().get(KDF).await? {
+            Some(bytes) if !bytes.is_empty() => KdfParams::from_bytes(&bytes),
+            _ => Ok(KdfParams::fresh(entropy)),
+        }
+    }
+
+    /// Opens the store's vault with `kek`; creates it where there is none.
+    ///
+    /// # Errors
+    /// [`VaultError::WrongKey`] where the vault was sealed with another key; [`VaultError::Incomplete`] where its own
+    /// entries are missing although connections exist; [`VaultError::Store`].
+    pub async fn open(
+        store: Store,
+        audit: AuditLog,
+        kek: Kek,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, VaultError> {
+        let meta = store.vault_meta();
+        let data = match meta.get(CANARY).await? {
+            Some(canary) => {
+                check_canary(&kek.key, &canary)?;
+                let sealed = meta.get(DATA_KEY).await?.ok_or(VaultError::Incomplete("the data key"))?;
+                read_data_key(&kek.key, &sealed)?
+            }
+            None => {
+                let mut data = Key::new([0; KEY]);
+                entropy.fill(data.as_mut_slice());
+                let created = store.connections().reseal_all(vec![], own_entries(&kek, &data, &*entropy)?).await;
+                created.map_err(|error| match error {
+                    StoreError::Conflict { .. } => VaultError::Incomplete("the canary"),
+                    other => other.into(),
+                })?;
+                data
+            }
+        };
+        let kek = RwLock::new(kek.key);
+        Ok(Self { inner: Arc::new(Inner { store, audit, clock, entropy, kek, data }) })
+    }
+
+    /// Connects an account, or replaces all fields of a connected one.
+    ///
+    /// # Errors
+    /// [`VaultError::Forbidden`] where the actor's role may not; [`VaultError::InvalidField`],
+    /// [`VaultError::InvalidBinding`]; [`VaultError::Audit`] where the intent could not be recorded (nothing was
+    /// changed) or the outcome could not (it was); [`VaultError::Store`].
+    pub async fn put(
+        &self,
+        actor: &Principal,
+        owner: Owner,
+        service: &ServiceName,
+        fields: BTreeMap<String, SecretString>,
+        binding: Binding,
+    ) -> Result<ConnectionInfo, VaultError> {
+        may_change(actor, owner)?;
+        let meta = Meta::check(service, &fields, binding)?;
+        let record = |action, outcome| {
+            let names = meta.fields.iter().map(String::as_str).collect::<Vec<_>>();
+            record(actor, owner, service, action, outcome).detail("fields", names)
+        };
+        self.inner.audit.append(record(Action::CredentialPut, Outcome::Intent)).await?;
+        let done = self.replace(actor, owner, service, &fields, &meta).await;
+        self.inner.audit.append(record(Action::CredentialPut, outcome(&done))).await?;
+        ConnectionInfo::of(&done?)
+    }
+
+    async fn replace(
+        &self,
+        actor: &Principal,
+        owner: Owner,
+        service: &ServiceName,
+        fields: &BTreeMap<String, SecretString>,
+        meta: &Meta,
+    ) -> Result<ConnectionRow, VaultError> {
+        let inner = &*self.inner;
+        let user = owner_column(actor, owner);
+        let meta = meta.to_value()?;
+        let kek = inner.kek.read().await;
+        let mut tries = 0;
+        loop {
+            let row = ConnectionRow {
+                tenant: actor.tenant.clone(),
+                user: user.cloned(),
+                service: service.clone(),
+                version: inner.store.connections().next_version(&actor.tenant, user, service).await?,
+                meta: meta.clone(),
+                updated_at: inner.clock.now(),
+            };
+            let sealed = fields.iter().map(|(name, value)| {
+                let sealed = aead::seal(&kek, &place(&row, name), value.expose_secret().as_bytes(), &*inner.entropy)?;
+                Ok(SealedField { field: name.clone(), sealed })
+            });
+            let connection = Connection { fields: sealed.collect::<Result<_, VaultError>>()?, row: row.clone() };
+            match inner.store.connections().put(connection).await {
+                Ok(()) => return Ok(row),
+                Err(StoreError::Conflict { .. }) if tries < TRIES => tries += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// What is connected for `user`: their own accounts and the tenant's. No secret is opened.
+    ///
+    /// # Errors
+    /// [`VaultError::Store`]; [`VaultError::Tampered`] where a row is not what the vault wrote.
+    pub async fn list(&self, tenant: &TenantId, user: &UserId) -> Result<Vec<ConnectionInfo>, VaultError> {
+        let connections = self.inner.store.connections();
+        let mut rows = connections.list(tenant, Some(user)).await?;
+        rows.extend(connections.list(tenant, None).await?);
+        rows.iter().map(ConnectionInfo::of).collect()
+    }
+
+    /// Disconnects an account.
+    ///
+    /// # Errors
+    /// [`VaultError::NotConnected`] where there is none; otherwise as [`Vault::put`].
+    pub async fn delete(
+        &self,
+        actor: &Principal,
+        owner: Owner,
+        service: &ServiceName,
+    ) -> Result<ConnectionInfo, VaultError> {
+        may_change(actor, owner)?;
+        let record = |outcome| record(actor, owner, service, Action::CredentialDelete, outcome);
+        self.inner.audit.append(record(Outcome::Intent)).await?;
+        let user = owner_column(actor, owner);
+        let done = match self.inner.store.connections().delete(&actor.tenant, user, service).await {
+            Ok(Some(row)) => ConnectionInfo::of(&row),
+            Ok(None) => Err(VaultError::NotConnected { service: service.clone() }),
+            Err(error) => Err(error.into()),
+        };
+        self.inner.audit.append(record(outcome(&done))).await?;
+        done
+    }
+
+    /// Whether `service` is connected for `user`, by themselves or their tenant. No secret is opened.
+    ///
+    /// # Errors
+    /// [`VaultError::Store`].
+    pub async fn connected(&self, tenant: &TenantId, user: &UserId, service: &ServiceName) -> Result<bool, VaultError> {
+        Ok(self.find(tenant, user, service).await?.is_some())
+    }
+
+    async fn find(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        service: &ServiceName,
+    ) -> Result<Option<Connection>, VaultError> {
+        let connections = self.inner.store.connections();
+        match connections.get(tenant, Some(user), service).await? {
+            Some(own) => Ok(Some(own)),
+            None => Ok(connections.get(tenant, None, service).await?),
+        }
+    }
+
+    /// Opens a credential for one request: the user's own, else the tenant's.
+    ///
+    /// `intent` is the evidence that the call's intent is durable; the record of this use takes its place in the
+    /// chain before anything is opened.
+    ///
+    /// # Errors
+    /// [`VaultError::NotConnected`]; [`VaultError::Audit`] where the use could not be recorded (nothing was opened);
+    /// [`VaultError::Tampered`] where a field does not open; [`VaultError::Store`].
+    pub async fn lease(&self, purpose: &Purpose, service: &ServiceName, intent: &Receipt) -> Result<Lease, VaultError> {
+        let kek = self.inner.kek.read().await;
+        let found = self.find(&purpose.tenant, &purpose.user, service).await?;
+        let found = found.ok_or_else(|| VaultError::NotConnected { service: service.clone() })?;
+        let record = |outcome| {
+            Record::new(Action::CredentialUse, outcome)
+                .tenant(&purpose.tenant)
+                .user(&purpose.user)
+                .skill(&purpose.skill)
+                .tool(&purpose.tool)
+                .call(purpose.call)
+                .correlation(purpose.correlation)
+                .detail("service", service.as_str())
+                .detail("owner", if found.row.user.is_some() { "user" } else { "tenant" })
+                .detail("version", found.row.version)
+                .detail("intent", intent.seq())
+        };
+        self.inner.audit.enqueue(record(Outcome::Intent))?;
+        let opened = open_connection(&kek, &found);
+        if let Err(error) = &opened {
+            tracing::error!(%service, version = found.row.version, %error, "a credential does not open");
+            self.inner.audit.enqueue(record(Outcome::Failed { code: error.code().into() }))?;
+        }
+        opened
+    }
+
+    /// Seals every record with `new` instead of the present key, in one transaction, and switches to it. Data sealed by
+    /// [`Vault::seal`] stays readable: its key is sealed anew with the rest.
+    ///
+    /// Where this fails or the process ends meanwhile, either the old key opens everything or the new one does; which is
+    /// decided by the canary, which changes in the same transaction.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] where a record does not open (nothing was changed); [`VaultError::Audit`],
+    /// [`VaultError::Store`].
+    pub async fn rotate(&self, actor: &Principal, new: Kek) -> Result<(), VaultError> {
+        if actor.role != Role::Admin {
+            return Err(VaultError::Forbidden("only an admin may change the vault's key"));
+        }
+        let record = |outcome| Record::new(Action::CredentialRotate, outcome).principal(actor);
+        self.inner.audit.append(record(Outcome::Intent)).await?;
+        let mut kek = self.inner.kek.write().await;
+        let done = self.reseal(&kek, &new).await;
+        // The answer may have been lost on the way back from a commit that succeeded: the canary knows.
+        let switched = match &done {
+            Ok(()) => true,
+            Err(_) => match self.inner.store.vault_meta().get(CANARY).await {
+                Ok(Some(canary)) => check_canary(&new.key, &canary).is_ok(),
+                Ok(None) | Err(_) => false,
+            },
+        };
+        if switched {
+            *kek = new.key;
+        }
+        drop(kek);
+        let done = if switched { Ok(()) } else { done };
+        self.inner.audit.append(record(outcome(&done))).await?;
+        done
+    }
+
+    async fn reseal(&self, old: &Key, new: &Kek) -> Result<(), VaultError> {
+        let inner = &*self.inner;
+        let mut connections = inner.store.connections().all().await?;
+        for connection in &mut connections {
+            for field in &mut connection.fields {
+                let place = place(&connection.row, &field.field);
+                let plaintext = aead::open(old, &place, &field.sealed)?;
+                field.sealed = aead::seal(&new.key, &place, &plaintext, &*inner.entropy)?;
+            }
+        }
+        let own = own_entries(new, &inner.data, &*inner.entropy)?;
+        Ok(inner.store.connections().reseal_all(connections, own).await?)
+    }
+
+    /// Seals data that rests elsewhere (arguments and results of calls, compiled code). `purpose` and `aad` say what it
+    /// is and where it belongs; both are needed to open it.
+    ///
+    /// # Errors
+    /// [`VaultError::Internal`] for more than 64 GiB.
+    pub fn seal(&self, purpose: &str, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, VaultError> {
+        aead::seal(&self.inner.data, &data_place(purpose, aad), plaintext, &*self.inner.entropy)
+    }
+
+    /// Opens what [`Vault::seal`] sealed with the same `purpose` and `aad`. The plaintext is wiped when dropped.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`].
+    pub fn unseal(&self, purpose: &str, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        aead::open(&self.inner.data, &data_place(purpose, aad), sealed)
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Vault")
+    }
+}
+
+/// Where a field belongs. Its version and everything that is public about the connection are part of it, so that an
+/// older secret, or other hosts, cannot be slipped under it.
+fn place(row: &ConnectionRow, field: &str) -> Place {
+    let user = row.user.as_ref().map_or("", UserId::as_str);
+    let meta = row.meta.to_string();
+    let version = row.version.to_be_bytes();
+    let parts =
+        [row.tenant.as_str().as_bytes(), user.as_bytes(), row.service.as_str().as_bytes(), field.as_bytes(), &version];
+    Place::new("connection", &[&parts[..], &[meta.as_bytes()]].concat())
+}
+
+fn data_place(purpose: &str, aad: &[u8]) -> Place {
+    Place::new("data", &[purpose.as_bytes(), aad])
+}
+
+fn open_connection(kek: &Key, connection: &Connection) -> Result<Lease, VaultError> {
+    let meta = Meta::read(&connection.row.meta)?;
+    // The names of the fields are authenticated by each of them; a field that is gone shows.
+    if !meta.fields.iter().eq(connection.fields.iter().map(|field| &field.field)) {
+        return Err(VaultError::Tampered);
+    }
+    let fields = connection.fields.iter().map(|field| {
+        let plaintext = aead::open(kek, &place(&connection.row, &field.field), &field.sealed)?;
+        Ok((field.field.clone(), Secret::new(plaintext)))
+    });
+    let fields = fields.collect::<Result<_, VaultError>>()?;
+    Lease::new(connection.row.service.clone(), connection.row.version, meta.binding, fields)
+}
+
+/// The vault's own entries under `kek`.
+fn own_entries(kek: &Kek, data: &Key, entropy: &dyn Entropy) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
+    let kdf = kek.params.as_ref().map(KdfParams::to_bytes).transpose()?.unwrap_or_default();
+    Ok(vec![
+        (CANARY.into(), aead::seal(&kek.key, &Place::new(CANARY, &[]), SONG, entropy)?),
+        (DATA_KEY.into(), aead::seal(&kek.key, &Place::new(DATA_KEY, &[]), data.as_slice(), entropy)?),
+        (KDF.into(), kdf),
+    ])
+}
+
+fn check_canary(kek: &Key, canary: &[u8]) -> Result<(), VaultError> {
+    match aead::open(kek, &Place::new(CANARY, &[]), canary) {
+        Ok(song) if song.as_slice() == SONG => Ok(()),
+        Ok(_) | Err(VaultError::Tampered) => Err(VaultError::WrongKey),
+        Err(other) => Err(other),
+    }
+}
+
+fn read_data_key(kek: &Key, sealed: &[u8]) -> Result<Key, VaultError> {
+    let bytes = aead::open(kek, &Place::new(DATA_KEY, &[]), sealed)?;
+    let key: [u8; KEY] = bytes.as_slice().try_into().map_err(|_length| VaultError::Incomplete("the data key"))?;
+    Ok(Key::new(key))
+}
+
+/// People keep their own credentials; an admin keeps the tenant's. An agent's key changes none.
+fn may_change(actor: &Principal, owner: Owner) -> Result<(), VaultError> {
+    match (actor.role, owner) {
+        (Role::Admin, _) | (Role::Approver, Owner::User) => Ok(()),
+        (Role::Approver, Owner::Tenant) => {
+            Err(VaultError::Forbidden("only an admin may change the tenant's credentials"))
+        }
+        (Role::Agent | Role::Publisher, _) => Err(VaultError::Forbidden("this role may not change credentials")),
+    }
+}
+
+fn owner_column(actor: &Principal, owner: Owner) -> Option<&UserId> {
+    match owner {
+        Owner::User => Some(&actor.user),
+        Owner::Tenant => None,
+    }
+}
+
+fn record(actor: &Principal, owner: Owner, service: &ServiceName, action: Action, outcome: Outcome) -> Record {
+    let owner = match owner {
+        Owner::User => "user",
+        Owner::Tenant => "tenant",
+    };
+    Record::new(action, outcome).principal(actor).detail("service", service.as_str()).detail("owner", owner)
+}
+
+fn outcome<T>(done: &Result<T, VaultError>) -> Outcome {
+    match done {
+        Ok(_) => Outcome::Ok,
+        Err(error) => Outcome::Failed { code: error.code().into() },
+    }
+}
