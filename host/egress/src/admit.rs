@@ -1,0 +1,200 @@
+//! From what a skill asks for to what may be sent.
+//!
+//! Promise: an [`AllowedRequest`] is made here only, and it alone can be dispatched. Making one sends nothing.
+
+use crate::EgressLimits;
+use crate::allowlist::{Allowlist, Pass};
+use crate::error::{Denial, HttpError};
+use crate::gate::EffectRequest;
+use crate::headers;
+use crate::url::CheckedUrl;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use sophon_skill::CredentialUse;
+use sophon_types::{Risk, ServiceName};
+use std::fmt;
+use std::time::Duration;
+
+/// A request as a skill makes it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// Upper case.
+    pub method: String,
+    /// Absolute.
+    pub url: String,
+    /// Names in any case, values as bytes.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body, where there is one.
+    pub body: Option<Bytes>,
+    /// The service whose credential the host attaches.
+    pub credential: Option<String>,
+    /// What to do with a redirect.
+    pub redirects: Redirects,
+    /// For the whole exchange, where the skill wants less than it may have.
+    pub timeout: Option<Duration>,
+}
+
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // URL, fields and body are the skill's data and may hold what a user typed in confidence.
+        f.debug_struct("HttpRequest")
+            .field("method", &self.method)
+            .field("credential", &self.credential)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HttpRequest {
+    /// A request without headers and body that follows redirects.
+    #[must_use]
+    pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
+        Self {
+            method: method.into(),
+            url: url.into(),
+            headers: Vec::new(),
+            body: None,
+            credential: None,
+            redirects: Redirects::Follow,
+            timeout: None,
+        }
+    }
+}
+
+/// What to do when the answer is a redirect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirects {
+    /// Follow, every hop checked like a request of its own.
+    Follow,
+    /// Hand it to the skill.
+    Manual,
+}
+
+/// Evidence that a request passed the allowlist: the only thing that is ever sent. Holds the checked URL, which is
+/// the one that is written on the wire.
+pub struct AllowedRequest {
+    url: CheckedUrl,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+    pass: Pass,
+    credential: Option<ServiceName>,
+    risk: Risk,
+}
+
+impl fmt::Debug for AllowedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AllowedRequest({} {})", self.method, self.url.redacted())
+    }
+}
+
+impl AllowedRequest {
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The URL that was checked and will be sent.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// What the method can do.
+    #[must_use]
+    pub fn risk(&self) -> Risk {
+        self.risk
+    }
+
+    /// The service whose credential is to be attached.
+    #[must_use]
+    pub fn credential(&self) -> Option<&ServiceName> {
+        self.credential.as_ref()
+    }
+
+    pub(crate) fn checked_url(&self) -> &CheckedUrl {
+        &self.url
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    pub(crate) fn pass(&self) -> Pass {
+        self.pass
+    }
+
+    pub(crate) fn effect(&self, hop: usize) -> EffectRequest {
+        EffectRequest {
+            method: self.method.to_string(),
+            url: self.url.redacted(),
+            host: self.url.host().to_string(),
+            risk: self.risk,
+            credential: self.credential.clone(),
+            body_bytes: self.body.len(),
+            hop,
+        }
+    }
+}
+
+/// Methods that HTTP clients may not use for requests of this kind: they tunnel, or echo what was attached.
+const NEVER: [&str; 4] = ["CONNECT", "TRACE", "TRACK", "PRI"];
+
+/// Checks a request: URL, method, header fields, sizes, allowlist, and whether the credential may travel there.
+pub(crate) fn admit(
+    allowlist: &Allowlist,
+    declared: &[CredentialUse],
+    limits: &EgressLimits,
+    request: &HttpRequest,
+) -> Result<AllowedRequest, HttpError> {
+    let method = method(&request.method)?;
+    let url = CheckedUrl::parse(&request.url, limits.url_bytes)
+        .map_err(|refusal| Denial::new(refusal.code(), refusal).hint(refusal.hint()))?;
+    let credential = request.credential.as_deref().map(|service| service_of(service, declared)).transpose()?;
+    let pass = allowlist.check(&url, method.as_str(), credential.as_ref())?;
+    let headers = headers::filter(&request.headers, limits)?;
+    if credential.is_some() && headers.contains_key(http::header::AUTHORIZATION) {
+        return Err(collision("authorization"));
+    }
+    let body = request.body.clone().unwrap_or_default();
+    if body.len() > limits.request_body_bytes {
+        return Err(HttpError::InvalidRequest(format!("the body is larger than {} bytes", limits.request_body_bytes)));
+    }
+    let risk = Risk::of_http_method(method.as_str());
+    Ok(AllowedRequest { url, method, headers, body, pass, credential, risk })
+}
+
+/// A header field that the skill set and the credential needs.
+pub(crate) fn collision(name: &str) -> HttpError {
+    Denial::new("header_not_allowed", format_args!("a request that names a credential may not set {name} itself"))
+        .hint(format!("leave {name} out; the host attaches the credential"))
+        .into()
+}
+
+fn method(text: &str) -> Result<Method, HttpError> {
+    let invalid =
+        || HttpError::InvalidRequest(format!("{:?} is not a method", text.chars().take(30).collect::<String>()));
+    // Methods are case-sensitive (RFC 9110, 9.1); some servers take `delete` for DELETE, the rules would not.
+    if text.is_empty() || text.len() > 30 || !text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
+        return Err(invalid());
+    }
+    if NEVER.contains(&text) {
+        return Err(Denial::new("method_never_allowed", format_args!("{text} is never sent for a skill")).into());
+    }
+    text.parse().map_err(|_invalid| invalid())
+}
+
+fn service_of(name: &str, declared: &[CredentialUse]) -> Result<ServiceName, HttpError> {
+    let found = declared.iter().find(|credential| credential.service.as_str() == name);
+    found.map(|credential| credential.service.clone()).ok_or_else(|| {
+        let shown: String = name.chars().take(64).collect();
+        let entry = serde_json::json!({ "service": shown, "scopes": [], "required": true, "access": "proxy" });
+        Denial::new("credential_not_declared", format_args!("the credential {shown:?} is not in the manifest"))
+            .hint(format!("add {entry} to credentials in manifest.json"))
+            .into()
+    })
+}

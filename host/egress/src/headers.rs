@@ -1,0 +1,170 @@
+//! Which header fields a skill may set, and what it gets to see.
+//!
+//! Promise: a skill cannot frame a message, name another host, pose as a proxy, change the method or path behind
+//! the allowlist's back, or collide with a credential. The header map is built anew, never passed on as it came.
+
+use crate::EgressLimits;
+use crate::error::{Denial, HttpError};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// Set by the host alone: framing, connection, host (RFC 9110, 7.6.1; RFC 9112, 6).
+const HOST_SET: [&str; 13] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "connection",
+    "keep-alive",
+    "http2-settings",
+    "expect",
+    "alt-used",
+    "via",
+    "max-forwards",
+];
+
+/// Fields by which frameworks let a client change method, path, host or origin address after the fact.
+const OVERRIDES: [&str; 12] = [
+    "forwarded",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-original-host",
+    "x-original-method",
+    "x-rewrite-url",
+    "x-host",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+];
+
+const OVERRIDE_PREFIXES: [&str; 2] = ["proxy-", "x-forwarded-"];
+
+/// Fields that go along when a redirect leaves the origin; all others may hold what was meant for the first one.
+const TRAVEL: [HeaderName; 6] = [
+    header::ACCEPT,
+    header::ACCEPT_LANGUAGE,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_TYPE,
+    header::RANGE,
+    header::USER_AGENT,
+];
+
+/// Builds the fields of a request out of what the skill asked for.
+pub(crate) fn filter(fields: &[(String, Vec<u8>)], limits: &EgressLimits) -> Result<HeaderMap, HttpError> {
+    if fields.len() > limits.request_fields {
+        return Err(HttpError::InvalidRequest(format!("more than {} header fields", limits.request_fields)));
+    }
+    let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > limits.request_header_bytes {
+        return Err(HttpError::InvalidRequest(format!("more than {} bytes of header", limits.request_header_bytes)));
+    }
+    let mut map = HeaderMap::with_capacity(fields.len() + 4);
+    for (name, value) in fields {
+        let shown = || name.chars().take(60).collect::<String>();
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_invalid| HttpError::InvalidRequest(format!("{:?} is not a header name", shown())))?;
+        if is_refused(name.as_str()) {
+            return Err(Denial::new("header_not_allowed", format_args!("a skill may not set the header field {name}"))
+                .hint(format!("leave {name} out; the host sets what the request needs"))
+                .into());
+        }
+        let value = HeaderValue::from_bytes(value)
+            .map_err(|_invalid| HttpError::InvalidRequest(format!("the value of {name} holds a control character")))?;
+        // A coded answer could carry an echoed secret past the redactor: `identity` is what the host asks for.
+        if name != header::ACCEPT_ENCODING {
+            map.append(name, value);
+        }
+    }
+    Ok(map)
+}
+
+/// Some servers read `_` as `-` (CGI variables cannot tell them apart), so it does not get past the list.
+fn is_refused(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    HOST_SET.contains(&name.as_str())
+        || OVERRIDES.contains(&name.as_str())
+        || OVERRIDE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Keeps what may go to another origin.
+pub(crate) fn keep_for_other_origin(fields: &mut Vec<(String, Vec<u8>)>) {
+    fields.retain(|(name, _)| TRAVEL.iter().any(|kept| kept.as_str().eq_ignore_ascii_case(name)));
+}
+
+/// Drops what describes a body that is no longer sent.
+pub(crate) fn drop_body_fields(fields: &mut Vec<(String, Vec<u8>)>) {
+    fields.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("content-"));
+}
+
+/// Whether a field of a response is of the connection, not of the answer.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade"
+    ) || name.as_str().starts_with("proxy-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(name: &str, value: &[u8]) -> Option<&'static str> {
+        use sophon_types::Fault;
+        filter(&[(name.to_owned(), value.to_vec())], &EgressLimits::default()).err().map(|error| error.code())
+    }
+
+    #[test]
+    fn attack_14_no_smuggling_through_header_fields() {
+        let denied = Some("header_not_allowed");
+        let invalid = Some("invalid_request");
+        for (name, value, expected) in [
+            ("Accept", &b"*/*"[..], None),
+            ("X-Api-Version", b"2", None),
+            ("Authorization", b"Bearer own", None),
+            ("Host", b"evil.example", denied),
+            ("content-length", b"5", denied),
+            ("Content_Length", b"5", denied),
+            ("Transfer-Encoding", b"chunked", denied),
+            ("transfer_encoding", b"chunked", denied),
+            ("TE", b"trailers", denied),
+            ("Trailer", b"x", denied),
+            ("Upgrade", b"h2c", denied),
+            ("HTTP2-Settings", b"AAMAAABk", denied),
+            ("Connection", b"close", denied),
+            ("Keep-Alive", b"timeout=5", denied),
+            ("Proxy-Authorization", b"Basic x", denied),
+            ("Proxy-Connection", b"close", denied),
+            ("Expect", b"100-continue", denied),
+            ("Forwarded", b"for=127.0.0.1", denied),
+            ("X-Forwarded-For", b"127.0.0.1", denied),
+            ("X-HTTP-Method-Override", b"DELETE", denied),
+            ("X_Method_Override", b"DELETE", denied),
+            ("X-Original-URL", b"/admin", denied),
+            ("X", b"a\r\nHost: evil", invalid),
+            ("X", b"a\n b", invalid),
+            ("X", b"a\0", invalid),
+            ("X\r\nHost", b"a", invalid),
+            ("X Y", b"a", invalid),
+            ("X:", b"a", invalid),
+            (":authority", b"evil", invalid),
+            ("", b"a", invalid),
+        ] {
+            assert_eq!(code(name, value), expected, "{name:?} {value:?}");
+        }
+    }
+
+    #[test]
+    fn attack_20_header_fields_are_bounded() {
+        let many: Vec<_> = (0..40_000).map(|n| (format!("x-{n}"), Vec::new())).collect();
+        assert!(filter(&many, &EgressLimits::default()).is_err());
+        assert_eq!(code("x", &vec![b'a'; 40_000]), Some("invalid_request"));
+    }
+
+    #[test]
+    fn the_host_asks_for_plain_answers() {
+        assert!(filter(&[("Accept-Encoding".into(), b"gzip".to_vec())], &EgressLimits::default()).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,50 @@
+//! The only way out for skills and credentials.
+//!
+//! A skill's request takes one path, and each step hands the next one evidence:
+//!
+//! 1. [`EgressSession::send`] gets an [`HttpRequest`]. The URL is read once, by one parser, and refused where two
+//!    readers could read it differently; the header fields are filtered.
+//! 2. The [`Allowlist`] (manifest, tool, a person's grants) admits it: an [`AllowedRequest`], the only thing that is
+//!    ever sent. A refusal is a [`Denial`] whose hint works when it is pasted.
+//! 3. The request is scanned for secrets that this call was lent before. The [`EffectGate`] is asked; a write's
+//!    record is durable when it answers.
+//! 4. The vault lends the credential, where one is named and may travel there.
+//! 5. The name is resolved once ([`Resolve`]), every address is checked by its [`AddressClass`] and against
+//!    [`OwnListeners`], and the checked address is dialled ([`Dial`]). TLS by rustls, HTTP/1.1 by hyper.
+//! 6. The answer is bounded ([`EgressLimits`]), and every secret in it redacted, before the skill sees it. A redirect
+//!    begins again at step 1.
+//!
+//! Never: a proxy from the environment, a second resolution, a followed redirect that was not admitted, a credential
+//! at another origin, a session ticket shared by two tenants.
+
+mod address;
+mod admit;
+mod allowlist;
+mod connection;
+mod credential;
+mod dial;
+mod dispatch;
+mod egress;
+mod error;
+mod gate;
+mod headers;
+mod limits;
+mod pool;
+mod record;
+mod redirect;
+mod resolve;
+mod session;
+mod tls;
+mod url;
+
+pub use address::{AddressClass, OwnListeners};
+pub use admit::{AllowedRequest, HttpRequest, Redirects};
+pub use allowlist::Allowlist;
+pub use dial::{Dial, Socket, TcpDialer};
+pub use egress::{Egress, EgressConfig, SetupError};
+pub use error::{Denial, HttpError};
+pub use gate::{EffectDenied, EffectGate, EffectRequest};
+pub use limits::EgressLimits;
+pub use resolve::{Resolve, SystemResolver};
+pub use session::{CallScope, ConnectionState, EgressSession, HttpResponse, ServiceConnection};
+pub use tls::Roots;

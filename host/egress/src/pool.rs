@@ -1,0 +1,179 @@
+//! Connections that wait to be used again, and a bound on those in use.
+//!
+//! Promise: a connection is used again only by the same skill of the same tenant, for the same origin, after its
+//! address was checked again. Nothing crosses tenants.
+
+use crate::EgressLimits;
+use crate::connection::Connection;
+use crate::error::HttpError;
+use crate::tls::Owner;
+use crate::url::CheckedUrl;
+use parking_lot::Mutex;
+use sophon_skill::Scheme;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+use url::Host;
+
+/// Who may use a connection, and where it leads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    owner: Owner,
+    scheme: Scheme,
+    host: Host<String>,
+    port: u16,
+}
+
+impl Key {
+    pub(crate) fn of(owner: &Owner, url: &CheckedUrl) -> Self {
+        Self { owner: owner.clone(), scheme: url.scheme(), host: url.host().clone(), port: url.port() }
+    }
+}
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Kept {
+    idle: HashMap<Key, Vec<Idle>>,
+    sweeping: bool,
+}
+
+impl Kept {
+    fn len(&self) -> usize {
+        self.idle.values().map(Vec::len).sum()
+    }
+
+    fn sweep(&mut self, limits: &EgressLimits) {
+        self.idle.retain(|_, waiting| {
+            waiting.retain(|idle| {
+                idle.since.elapsed() < limits.idle && idle.connection.age() < limits.pin && !idle.connection.is_closed()
+            });
+            !waiting.is_empty()
+        });
+    }
+
+    fn drop_oldest(&mut self) {
+        let oldest = self
+            .idle
+            .iter()
+            .filter_map(|(key, waiting)| Some((waiting.first()?.since, key.clone())))
+            .min_by_key(|(since, _)| *since);
+        if let Some((_, key)) = oldest
+            && let Some(waiting) = self.idle.get_mut(&key)
+        {
+            waiting.remove(0);
+        }
+    }
+}
+
+/// The idle connections of the process.
+pub(crate) struct Pool {
+    kept: Mutex<Kept>,
+    limits: EgressLimits,
+}
+
+impl Pool {
+    pub(crate) fn new(limits: EgressLimits) -> Arc<Self> {
+        Arc::new(Self { kept: Mutex::new(Kept::default()), limits })
+    }
+
+    /// A connection to use again. `admits` decides on its address as if it were dialled now.
+    pub(crate) async fn take(&self, key: &Key, admits: impl Fn(SocketAddr) -> bool) -> Option<Connection> {
+        loop {
+            let mut connection = {
+                let mut kept = self.kept.lock();
+                kept.sweep(&self.limits);
+                kept.idle.get_mut(key)?.pop()?.connection
+            };
+            if admits(connection.peer()) && connection.is_ready().await {
+                return Some(connection);
+            }
+        }
+    }
+
+    pub(crate) fn put(self: &Arc<Self>, key: Key, connection: Connection) {
+        let none_kept = self.limits.idle_per_origin == 0 || self.limits.idle_connections == 0;
+        if none_kept || connection.is_closed() || connection.age() >= self.limits.pin {
+            return;
+        }
+        let mut kept = self.kept.lock();
+        kept.sweep(&self.limits);
+        if kept.len() >= self.limits.idle_connections {
+            kept.drop_oldest();
+        }
+        let waiting = kept.idle.entry(key).or_default();
+        if waiting.len() >= self.limits.idle_per_origin {
+            waiting.remove(0);
+        }
+        waiting.push(Idle { connection, since: Instant::now() });
+        if !kept.sweeping {
+            kept.sweeping = true;
+            tokio::spawn(Self::sweep_until_empty(Arc::downgrade(self), self.limits.idle));
+        }
+    }
+
+    /// Closes what has waited too long, also when nobody asks for connections any more.
+    async fn sweep_until_empty(pool: Weak<Self>, every: Duration) {
+        loop {
+            tokio::time::sleep(every).await;
+            let Some(pool) = pool.upgrade() else { return };
+            let mut kept = pool.kept.lock();
+            kept.sweep(&pool.limits);
+            if kept.idle.is_empty() {
+                kept.sweeping = false;
+                return;
+            }
+        }
+    }
+}
+
+/// Bounds the connections in use: in all, and for each skill of a tenant, so that one cannot starve the others.
+pub(crate) struct Slots {
+    all: Arc<Semaphore>,
+    own: Mutex<HashMap<Owner, Weak<Semaphore>>>,
+    each: usize,
+}
+
+/// The right to have one connection in use.
+pub(crate) struct Slot {
+    _own: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
+}
+
+impl Slots {
+    pub(crate) fn new(limits: &EgressLimits) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(limits.connections)),
+            own: Mutex::new(HashMap::new()),
+            each: limits.connections_per_skill,
+        }
+    }
+
+    pub(crate) async fn acquire(&self, owner: &Owner, deadline: Instant) -> Result<Slot, HttpError> {
+        let own = self.of(owner);
+        let both = async {
+            let own = own.acquire_owned().await.ok()?;
+            let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+            Some(Slot { _own: own, _all: all })
+        };
+        // Nobody closes the semaphores; were it so, nothing should go out.
+        timeout_at(deadline, both).await.ok().flatten().ok_or(HttpError::Timeout)
+    }
+
+    fn of(&self, owner: &Owner) -> Arc<Semaphore> {
+        let mut own = self.own.lock();
+        if let Some(semaphore) = own.get(owner).and_then(Weak::upgrade) {
+            return semaphore;
+        }
+        own.retain(|_, semaphore| semaphore.strong_count() > 0);
+        let semaphore = Arc::new(Semaphore::new(self.each));
+        own.insert(owner.clone(), Arc::downgrade(&semaphore));
+        semaphore
+    }
+}

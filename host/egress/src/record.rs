@@ -1,0 +1,171 @@
+//! What the audit log learns of every request: before it is sent, how it ended, and every refusal.
+//!
+//! Promise: no query value, header value or body is recorded, and no secret that the session brokered.
+
+use crate::admit::{AllowedRequest, HttpRequest};
+use crate::error::HttpError;
+use crate::gate::is_write;
+use crate::session::CallScope;
+use crate::url::CheckedUrl;
+use http::StatusCode;
+use serde_json::Value;
+use sophon_audit::{Action, AuditError, AuditLog, Outcome, Record};
+use sophon_guard::KnownSecrets;
+use sophon_types::Fault;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Writes the records of one session.
+pub(crate) struct Recorder<'a> {
+    pub(crate) audit: &'a AuditLog,
+    pub(crate) scope: &'a CallScope,
+    pub(crate) secrets: KnownSecrets,
+}
+
+impl Recorder<'_> {
+    /// Before a request is sent. The durable record of a write is the gate's, so that it is not written twice.
+    pub(crate) async fn intent(&self, allowed: &AllowedRequest, hop: usize) -> Result<(), HttpError> {
+        if is_write(allowed.method()) {
+            return Ok(());
+        }
+        let written = self.write(self.request(Outcome::Intent, allowed, hop)).await;
+        written.map_err(|error| unwritten(&error))
+    }
+
+    /// After the answer, or after it failed to come.
+    pub(crate) async fn outcome(
+        &self,
+        allowed: &AllowedRequest,
+        hop: usize,
+        end: Result<StatusCode, &HttpError>,
+        took: Duration,
+    ) -> Result<(), HttpError> {
+        let (outcome, status) = match end {
+            Ok(status) => (Outcome::Ok, Some(status.as_u16())),
+            Err(HttpError::UnknownOutcome(_)) => (Outcome::Unknown, None),
+            Err(error) => (Outcome::failed(error.code()), None),
+        };
+        let mut record = self.request(outcome, allowed, hop).duration(took);
+        if let Some(status) = status {
+            record = record.detail("status", status);
+        }
+        self.write(record).await.map_err(|error| {
+            if is_write(allowed.method()) {
+                HttpError::UnknownOutcome(format!(
+                    "{} was sent, but its end is not recorded: {error}",
+                    allowed.method()
+                ))
+            } else {
+                unwritten(&error)
+            }
+        })
+    }
+
+    /// The request was let go while it was under way: the call was cancelled. Waits for nothing.
+    fn abandoned(&self, allowed: &AllowedRequest, hop: usize, took: Duration) {
+        let record = self.request(Outcome::Unknown, allowed, hop).duration(took);
+        if let Err(error) = self.audit.enqueue(record) {
+            tracing::warn!(%error, call = %self.scope.call, "the end of a request is not recorded");
+        }
+    }
+
+    /// A refusal. `address` is for the operator, not for the skill.
+    pub(crate) async fn denied(
+        &self,
+        request: &HttpRequest,
+        error: &HttpError,
+        address: Option<String>,
+        most: usize,
+    ) -> Result<(), HttpError> {
+        let method: String = request.method.chars().take(30).collect();
+        let mut record = self
+            .base(Action::EgressDenied, Outcome::denied(error.code()))
+            .detail("method", self.clean(&method))
+            .detail("reason", self.clean(&error.to_string()));
+        // What cannot be read as a URL may be anything; then only the reason is kept.
+        if let Ok(url) = CheckedUrl::parse(&request.url, most) {
+            record = self.url(record, &url);
+        }
+        if let Some(address) = address {
+            record = record.detail("address", address);
+        }
+        self.write(record).await.map_err(|error| unwritten(&error))
+    }
+
+    fn request(&self, outcome: Outcome, allowed: &AllowedRequest, hop: usize) -> Record {
+        let base = self.base(Action::EgressRequest, outcome).risk(allowed.risk());
+        let record =
+            self.url(base, allowed.checked_url()).detail("method", allowed.method().as_str()).detail("hop", hop);
+        match allowed.credential() {
+            Some(service) => record.detail("credential", service.as_str()),
+            None => record,
+        }
+    }
+
+    fn url(&self, record: Record, url: &CheckedUrl) -> Record {
+        let record = record
+            .detail("scheme", url.scheme().as_str())
+            .detail("host", self.clean(url.authority()))
+            .detail("path", self.clean(url.path()));
+        match url.query_names() {
+            Some(names) => record.detail("query", self.clean(&names)),
+            None => record,
+        }
+    }
+
+    fn base(&self, action: Action, outcome: Outcome) -> Record {
+        let scope = self.scope;
+        Record::new(action, outcome)
+            .principal(&scope.principal)
+            .skill(&scope.skill)
+            .tool(&scope.tool)
+            .call(scope.call)
+            .correlation(scope.correlation)
+    }
+
+    /// Text that came from the skill: without the secrets of this session, and with what looks like one hashed.
+    fn clean(&self, text: &str) -> Value {
+        self.audit.redactor().text(&self.secrets.redact_text(text).text).value().clone()
+    }
+
+    /// Takes a place in the chain; where too many wait for one, waits too.
+    async fn write(&self, record: Record) -> Result<(), AuditError> {
+        match self.audit.enqueue(record.clone()) {
+            Err(AuditError::Busy) => self.audit.append(record).await.map(drop),
+            other => other,
+        }
+    }
+}
+
+/// A request that is under way. Dropped before its end is known, it leaves a record that says so.
+pub(crate) struct UnderWay<'a> {
+    recorder: Recorder<'a>,
+    allowed: &'a AllowedRequest,
+    hop: usize,
+    began: Instant,
+    ended: bool,
+}
+
+impl<'a> UnderWay<'a> {
+    pub(crate) fn begin(recorder: Recorder<'a>, allowed: &'a AllowedRequest, hop: usize) -> Self {
+        Self { recorder, allowed, hop, began: Instant::now(), ended: false }
+    }
+
+    /// The end is known. Returns how long it took.
+    pub(crate) fn end(mut self) -> Duration {
+        self.ended = true;
+        self.began.elapsed()
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.recorder.abandoned(self.allowed, self.hop, self.began.elapsed());
+        }
+    }
+}
+
+fn unwritten(error: &AuditError) -> HttpError {
+    HttpError::HostUnavailable(format!("the audit log cannot be written: {error}"))
+}

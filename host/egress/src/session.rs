@@ -1,0 +1,358 @@
+//! The requests of one call: admitted, gated, given their credential, sent, followed, redacted.
+//!
+//! Promise: the order never changes. Allowlist, scan for secrets, gate, lease, scan for the leased secret, record,
+//! address check, send, redact. What fails ends the request there.
+
+use crate::admit::{AllowedRequest, HttpRequest, Redirects, admit};
+use crate::allowlist::Allowlist;
+use crate::connection::{Answer, Failure};
+use crate::credential::{Loan, borrow};
+use crate::dispatch::Attached;
+use crate::egress::Inner;
+use crate::error::{Denial, HttpError};
+use crate::gate::EffectGate;
+use crate::headers;
+use crate::record::{Recorder, UnderWay};
+use crate::redirect::next_hop;
+use crate::tls::Owner;
+use bytes::Bytes;
+use http::header;
+use parking_lot::Mutex;
+use sophon_audit::Receipt;
+use sophon_guard::KnownSecrets;
+use sophon_skill::CredentialUse;
+use sophon_types::{CallId, CorrelationId, Fault as _, Principal, Risk, SkillName, ToolName};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Whose call it is and what it may do. Made by the executor, once a call.
+pub struct CallScope {
+    /// Who called.
+    pub principal: Principal,
+    /// The skill that runs.
+    pub skill: SkillName,
+    /// The tool that runs.
+    pub tool: ToolName,
+    /// The call.
+    pub call: CallId,
+    /// What joins the records of one agent's request.
+    pub correlation: CorrelationId,
+    /// Where it may send requests.
+    pub allowlist: Arc<Allowlist>,
+    /// The services whose credentials it may name.
+    pub credentials: Arc<[CredentialUse]>,
+    /// The risk that was approved; the gate's concern, kept here for its records.
+    pub approved: Risk,
+    /// Evidence that the call's intent is durable; the vault opens nothing without it.
+    pub intent: Receipt,
+    /// Decides on effects.
+    pub gate: Arc<dyn EffectGate>,
+    /// When the call ends.
+    pub deadline: Instant,
+}
+
+/// An answer, complete and redacted.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpResponse {
+    /// The status code.
+    pub status: u16,
+    /// Where it came from, after redirects.
+    pub url: String,
+    /// The fields, without those of the connection.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl fmt::Debug for HttpResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpResponse({}, {} bytes)", self.status, self.body.len())
+    }
+}
+
+/// A declared service, as the call sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceConnection {
+    /// The manifest's entry.
+    pub declared: CredentialUse,
+    /// Whether somebody has connected it.
+    pub state: ConnectionState,
+}
+
+/// Whether a service is connected for the user behind a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// There is a credential, the user's or the tenant's.
+    Connected,
+    /// There is none.
+    NotConnected,
+}
+
+/// Egress for one call. Its limits count over all requests of the call.
+pub struct EgressSession {
+    inner: Arc<Inner>,
+    scope: CallScope,
+    owner: Owner,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    secrets: KnownSecrets,
+    requests: usize,
+}
+
+/// What a hop that was sent came to.
+struct Hop {
+    allowed: AllowedRequest,
+    answer: Answer,
+}
+
+impl EgressSession {
+    pub(crate) fn new(inner: Arc<Inner>, scope: CallScope) -> Self {
+        let owner = Owner { tenant: scope.principal.tenant.clone(), skill: scope.skill.clone() };
+        Self { inner, scope, owner, state: Mutex::new(State::default()) }
+    }
+
+    /// Checks `request` as [`send`](Self::send) would, and sends nothing.
+    ///
+    /// # Errors
+    /// The refusal, as [`send`](Self::send) would give it before the gate is asked.
+    pub fn admit(&self, request: &HttpRequest) -> Result<AllowedRequest, HttpError> {
+        let allowed = admit(&self.scope.allowlist, &self.scope.credentials, &self.inner.wire.limits, request)?;
+        scan(&self.secrets(), &allowed)?;
+        Ok(allowed)
+    }
+
+    /// Sends `request`, follows redirects where it says so, and returns the whole answer.
+    ///
+    /// # Errors
+    /// [`HttpError`]; its variants say what was sent.
+    pub async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.follow(request).await.map_err(|error| self.redact_error(error))
+    }
+
+    /// The secrets that requests of this call were given so far: the call's output is scanned for them.
+    #[must_use]
+    pub fn secrets(&self) -> KnownSecrets {
+        self.state.lock().secrets.clone()
+    }
+
+    /// The declared services and whether they are connected.
+    ///
+    /// # Errors
+    /// [`HttpError::HostUnavailable`] where the vault cannot say.
+    pub async fn connections(&self) -> Result<Vec<ServiceConnection>, HttpError> {
+        let mut connections = Vec::with_capacity(self.scope.credentials.len());
+        for declared in self.scope.credentials.iter() {
+            let state = crate::credential::state(&self.inner.vault, &self.scope, &declared.service).await?;
+            connections.push(ServiceConnection { declared: declared.clone(), state });
+        }
+        Ok(connections)
+    }
+
+    async fn follow(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let limits = &self.inner.wire.limits;
+        // Time that a person takes at the gate is not the exchange's.
+        let mut left = request.timeout.unwrap_or(limits.exchange).min(limits.exchange);
+        for hop in 0..=limits.redirects {
+            let (done, took) = self.hop(&request, hop, left).await?;
+            left = left.saturating_sub(took);
+            let next = match request.redirects {
+                Redirects::Manual => None,
+                Redirects::Follow => match next_hop(&request, &done.allowed, &done.answer, limits) {
+                    Ok(next) => next,
+                    Err(error) => return Err(self.refuse(&request, error, None).await),
+                },
+            };
+            match next {
+                Some(next) => request = next,
+                None => return self.respond(done),
+            }
+        }
+        Err(HttpError::TooManyRedirects)
+    }
+
+    /// One request and its answer; the time it took on the network.
+    async fn hop(&self, request: &HttpRequest, hop: usize, left: Duration) -> Result<(Hop, Duration), HttpError> {
+        let (allowed, attached) = match self.prepare(request, hop).await {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(self.refuse(request, error, None).await),
+        };
+        let deadline = self.scope.deadline.min(Instant::now() + left);
+        let under_way = UnderWay::begin(self.recorder(), &allowed, hop);
+        let sent = self.inner.wire.dispatch(&self.owner, &allowed, attached, deadline).await;
+        let took = under_way.end();
+        match sent.and_then(|answer| self.check_coding(answer)) {
+            Ok(answer) => {
+                self.recorder().outcome(&allowed, hop, Ok(answer.status), took).await?;
+                Ok((Hop { allowed, answer }, took))
+            }
+            Err(failure) => {
+                let address = failure.detail.clone();
+                let error = failure.into_error(allowed.method());
+                if matches!(error, HttpError::Denied(_)) {
+                    return Err(self.refuse(request, error, address).await);
+                }
+                self.recorder().outcome(&allowed, hop, Err(&error), took).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Everything that comes before the first packet.
+    async fn prepare(
+        &self,
+        request: &HttpRequest,
+        hop: usize,
+    ) -> Result<(AllowedRequest, Option<Attached>), HttpError> {
+        self.count()?;
+        let allowed = self.admit(request)?;
+        self.scope.gate.permit(&allowed.effect(hop)).await.map_err(|denied| {
+            HttpError::Denied(Denial { code: denied.code, message: denied.message, hint: denied.hint })
+        })?;
+        let attached = match allowed.credential() {
+            None => None,
+            Some(service) => {
+                let loan = borrow(&self.inner.vault, &self.scope, &allowed, service).await?;
+                Some(self.attach(loan, &allowed)?)
+            }
+        };
+        // After the lease, so that the record is cleaned of what was lent.
+        self.recorder().intent(&allowed, hop).await?;
+        Ok((allowed, attached))
+    }
+
+    fn count(&self) -> Result<(), HttpError> {
+        let most = self.inner.wire.limits.requests_per_call;
+        let mut state = self.state.lock();
+        state.requests += 1;
+        if state.requests > most {
+            return Err(Denial::new("too_many_requests", format_args!("one call may send {most} requests"))
+                .hint("ask for more at once, or in several calls")
+                .into());
+        }
+        Ok(())
+    }
+
+    /// Makes the leased secret known to this session, then lets it out only where the skill has not put it into
+    /// the request itself.
+    fn attach(&self, loan: Loan, allowed: &AllowedRequest) -> Result<Attached, HttpError> {
+        let known = {
+            let mut state = self.state.lock();
+            state.secrets = KnownSecrets::merge(&[&state.secrets, &loan.secrets]);
+            state.secrets.clone()
+        };
+        scan(&known, allowed)?;
+        if allowed.headers().contains_key(&loan.attached.0) {
+            return Err(crate::admit::collision(loan.attached.0.as_str()));
+        }
+        Ok(loan.attached)
+    }
+
+    /// A coded answer could carry a secret past the redactor. It was asked for uncoded.
+    fn check_coding(&self, answer: Answer) -> Result<Answer, Failure> {
+        let coded = answer.headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| {
+            let coding = coding.as_bytes().trim_ascii();
+            !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
+        });
+        if coded && !self.state.lock().secrets.is_empty() {
+            return Err(Failure::sent(HttpError::Protocol(
+                "the answer is compressed although identity was asked for, so it cannot be searched for secrets".into(),
+            )));
+        }
+        Ok(answer)
+    }
+
+    fn respond(&self, hop: Hop) -> Result<HttpResponse, HttpError> {
+        let secrets = self.secrets();
+        let Hop { allowed, answer } = hop;
+        let redacted = |bytes: &[u8]| secrets.redact(bytes).bytes.into_owned();
+        let body = if secrets.is_empty() { answer.body.clone() } else { Bytes::from(redacted(&answer.body)) };
+        let mut fields = Vec::with_capacity(answer.headers.len());
+        for (name, value) in &answer.headers {
+            if headers::is_hop_by_hop(name) || secrets.find(name.as_str().as_bytes()).is_some() {
+                continue;
+            }
+            if *name == header::CONTENT_LENGTH && body.len() != answer.body.len() {
+                fields.push((name.to_string(), body.len().to_string().into_bytes()));
+                continue;
+            }
+            fields.push((name.to_string(), redacted(value.as_bytes())));
+        }
+        Ok(HttpResponse {
+            status: answer.status.as_u16(),
+            url: secrets.redact_text(allowed.url()).text.into_owned(),
+            headers: fields,
+            body,
+        })
+    }
+
+    fn recorder(&self) -> Recorder<'_> {
+        Recorder { audit: &self.inner.audit, scope: &self.scope, secrets: self.secrets() }
+    }
+
+    /// Records what was not sent. Where even that fails, this is what the caller learns.
+    async fn refuse(&self, request: &HttpRequest, error: HttpError, address: Option<String>) -> HttpError {
+        tracing::debug!(code = error.code(), call = %self.scope.call, "request refused");
+        let most = self.inner.wire.limits.url_bytes;
+        match self.recorder().denied(request, &error, address, most).await {
+            Ok(()) => error,
+            Err(unwritten) => unwritten,
+        }
+    }
+
+    fn redact_error(&self, error: HttpError) -> HttpError {
+        let secrets = self.secrets();
+        if secrets.is_empty() {
+            return error;
+        }
+        let clean = |text: String| secrets.redact_text(&text).text.into_owned();
+        match error {
+            HttpError::Denied(denial) => HttpError::Denied(Denial {
+                code: denial.code,
+                message: clean(denial.message),
+                hint: denial.hint.map(clean),
+            }),
+            HttpError::InvalidRequest(text) => HttpError::InvalidRequest(clean(text)),
+            HttpError::Dns(text) => HttpError::Dns(clean(text)),
+            HttpError::Connection(text) => HttpError::Connection(clean(text)),
+            HttpError::Tls(text) => HttpError::Tls(clean(text)),
+            HttpError::Protocol(text) => HttpError::Protocol(clean(text)),
+            HttpError::UnknownOutcome(text) => HttpError::UnknownOutcome(clean(text)),
+            HttpError::HostUnavailable(text) => HttpError::HostUnavailable(clean(text)),
+            error @ (HttpError::Timeout | HttpError::TooLarge(_) | HttpError::TooManyRedirects) => error,
+        }
+    }
+}
+
+impl fmt::Debug for EgressSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EgressSession({}, {})", self.scope.tool, self.scope.call)
+    }
+}
+
+/// Refuses a request that holds a secret of this session in any spelling: only the host attaches secrets.
+fn scan(secrets: &KnownSecrets, allowed: &AllowedRequest) -> Result<(), HttpError> {
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    let fields = allowed
+        .headers()
+        .iter()
+        .flat_map(|(name, value)| [("a header field", name.as_str().as_bytes()), ("a header field", value.as_bytes())]);
+    let places = [("the URL", allowed.url().as_bytes()), ("the body", allowed.body().as_ref())];
+    for (place, bytes) in places.into_iter().chain(fields) {
+        if let Some(hit) = secrets.find(bytes) {
+            return Err(Denial::new(
+                "secret_in_request",
+                format_args!("{place} of the request holds the secret {}", hit.label),
+            )
+            .hint("name the credential in the request; the host attaches it where the manifest says")
+            .into());
+        }
+    }
+    Ok(())
+}

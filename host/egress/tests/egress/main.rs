@@ -1,0 +1,20 @@
+//! Egress as the sandbox uses it, against resolvers, dialers and servers that the tests control.
+
+#[cfg(test)]
+mod bounds;
+#[cfg(test)]
+mod corpus;
+#[cfg(test)]
+mod credentials;
+#[cfg(test)]
+mod hints;
+#[cfg(test)]
+mod loopback;
+#[cfg(test)]
+mod redirects;
+#[cfg(test)]
+mod reuse;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod world;
