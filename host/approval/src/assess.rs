@@ -1,0 +1,138 @@
+//! Effective risk = the highest of what the tool declares and every floor that applies.
+
+use serde::Serialize;
+use serde_json::Value;
+use sophon_skill::{Effect, InstalledSkill, NetworkRule, Tool};
+use sophon_types::{CallId, CanonicalJson, CorrelationId, Principal, Risk, SessionId};
+use std::sync::Arc;
+
+/// What the operator decides about assessment.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// An array in the arguments with more items than this makes the call a bulk operation.
+    pub bulk_threshold: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { bulk_threshold: 25 }
+    }
+}
+
+/// A call that is ready to be assessed: its tool was found in an installed skill and its arguments passed the schema.
+#[derive(Debug, Clone)]
+pub struct CallRequest {
+    /// Who calls.
+    pub principal: Principal,
+    /// The call's id.
+    pub call: CallId,
+    /// What the call belongs to.
+    pub correlation: CorrelationId,
+    /// The agent's session, where there is one.
+    pub session: Option<SessionId>,
+    /// The exact arguments.
+    pub arguments: CanonicalJson,
+}
+
+/// Why a call has at least a certain risk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// The risk that this reason alone gives.
+    pub risk: Risk,
+    /// The reason in words, for the person who decides.
+    pub why: String,
+}
+
+/// Evidence that a call's risk is known. Made by [`assess`] only.
+#[derive(Debug)]
+pub struct AssessedCall {
+    pub(crate) request: CallRequest,
+    pub(crate) skill: Arc<InstalledSkill>,
+    pub(crate) tool: usize,
+    risk: Risk,
+    reasons: Vec<Reason>,
+}
+
+impl AssessedCall {
+    /// The effective risk.
+    #[must_use]
+    pub fn risk(&self) -> Risk {
+        self.risk
+    }
+
+    /// Every reason, the gravest first.
+    #[must_use]
+    pub fn reasons(&self) -> &[Reason] {
+        &self.reasons
+    }
+
+    /// The tool that would run.
+    #[must_use]
+    pub fn tool(&self) -> &Tool {
+        &self.skill.manifest().tools[self.tool]
+    }
+
+    /// The call.
+    #[must_use]
+    pub fn request(&self) -> &CallRequest {
+        &self.request
+    }
+}
+
+/// Assesses a call of the tool at index `tool` of the skill's manifest; nothing where there is no such tool.
+#[must_use]
+pub fn assess(request: CallRequest, skill: Arc<InstalledSkill>, tool: usize, policy: &Policy) -> Option<AssessedCall> {
+    let declared = skill.manifest().tools.get(tool)?;
+    let mut reasons = vec![Reason { risk: declared.risk, why: format!("the tool declares {}", declared.risk) }];
+    reasons.extend(declared.effects.iter().map(|effect| effect_floor(*effect)));
+    reasons.extend(declared.network.iter().flatten().filter_map(network_floor));
+    if let Some(items) = longest_array(request.arguments.value()).filter(|items| *items > policy.bulk_threshold) {
+        let why = format!("bulk: an argument lists {items} items, more than {}", policy.bulk_threshold);
+        reasons.push(Reason { risk: Risk::High, why });
+    }
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.risk));
+    let risk = reasons.iter().map(|reason| reason.risk).max().unwrap_or(Risk::Critical);
+    Some(AssessedCall { request, skill, tool, risk, reasons })
+}
+
+/// What an effect amounts to, whatever the tool declares (DESIGN: risk and approval).
+fn effect_floor(effect: Effect) -> Reason {
+    let risk = match effect {
+        Effect::Shell => Risk::Critical,
+        _ => Risk::High,
+    };
+    Reason { risk, why: format!("the tool's effects include {}", effect.as_str()) }
+}
+
+/// What a tool's own network list lets it do at most.
+fn network_floor(rule: &NetworkRule) -> Option<Reason> {
+    let risk = if rule.methods.is_empty() {
+        Risk::High
+    } else {
+        rule.methods.iter().map(|method| Risk::of_http_method(method)).max()?
+    };
+    (risk >= Risk::Medium).then(|| {
+        let methods = if rule.methods.is_empty() { "any method".to_owned() } else { rule.methods.join(", ") };
+        Reason { risk, why: format!("the tool may send {methods} to {}", rule.host) }
+    })
+}
+
+fn longest_array(value: &Value) -> Option<usize> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(longest_array).chain([items.len()]).max(),
+        Value::Object(fields) => fields.values().filter_map(longest_array).max(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_array_counts_wherever_it_stands() {
+        let value = serde_json::json!({"a": [1, 2], "b": {"c": [[1, 2, 3, 4], []]}});
+        assert_eq!(longest_array(&value), Some(4));
+        assert_eq!(longest_array(&serde_json::json!({"a": 1})), None);
+    }
+}
