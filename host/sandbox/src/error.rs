@@ -1,0 +1,247 @@
+//! What can go wrong before a skill runs, and what became of a run that gave no result.
+
+use sophon_types::{Fault, FaultKind, SkillName, Stage};
+use std::fmt;
+use std::time::Duration;
+
+/// Why a skill cannot be run at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// The engine could not be set up: the machine lacks something it needs.
+    #[error("the WebAssembly engine does not start: {0}")]
+    Engine(String),
+    /// wasmtime refused to compile the component.
+    #[error("{skill}: the component does not compile: {cause}")]
+    Compile {
+        /// The skill.
+        skill: SkillName,
+        /// wasmtime's words.
+        cause: String,
+    },
+    /// The component's imports cannot be linked with what its manifest declares.
+    #[error("{skill}: the component cannot be linked: {cause}")]
+    Link {
+        /// The skill.
+        skill: SkillName,
+        /// wasmtime's words.
+        cause: String,
+    },
+    /// The component needs more instances, memories or tables than one call can have.
+    #[error("{skill}: the component needs {what}")]
+    TooDemanding {
+        /// The skill.
+        skill: SkillName,
+        /// What it needs and what there is.
+        what: String,
+    },
+    /// This kind of skill has no tier on this host.
+    #[error("{skill}: the runtime {runtime:?} cannot run here")]
+    NoTier {
+        /// The skill.
+        skill: SkillName,
+        /// The manifest's runtime.
+        runtime: String,
+    },
+}
+
+impl Fault for SandboxError {
+    fn stage(&self) -> Stage {
+        match self {
+            Self::Compile { .. } => Stage::Compile,
+            _ => Stage::Sandbox,
+        }
+    }
+
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Engine(_) => FaultKind::Internal,
+            Self::NoTier { .. } => FaultKind::Denied,
+            _ => FaultKind::Unprocessable,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Engine(_) => "engine_unavailable",
+            Self::Compile { .. } => "component_does_not_compile",
+            Self::Link { .. } => "component_does_not_link",
+            Self::TooDemanding { .. } => "component_too_demanding",
+            Self::NoTier { .. } => "runtime_not_available",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Engine(_) => "run `sophon doctor` to see what this machine offers".into(),
+            Self::Compile { .. } => "build it again with `sophon build`".into(),
+            Self::Link { .. } => {
+                "import only sophon:skill interfaces that the manifest declares; `sophon check` lists them".into()
+            }
+            Self::TooDemanding { .. } => "compose the skill of fewer modules and tables".into(),
+            Self::NoTier { .. } => "build the skill as a WebAssembly component (`runtime: \"wasm\"`)".into(),
+        })
+    }
+}
+
+/// What a skill says of its own failure; the cases of `tool-error` in the WIT contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ToolErrorKind {
+    /// The skill does not know the tool.
+    UnknownTool,
+    /// The arguments make no sense.
+    InvalidArguments,
+    /// What was asked for does not exist.
+    NotFound,
+    /// The host or the other side refused.
+    Denied,
+    /// The other side failed.
+    Unavailable,
+    /// Anything else.
+    Failed,
+}
+
+impl ToolErrorKind {
+    /// The case's name in the WIT contract.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownTool => "unknown-tool",
+            Self::InvalidArguments => "invalid-arguments",
+            Self::NotFound => "not-found",
+            Self::Denied => "denied",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Why a run gave no result. The texts may hold what the skill wrote: they are untrusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunFailure {
+    /// The tool returned an error.
+    Tool {
+        /// Which case.
+        kind: ToolErrorKind,
+        /// The skill's words.
+        message: String,
+    },
+    /// The skill trapped.
+    Trap {
+        /// wasmtime's name of the trap.
+        trap: String,
+    },
+    /// The fuel is used up.
+    OutOfFuel {
+        /// The limit.
+        fuel: u64,
+    },
+    /// The wall clock ran out.
+    DeadlineExceeded {
+        /// The limit.
+        wall: Duration,
+    },
+    /// The skill asked for more memory than it may have, and gave up.
+    OutOfMemory {
+        /// The limit in bytes, summed over the store.
+        memory: usize,
+    },
+    /// The skill asked for more table elements, handles, host calls, bytes or instances than it may have.
+    LimitExceeded {
+        /// Which limit, in words.
+        what: String,
+    },
+    /// The result is not JSON or too large.
+    BadResult {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The host has no room for one more instance now.
+    NoCapacity,
+    /// The host failed; the text is for the operator.
+    Host {
+        /// The cause.
+        cause: String,
+    },
+}
+
+impl fmt::Display for RunFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tool { kind, message } => write!(f, "{}: {message}", kind.as_str()),
+            Self::Trap { trap } => write!(f, "the skill trapped: {trap}"),
+            Self::OutOfFuel { fuel } => write!(f, "the skill used up its {fuel} units of fuel"),
+            Self::DeadlineExceeded { wall } => {
+                write!(f, "the call took longer than the {} s it may take", wall.as_secs_f64())
+            }
+            Self::OutOfMemory { memory } => {
+                write!(f, "the skill needed more than the {} MiB of memory it may have", memory >> 20)
+            }
+            Self::LimitExceeded { what } => write!(f, "the skill hit a limit: {what}"),
+            Self::BadResult { what } => write!(f, "the skill's result is not usable: {what}"),
+            Self::NoCapacity => f.write_str("the host runs as many skills as it can"),
+            Self::Host { .. } => f.write_str("the host could not run the skill"),
+        }
+    }
+}
+
+impl std::error::Error for RunFailure {}
+
+impl Fault for RunFailure {
+    fn stage(&self) -> Stage {
+        Stage::Sandbox
+    }
+
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Tool { kind: ToolErrorKind::InvalidArguments | ToolErrorKind::UnknownTool, .. } => FaultKind::Invalid,
+            Self::Tool { kind: ToolErrorKind::NotFound, .. } => FaultKind::NotFound,
+            Self::Tool { kind: ToolErrorKind::Denied, .. } => FaultKind::Denied,
+            Self::DeadlineExceeded { .. } => FaultKind::Timeout,
+            Self::NoCapacity => FaultKind::Unavailable,
+            Self::Host { .. } => FaultKind::Internal,
+            _ => FaultKind::Upstream,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Tool { kind, .. } => match kind {
+                ToolErrorKind::UnknownTool => "tool_unknown_to_skill",
+                ToolErrorKind::InvalidArguments => "tool_invalid_arguments",
+                ToolErrorKind::NotFound => "tool_not_found",
+                ToolErrorKind::Denied => "tool_denied",
+                ToolErrorKind::Unavailable => "tool_unavailable",
+                ToolErrorKind::Failed => "tool_failed",
+            },
+            Self::Trap { .. } => "trap",
+            Self::OutOfFuel { .. } => "out_of_fuel",
+            Self::DeadlineExceeded { .. } => "deadline_exceeded",
+            Self::OutOfMemory { .. } => "out_of_memory",
+            Self::LimitExceeded { .. } => "limit_exceeded",
+            Self::BadResult { .. } => "bad_result",
+            Self::NoCapacity => "no_capacity",
+            Self::Host { .. } => "internal",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::OutOfFuel { .. } => {
+                "ask for less at once; the operator may raise [sandbox] max_fuel".into()
+            }
+            Self::DeadlineExceeded { .. } => {
+                "ask for less at once; the skill's manifest sets sandbox.timeoutSeconds, the operator [sandbox] max_seconds".into()
+            }
+            Self::OutOfMemory { .. } => {
+                "ask for less at once; the skill's manifest sets permissions.maxMemoryMb, the operator [sandbox] max_memory_mb".into()
+            }
+            Self::Trap { .. } | Self::BadResult { .. } => {
+                "this is a fault of the skill: tell its author, with the call's id".into()
+            }
+            Self::NoCapacity => "try again in a moment".into(),
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,27 @@
+//! Where skills run. The only crate that knows wasmtime.
+//!
+//! - [`WasmRuntime`] compiles a [`VerifiedPackage`](sophon_skill::VerifiedPackage) once into a [`PreparedSkill`] and runs
+//!   every call of it in a fresh store and instance, within [`Limits`]: fuel, epochs, wall clock, memory summed over the
+//!   store, tables, instances, handles, bytes through host calls, log lines, random bytes.
+//! - [`WasmRuntime::run`] takes an [`ApprovedCall`](sophon_approval::ApprovedCall) and the audit's receipt that the intent
+//!   is durable; nothing else runs. [`WasmRuntime::rehearse`] tries a skill out on recorded exchanges: a [`Rehearsal`]
+//!   has no egress, no vault and no durable state at all.
+//! - What a skill can reach goes through the [`Doors`] that the caller opens for that one call.
+//!
+//! Promises: a store is thrown away after every call, whatever became of it; no host folder is ever preopened; what a
+//! skill makes the host keep is bounded; traps, fuel, time and memory exhaustion are told apart.
+
+mod doors;
+mod error;
+mod limits;
+mod rehearsal;
+mod wasm;
+
+pub use doors::{
+    Access, Connection, Doors, HttpDoor, LogLevel, LogLine, MemoryState, Progress, ProgressListener, StateDoor,
+    StateError, StoredState,
+};
+pub use error::{RunFailure, SandboxError, ToolErrorKind};
+pub use limits::{Limits, PoolLimits};
+pub use rehearsal::{Exchange, RecordedRequest, RecordedResponse, Rehearsal, RehearsalReport};
+pub use wasm::{PreparedSkill, RunReport, Usage, WasmRuntime};

@@ -1,0 +1,203 @@
+//! Trying a skill out: recorded exchanges in place of egress, memory in place of the store, no vault.
+//!
+//! A rehearsal is not a call: nothing it does is an effect, so it needs no approval and no audit record, and there is
+//! no way from here to a socket or a secret.
+
+use crate::limits::Limits;
+use crate::wasm::{Invocation, PreparedSkill, RunReport, WasmRuntime};
+use crate::{Connection, Doors, HttpDoor, MemoryState, Progress, SandboxError};
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde_json::Value;
+use sophon_egress::{Denial, HttpError, HttpRequest, HttpResponse};
+use sophon_guard::Source;
+use sophon_skill::Preset;
+use sophon_types::{CanonicalJson, ToolName};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// What is tried: one tool with one set of arguments, in a world that is written down.
+#[derive(Debug)]
+pub struct Rehearsal {
+    /// The tool's full name.
+    pub tool: ToolName,
+    /// The tool's name as the skill knows it.
+    pub local: String,
+    /// The arguments.
+    pub arguments: CanonicalJson,
+    /// Non-secret configuration.
+    pub settings: BTreeMap<String, String>,
+    /// The declared services and which of them count as connected.
+    pub connections: Vec<Connection>,
+    /// What `state` holds at first.
+    pub state: BTreeMap<String, Vec<u8>>,
+    /// The requests that the skill is expected to send, in order, and the answers it gets.
+    pub exchanges: Vec<Exchange>,
+}
+
+/// A recorded request and its answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exchange {
+    /// What the skill must send.
+    pub request: RecordedRequest,
+    /// What it gets.
+    pub response: RecordedResponse,
+}
+
+/// What a request must look like. Headers not named here may be anything.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedRequest {
+    /// The method.
+    pub method: String,
+    /// The whole URL.
+    pub url: String,
+    /// Headers that must be there with these values; names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// The body: a string is compared as text, anything else as JSON.
+    pub body: Option<Value>,
+    /// The credential that must be named; nothing: none may be named.
+    pub credential: Option<String>,
+}
+
+/// A recorded answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedResponse {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// What became of a rehearsal.
+#[derive(Debug)]
+pub struct RehearsalReport {
+    /// The run.
+    pub run: RunReport,
+    /// Every progress report, in order.
+    pub progress: Vec<Progress>,
+    /// What `state` holds afterwards.
+    pub state: BTreeMap<String, Vec<u8>>,
+    /// How requests differed from the recorded ones, and recorded ones that were not sent.
+    pub mismatches: Vec<String>,
+}
+
+/// Progress reports that a rehearsal keeps.
+const REPORTS: usize = 1_000;
+
+pub(crate) async fn rehearse(
+    runtime: &WasmRuntime,
+    prepared: &PreparedSkill,
+    rehearsal: Rehearsal,
+) -> Result<RehearsalReport, SandboxError> {
+    let recorder =
+        Arc::new(Recorder { left: Mutex::new(rehearsal.exchanges.into()), mismatches: Mutex::new(Vec::new()) });
+    let state = Arc::new(MemoryState::new(rehearsal.state));
+    let progress: Arc<Mutex<Vec<Progress>>> = Arc::default();
+    let told = Arc::clone(&progress);
+    let doors = Doors {
+        http: Some(Arc::clone(&recorder) as Arc<dyn HttpDoor>),
+        state: Arc::clone(&state) as Arc<_>,
+        connections: rehearsal.connections.into(),
+        settings: Arc::new(rehearsal.settings),
+        progress: Some(Arc::new(move |report: &Progress| {
+            let mut kept = told.lock();
+            if kept.len() < REPORTS {
+                kept.push(report.clone());
+            }
+        })),
+    };
+    let invocation = Invocation {
+        tool: &rehearsal.local,
+        source: Source::tool(&rehearsal.tool),
+        arguments: rehearsal.arguments.as_str(),
+        call_id: "rehearsal".into(),
+        correlation_id: "rehearsal".into(),
+        session: None,
+        deadline: None,
+    };
+    // Locked down, but for what a recording stands in for.
+    let locked = Limits::of(Preset::LockedDown);
+    let own = prepared.limits();
+    let limits = Limits {
+        http_requests: own.http_requests,
+        workspace_bytes: own.workspace_bytes,
+        workspace_files: own.workspace_files,
+        ..locked.capped(own)
+    };
+    let run = runtime.invoke(prepared, invocation, doors, limits).await;
+    let mut mismatches = std::mem::take(&mut *recorder.mismatches.lock());
+    let unsent = recorder.left.lock();
+    mismatches.extend(unsent.iter().map(|left| format!("{} {} was not sent", left.request.method, left.request.url)));
+    let progress = progress.lock().clone();
+    Ok(RehearsalReport { run, progress, state: state.entries(), mismatches })
+}
+
+/// Answers from the recording, in order.
+struct Recorder {
+    left: Mutex<VecDeque<Exchange>>,
+    mismatches: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl HttpDoor for Recorder {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut left = self.left.lock();
+        let refuse = |message: String| {
+            self.mismatches.lock().push(message.clone());
+            Err(HttpError::Denied(Denial {
+                code: "not_recorded",
+                message,
+                hint: Some("record the exchange in the test case".into()),
+            }))
+        };
+        let Some(next) = left.front() else {
+            return refuse(format!("{} {} is not among the recorded exchanges", request.method, request.url));
+        };
+        let differences = differences(&next.request, &request);
+        if !differences.is_empty() {
+            return refuse(format!("{} {}: {}", request.method, request.url, differences.join("; ")));
+        }
+        let Some(exchange) = left.pop_front() else { return refuse("no exchange is left".into()) };
+        Ok(HttpResponse {
+            status: exchange.response.status,
+            url: request.url,
+            headers: exchange.response.headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
+            body: exchange.response.body,
+        })
+    }
+}
+
+fn differences(recorded: &RecordedRequest, sent: &HttpRequest) -> Vec<String> {
+    let mut found = Vec::new();
+    if recorded.method != sent.method {
+        found.push(format!("the recorded method is {}", recorded.method));
+    }
+    if recorded.url != sent.url {
+        found.push(format!("the recorded URL is {}", recorded.url));
+    }
+    if recorded.credential != sent.credential {
+        found.push(match &recorded.credential {
+            Some(service) => format!("the recorded request names the credential {service}"),
+            None => "the recorded request names no credential".to_owned(),
+        });
+    }
+    for (name, value) in &recorded.headers {
+        let same = sent.headers.iter().any(|(n, v)| n.eq_ignore_ascii_case(name) && v == value.as_bytes());
+        if !same {
+            found.push(format!("the recorded header {name}: {value} is not sent"));
+        }
+    }
+    let body = sent.body.as_deref().unwrap_or_default();
+    let same = match &recorded.body {
+        None => true,
+        Some(Value::String(text)) => text.as_bytes() == body,
+        Some(json) => serde_json::from_slice::<Value>(body).is_ok_and(|value| value == *json),
+    };
+    if !same {
+        found.push(format!("the body is {:?}", String::from_utf8_lossy(body)));
+    }
+    found
+}

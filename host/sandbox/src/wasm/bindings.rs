@@ -1,0 +1,16 @@
+//! The host's side of `wit/skill.wit`, generated.
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "skill",
+    imports: {
+        "sophon:skill/http.send": async | trappable,
+        "sophon:skill/state.read": async | trappable,
+        "sophon:skill/state.write": async | trappable,
+        "sophon:skill/state.delete": async | trappable,
+        "sophon:skill/state.keys": async | trappable,
+        "sophon:skill/state.compare-and-set": async | trappable,
+        default: trappable,
+    },
+    exports: { default: async },
+});

@@ -1,0 +1,176 @@
+//! The WebAssembly tier: compile once, pre-instantiate once a skill version, a fresh store and instance for every call.
+
+mod bindings;
+mod capabilities;
+mod engine;
+mod host;
+mod output;
+mod run;
+mod wasi;
+mod workspace;
+
+#[cfg(test)]
+mod tests;
+
+use crate::limits::{Limits, PoolLimits};
+use crate::{Rehearsal, RehearsalReport, SandboxError};
+use bindings::SkillPre;
+use engine::Ticking;
+use host::Host;
+use parking_lot::Mutex;
+pub(crate) use run::Invocation;
+pub use run::{RunReport, Usage};
+use sophon_skill::{Filesystem, Manifest, Runtime, VerifiedPackage};
+use sophon_types::SkillName;
+use std::collections::HashMap;
+use std::sync::Arc;
+use wasmtime::component::{Component, HasSelf, Linker};
+
+/// The engine, its pool and the linkers. Cheap to clone.
+#[derive(Clone)]
+pub struct WasmRuntime(Arc<Inner>);
+
+struct Inner {
+    ticking: Ticking,
+    ceiling: Limits,
+    /// One linker for each set of optional interfaces.
+    linkers: Mutex<HashMap<Capabilities, Arc<Linker<Host>>>>,
+}
+
+/// A component that is compiled, linked with exactly what its manifest declares, and ready to be instantiated.
+pub struct PreparedSkill {
+    name: SkillName,
+    pre: SkillPre<Host>,
+    limits: Limits,
+}
+
+impl PreparedSkill {
+    /// The limits of each call.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+/// The optional interfaces; everything else of the contract is always linked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Capabilities {
+    http: bool,
+    credentials: bool,
+    workspace: bool,
+}
+
+impl Capabilities {
+    fn of(manifest: &Manifest) -> Self {
+        Self {
+            http: manifest.permissions.network.is_some() || manifest.sandbox.network == Some(true),
+            credentials: !manifest.credentials.is_empty(),
+            workspace: manifest.permissions.filesystem == Filesystem::Workspace,
+        }
+    }
+}
+
+impl WasmRuntime {
+    /// Starts the engine with a pool for `pool.concurrent_calls`; no call gets more than `ceiling`.
+    ///
+    /// # Errors
+    /// [`SandboxError::Engine`] where the machine cannot give the address space or a thread.
+    pub fn start(pool: &PoolLimits, ceiling: Limits) -> Result<Self, SandboxError> {
+        let ceiling = Limits { memory: ceiling.memory.min(pool.memory), ..ceiling };
+        let ticking = Ticking::start(pool)?;
+        Ok(Self(Arc::new(Inner { ticking, ceiling, linkers: Mutex::new(HashMap::new()) })))
+    }
+
+    /// Compiles and links a verified package. Takes 20 to 100 ms of CPU for a small component: not for an async worker.
+    ///
+    /// # Errors
+    /// [`SandboxError`] where the component does not compile or link, needs too much, or is no component.
+    pub fn prepare(&self, package: &VerifiedPackage) -> Result<PreparedSkill, SandboxError> {
+        let manifest = package.manifest();
+        if manifest.runtime != Runtime::Wasm {
+            return Err(SandboxError::NoTier { skill: manifest.name.clone(), runtime: manifest.runtime.to_string() });
+        }
+        self.compile(manifest, package.component())
+    }
+
+    fn compile(&self, manifest: &Manifest, component: &[u8]) -> Result<PreparedSkill, SandboxError> {
+        let skill = || manifest.name.clone();
+        let component = Component::from_binary(&self.0.ticking.engine, component)
+            .map_err(|error| SandboxError::Compile { skill: skill(), cause: format!("{error:#}") })?;
+        let limits = Limits::for_skill(manifest, &self.0.ceiling);
+        check_demand(&component, &limits).map_err(|what| SandboxError::TooDemanding { skill: skill(), what })?;
+        let link = |error: wasmtime::Error| SandboxError::Link { skill: skill(), cause: format!("{error:#}") };
+        let linker = self.linker(Capabilities::of(manifest)).map_err(link)?;
+        let pre = linker.instantiate_pre(&component).and_then(SkillPre::new).map_err(link)?;
+        component.initialize_copy_on_write_image().map_err(link)?;
+        Ok(PreparedSkill { name: skill(), pre, limits })
+    }
+
+    fn linker(&self, capabilities: Capabilities) -> wasmtime::Result<Arc<Linker<Host>>> {
+        if let Some(linker) = self.0.linkers.lock().get(&capabilities) {
+            return Ok(Arc::clone(linker));
+        }
+        let linker = Arc::new(link(&self.0.ticking.engine, capabilities)?);
+        self.0.linkers.lock().insert(capabilities, Arc::clone(&linker));
+        Ok(linker)
+    }
+
+    /// Tries a tool out in the locked-down sandbox, against recorded exchanges and state in memory.
+    ///
+    /// # Errors
+    /// [`SandboxError`] where the component cannot be prepared. What becomes of the run is in the report.
+    pub async fn rehearse(
+        &self,
+        prepared: &PreparedSkill,
+        rehearsal: Rehearsal,
+    ) -> Result<RehearsalReport, SandboxError> {
+        crate::rehearsal::rehearse(self, prepared, rehearsal).await
+    }
+}
+
+fn link(engine: &wasmtime::Engine, capabilities: Capabilities) -> wasmtime::Result<Linker<Host>> {
+    use bindings::sophon::skill::{credentials, http, log, progress, settings, state, workspace};
+
+    let mut linker = Linker::new(engine);
+    log::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)?;
+    settings::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)?;
+    state::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)?;
+    progress::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)?;
+    wasi::link(&mut linker)?;
+    if capabilities.http {
+        http::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)?;
+        wasi::link_http(&mut linker)?;
+    }
+    if capabilities.credentials {
+        credentials::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)?;
+    }
+    if capabilities.workspace {
+        workspace::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)?;
+    }
+    Ok(linker)
+}
+
+/// Refuses a component that could never be instantiated within its limits, before the first call.
+fn check_demand(component: &Component, limits: &Limits) -> Result<(), String> {
+    // Nothing: the component imports or exports modules, whose needs are not known before they are linked.
+    let Some(demand) = component.resources_required() else {
+        return Err("modules that are not part of it".into());
+    };
+    let most = limits.instances as u64;
+    if u64::from(demand.num_memories) > most || u64::from(demand.num_tables) > most {
+        return Err(format!(
+            "{} memories and {} tables; a call may have {most} of each",
+            demand.num_memories, demand.num_tables
+        ));
+    }
+    // In pages of 64 KiB.
+    let initial = demand.max_initial_memory_size.unwrap_or(0).saturating_mul(64 << 10);
+    if initial > limits.memory as u64 {
+        return Err(format!(
+            "{} MiB of memory at the start; a call may have {} MiB",
+            initial >> 20,
+            limits.memory >> 20
+        ));
+    }
+    Ok(())
+}
