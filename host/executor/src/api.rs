@@ -1,0 +1,250 @@
+//! What goes into the executor and what comes out of it, as data for an edge to write.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sophon_guard::{Finding, SanitizedOutput};
+use sophon_skill::{HostGrant, Unsigned};
+use sophon_types::{
+    CallId, CanonicalJson, CorrelationId, Digest, FaultReport, Risk, SessionId, SkillName, Stage, Timestamp, ToolName,
+    Trust, Version,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Whether the caller may have the structured result beside the wrapped text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Results {
+    /// Wrapped text only: what a model may read.
+    Text,
+    /// The structured value too, for programs. It is scanned for secrets, not wrapped.
+    Structured,
+}
+
+/// A call as it comes from an edge.
+#[derive(Debug, Clone)]
+pub struct CallRequest {
+    /// The tool's full name, not yet checked.
+    pub tool: String,
+    /// The exact arguments.
+    pub arguments: CanonicalJson,
+    /// The agent's session.
+    pub session: Option<SessionId>,
+    /// The same key with the same tool and arguments is the same call, for 24 hours.
+    pub idempotency_key: Option<String>,
+    /// How long to wait for the result.
+    pub wait: Duration,
+    /// What the call belongs to.
+    pub correlation: CorrelationId,
+    /// What the caller may have.
+    pub results: Results,
+}
+
+/// Where a call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CallStatus {
+    /// It runs.
+    Running,
+    /// It gave a result.
+    Succeeded,
+    /// It ran and gave none.
+    Failed,
+    /// The host stopped in the middle of it; whether it had its effect is not known, and it is never run again.
+    UnknownOutcome,
+}
+
+impl CallStatus {
+    /// The status as it is stored and sent.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::UnknownOutcome => "unknown_outcome",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Running, Self::Succeeded, Self::Failed, Self::UnknownOutcome].into_iter().find(|s| s.as_str() == name)
+    }
+
+    /// Whether the call is over.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Running)
+    }
+}
+
+/// A result that may leave the host: made from [`SanitizedOutput`] only, or from what the vault sealed of one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallOutput {
+    content: String,
+    result: Option<Value>,
+    findings: Vec<Finding>,
+}
+
+impl CallOutput {
+    pub(crate) fn of(output: &SanitizedOutput) -> Self {
+        Self {
+            content: output.content().to_owned(),
+            result: output.result().cloned(),
+            findings: output.findings().to_vec(),
+        }
+    }
+
+    /// The wrapped text.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        &self.content
+    }
+
+    /// The structured value, where the caller may have it.
+    #[must_use]
+    pub fn result(&self) -> Option<&Value> {
+        self.result.as_ref()
+    }
+
+    /// What was noticed in the text.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    pub(crate) fn for_caller(mut self, results: Results) -> Self {
+        if results == Results::Text {
+            self.result = None;
+        }
+        self
+    }
+}
+
+/// Why a call that ran gave no result. The message is wrapped like a result: a skill may have written it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorView {
+    /// Where it failed.
+    pub stage: Stage,
+    /// The stable code.
+    pub code: String,
+    /// Wrapped text.
+    pub message: String,
+    /// One line that, followed, mends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// How far a running call says it is. The message is wrapped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressView {
+    /// 0 to 100.
+    pub percent: u8,
+    /// Wrapped text.
+    pub message: String,
+}
+
+/// A call as its caller sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallView {
+    /// The call.
+    pub call_id: CallId,
+    /// Where it stands.
+    pub status: CallStatus,
+    /// The tool.
+    pub tool: ToolName,
+    /// The risk that was assessed.
+    pub risk: Option<Risk>,
+    /// The result, where it succeeded.
+    pub output: Option<CallOutput>,
+    /// Why there is none, where it failed.
+    pub error: Option<ErrorView>,
+    /// The last progress report, while it runs.
+    pub progress: Option<ProgressView>,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// A tool that a caller may use.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ToolView {
+    /// The full name.
+    pub name: ToolName,
+    /// The skill.
+    pub skill: SkillName,
+    /// The skill's version.
+    pub version: Version,
+    /// The author's words: untrusted text.
+    pub description: String,
+    /// The least risk of a call, before its arguments are known.
+    pub risk: Risk,
+    /// JSON Schema of the arguments.
+    pub parameters: Value,
+    /// JSON Schema of the result, where the author gives one.
+    pub returns: Option<Value>,
+}
+
+/// A package to install.
+#[derive(Debug, Clone)]
+pub struct InstallRequest {
+    /// The archive.
+    pub package: Bytes,
+    /// The signature (DSSE envelope).
+    pub envelope: Option<Bytes>,
+    /// What to do about a package that nobody trusted has signed.
+    pub unsigned: Unsigned,
+    /// Hosts that the person installing grants beyond the manifest's.
+    pub grants: Vec<HostGrant>,
+    /// Non-secret configuration.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// An installed skill.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SkillView {
+    /// The name.
+    pub name: SkillName,
+    /// The version.
+    pub version: Version,
+    /// SHA-256 of the archive.
+    pub digest: Digest,
+    /// Who vouches for it.
+    pub trust: Trust,
+    /// Fingerprint of the publisher's key, where it is signed.
+    pub publisher: Option<String>,
+    /// Whether its tools can be called.
+    pub enabled: bool,
+    /// Why it cannot be run at present, where it cannot.
+    pub broken: Option<FaultReport>,
+    /// The tools' full names.
+    pub tools: Vec<ToolName>,
+    /// What the manifest lets it reach, in words.
+    pub network: Vec<String>,
+    /// Hosts granted beyond the manifest.
+    pub grants: Vec<HostGrant>,
+    /// Services whose credentials it may use.
+    pub credentials: Vec<String>,
+    /// Non-secret configuration.
+    pub settings: BTreeMap<String, String>,
+    /// Who installed it.
+    pub installed_by: String,
+    /// When.
+    pub installed_at: Timestamp,
+}
+
+/// A publisher whose signature this tenant trusts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PublisherView {
+    /// SHA-256 of the public key, in hexadecimal.
+    pub fingerprint: String,
+    /// The name that the person who trusted it gave it.
+    pub name: String,
+    /// The skills whose name is pinned to this key.
+    pub skills: Vec<SkillName>,
+    /// When it was trusted.
+    pub added_at: Timestamp,
+    /// When that was taken back.
+    pub revoked_at: Option<Timestamp>,
+}

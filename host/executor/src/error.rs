@@ -1,0 +1,239 @@
+//! Why a call or an installation did not happen. What happened and failed is not an error but an outcome.
+
+use sophon_approval::NeedsApproval;
+use sophon_audit::AuditError;
+use sophon_sandbox::SandboxError;
+use sophon_skill::{EnvelopeError, PackageError, TermsError, VerifyError};
+use sophon_store::StoreError;
+use sophon_types::{Fault, FaultKind, NameError, SkillName, Stage, ToolName};
+use sophon_vault::VaultError;
+
+/// Why a call was refused before anything of it ran.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The text is no tool's full name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// No enabled skill of the tenant has the tool.
+    #[error("{tool}: there is no such tool{}", .reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default())]
+    UnknownTool {
+        /// The tool.
+        tool: ToolName,
+        /// What stands in the way, where something does.
+        reason: Option<String>,
+    },
+    /// There is no such call of this caller.
+    #[error("there is no such call, or it is not yours, or it is older than 24 hours")]
+    UnknownCall,
+    /// The arguments do not fit the tool's schema.
+    #[error("{tool}: the arguments do not fit the tool's schema: {}", .violations.join("; "))]
+    Arguments {
+        /// The tool.
+        tool: ToolName,
+        /// Each violation, with its place.
+        violations: Vec<String>,
+    },
+    /// The idempotency key was used for another call.
+    #[error("the idempotency key was used before, with another tool or other arguments")]
+    IdempotencyMismatch,
+    /// The idempotency key is empty, too long or holds control characters.
+    #[error("an idempotency key is 1 to 255 printable characters")]
+    IdempotencyKey,
+    /// A person would have to approve.
+    #[error(transparent)]
+    NeedsApproval(#[from] Box<NeedsApproval>),
+    /// As many calls run and wait as the host takes.
+    #[error("the host runs as many calls as it can")]
+    OverCapacity,
+    /// The host is shutting down.
+    #[error("the host is shutting down")]
+    ShuttingDown,
+    /// The audit log cannot be written, so nothing may happen.
+    #[error("the call cannot be recorded, so it is refused: {0}")]
+    Audit(#[from] AuditError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The vault failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl Fault for CallError {
+    fn stage(&self) -> Stage {
+        match self {
+            Self::Name(_) | Self::UnknownTool { .. } | Self::UnknownCall => Stage::Resolve,
+            Self::Arguments { .. } | Self::IdempotencyMismatch | Self::IdempotencyKey => Stage::Validate,
+            Self::NeedsApproval(error) => error.stage(),
+            Self::OverCapacity | Self::ShuttingDown => Stage::Sandbox,
+            Self::Audit(_) => Stage::Audit,
+            Self::Store(error) => error.stage(),
+            Self::Vault(error) => error.stage(),
+        }
+    }
+
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Name(_) | Self::IdempotencyKey => FaultKind::Invalid,
+            Self::UnknownTool { .. } | Self::UnknownCall => FaultKind::NotFound,
+            Self::Arguments { .. } => FaultKind::Unprocessable,
+            Self::IdempotencyMismatch => FaultKind::Conflict,
+            Self::NeedsApproval(_) => FaultKind::NeedsApproval,
+            Self::OverCapacity | Self::ShuttingDown | Self::Audit(_) => FaultKind::Unavailable,
+            Self::Store(error) => error.kind(),
+            Self::Vault(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Name(_) => "invalid_name",
+            Self::UnknownTool { .. } => "unknown_tool",
+            Self::UnknownCall => "unknown_call",
+            Self::Arguments { .. } => "invalid_arguments",
+            Self::IdempotencyMismatch => "idempotency_key_reused",
+            Self::IdempotencyKey => "invalid_idempotency_key",
+            Self::NeedsApproval(error) => error.code(),
+            Self::OverCapacity => "over_capacity",
+            Self::ShuttingDown => "shutting_down",
+            Self::Audit(_) => "audit_unavailable",
+            Self::Store(error) => error.code(),
+            Self::Vault(error) => error.code(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Name(_) | Self::UnknownTool { .. } => {
+                Some("GET /v1/tools (or `sophon list`) names the tools you may use".into())
+            }
+            Self::UnknownCall => Some("use the call_id of the answer to your own call".into()),
+            Self::Arguments { .. } => Some("GET /v1/tools gives the schema of each tool's arguments".into()),
+            Self::IdempotencyMismatch => Some("use a new idempotency key for each different call".into()),
+            Self::IdempotencyKey => Some("a UUID makes a good key".into()),
+            Self::NeedsApproval(error) => error.hint(),
+            Self::OverCapacity | Self::ShuttingDown => Some("try again after the time in Retry-After".into()),
+            Self::Audit(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Vault(error) => error.hint(),
+        }
+    }
+}
+
+/// Why a skill was not installed, changed or removed. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// The archive or its manifest is not acceptable.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// The signature is not trusted, or the analysis rejects the component.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// The component cannot be run here.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The signature is not an envelope that this host reads.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// What the person installing set or granted does not fit the skill.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
+    /// The tool's schema is not usable.
+    #[error("{tool}: the schema of its parameters is not usable: {cause}")]
+    Schema {
+        /// The tool.
+        tool: ToolName,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// There is no such skill.
+    #[error("{0}: there is no such skill in this tenant")]
+    UnknownSkill(SkillName),
+    /// The public key cannot be read.
+    #[error("the public key cannot be used: {0}")]
+    PublicKey(String),
+    /// There is no such publisher.
+    #[error("no publisher of this tenant has the key {0}")]
+    UnknownPublisher(String),
+    /// The audit log cannot be written, so nothing may happen.
+    #[error("the change cannot be recorded, so it is refused: {0}")]
+    Audit(#[from] AuditError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The host failed.
+    #[error("the host failed: {0}")]
+    Host(String),
+}
+
+impl Fault for InstallError {
+    fn stage(&self) -> Stage {
+        match self {
+            Self::Package(error) => error.stage(),
+            Self::Verify(error) => error.stage(),
+            Self::Sandbox(error) => error.stage(),
+            Self::Envelope(error) => error.stage(),
+            Self::Terms(error) => error.stage(),
+            Self::Schema { .. } => Stage::Manifest,
+            Self::UnknownSkill(_) | Self::UnknownPublisher(_) => Stage::Resolve,
+            Self::PublicKey(_) => Stage::Signature,
+            Self::Audit(_) => Stage::Audit,
+            Self::Store(error) => error.stage(),
+            Self::Host(_) => Stage::Sandbox,
+        }
+    }
+
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Package(error) => error.kind(),
+            Self::Verify(error) => error.kind(),
+            Self::Sandbox(error) => error.kind(),
+            Self::Envelope(error) => error.kind(),
+            Self::Terms(error) => error.kind(),
+            Self::Schema { .. } => FaultKind::Unprocessable,
+            Self::PublicKey(_) => FaultKind::Invalid,
+            Self::UnknownSkill(_) | Self::UnknownPublisher(_) => FaultKind::NotFound,
+            Self::Audit(_) => FaultKind::Unavailable,
+            Self::Store(error) => error.kind(),
+            Self::Host(_) => FaultKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Package(error) => error.code(),
+            Self::Verify(error) => error.code(),
+            Self::Sandbox(error) => error.code(),
+            Self::Envelope(error) => error.code(),
+            Self::Terms(error) => error.code(),
+            Self::Schema { .. } => "invalid_schema",
+            Self::UnknownSkill(_) => "unknown_skill",
+            Self::PublicKey(_) => "invalid_public_key",
+            Self::UnknownPublisher(_) => "unknown_publisher",
+            Self::Audit(_) => "audit_unavailable",
+            Self::Store(error) => error.code(),
+            Self::Host(_) => "internal",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Package(error) => error.hint(),
+            Self::Verify(error) => error.hint(),
+            Self::Sandbox(error) => error.hint(),
+            Self::Envelope(error) => error.hint(),
+            Self::Terms(error) => error.hint(),
+            Self::Schema { .. } => {
+                Some("write the tool's \"parameters\" as a JSON Schema (draft 2020-12) of an object".into())
+            }
+            Self::UnknownSkill(_) => Some("`sophon list` names the installed skills".into()),
+            Self::PublicKey(_) => Some("give the line that `sophon key identity` printed, or the .pub file".into()),
+            Self::UnknownPublisher(_) => Some("GET /v1/publishers lists them".into()),
+            Self::Audit(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Host(_) => None,
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Installing, changing and removing skills: verified, compiled and recorded before anything of them is there.
+
+use crate::api::{InstallRequest, SkillView};
+use crate::catalogue::{Entry, Ready, State};
+use crate::{CallError, Executor, InstallError};
+use bytes::Bytes;
+use sophon_audit::{Action, Outcome, Record};
+use sophon_sandbox::WasmRuntime;
+use sophon_skill::{
+    Envelope, HostGrant, InstallTerms, InstalledSkill, Package, Report, TrustStore, Unsigned, VerifiedPackage, verify,
+};
+use sophon_store::{Activation, SkillRow};
+use sophon_types::{Fault, FaultReport, Principal, SkillName, TenantId, Trust};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Executor {
+    /// Installs a package for the caller's tenant, or replaces what it has under the same name.
+    ///
+    /// # Errors
+    /// [`InstallError`]; nothing is installed then.
+    pub async fn install(&self, principal: &Principal, request: InstallRequest) -> Result<SkillView, InstallError> {
+        let parts = &self.0.parts;
+        let _one_at_a_time = self.0.installing.lock().await;
+        let trust = self.trust_store(&principal.tenant).await?;
+        let runtime = parts.runtime.clone();
+        let tenant = principal.tenant.clone();
+        let asked = request.clone();
+        let (ready, envelope) = blocking(move || prepare(&asked, &tenant, &trust, &runtime)).await?;
+        let manifest = ready.skill.manifest();
+        self.check_version(principal, &ready).await?;
+        let package = ready.skill.package();
+        let record = described(record(Action::SkillInstall, principal, &manifest.name), package, &request);
+        parts.audit.append(record).await?;
+        let row = SkillRow {
+            tenant: principal.tenant.clone(),
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            digest: *package.digest(),
+            trust: package.trust(),
+            publisher: package.signer().map(ToString::to_string),
+            envelope,
+            grants: serde_json::to_value(&request.grants).map_err(|error| InstallError::Host(error.to_string()))?,
+            settings: serde_json::to_value(&request.settings).map_err(|error| InstallError::Host(error.to_string()))?,
+            activation: Activation::Enabled,
+            installed_by: principal.user.clone(),
+            installed_at: parts.clock.now(),
+        };
+        parts.store.blobs().put(request.package).await?;
+        if let Some(signer) = &row.publisher {
+            parts.store.publishers().pin(&row.tenant, &row.name, signer).await?;
+        }
+        parts.store.skills().put(row.clone()).await?;
+        let entry = Entry { row: Arc::new(row), state: State::Ready(Arc::new(ready)) };
+        let view = view(&entry);
+        self.0.catalogue.put(&principal.tenant, &view.name, entry);
+        Ok(view)
+    }
+
+    /// The tenant's skills.
+    #[must_use]
+    pub fn skills(&self, principal: &Principal) -> Vec<SkillView> {
+        self.0.catalogue.skills(&principal.tenant).iter().map(view).collect()
+    }
+
+    /// One skill of the tenant.
+    ///
+    /// # Errors
+    /// [`InstallError::UnknownSkill`].
+    pub fn skill(&self, principal: &Principal, name: &SkillName) -> Result<SkillView, InstallError> {
+        Ok(view(&self.entry(principal, name)?))
+    }
+
+    /// What the static analysis says of an installed skill.
+    ///
+    /// # Errors
+    /// [`InstallError`] where there is no such skill, or it cannot be derived any more.
+    pub async fn analysis(&self, principal: &Principal, name: &SkillName) -> Result<Report, InstallError> {
+        let entry = self.entry(principal, name)?;
+        if let Some(ready) = entry.ready() {
+            return Ok(ready.skill.package().report().clone());
+        }
+        let trust = self.trust_store(&principal.tenant).await?;
+        Ok(self.derive(&entry.row, &trust).await?.skill.package().report().clone())
+    }
+
+    /// Lets a skill's tools be called.
+    ///
+    /// # Errors
+    /// [`InstallError`]; nothing has changed then.
+    pub async fn enable(&self, principal: &Principal, name: &SkillName) -> Result<SkillView, InstallError> {
+        self.activate(principal, name, Activation::Enabled).await
+    }
+
+    /// Keeps a skill installed, but its tools can be neither listed nor called. Calls that run now go on.
+    ///
+    /// # Errors
+    /// [`InstallError`]; nothing has changed then.
+    pub async fn disable(&self, principal: &Principal, name: &SkillName) -> Result<SkillView, InstallError> {
+        self.activate(principal, name, Activation::Disabled).await
+    }
+
+    async fn activate(
+        &self,
+        principal: &Principal,
+        name: &SkillName,
+        to: Activation,
+    ) -> Result<SkillView, InstallError> {
+        let _one_at_a_time = self.0.installing.lock().await;
+        let entry = self.entry(principal, name)?;
+        let action = match to {
+            Activation::Enabled => Action::SkillEnable,
+            Activation::Disabled => Action::SkillDisable,
+        };
+        self.0.parts.audit.append(record(action, principal, name)).await?;
+        self.0.parts.store.skills().activate(&principal.tenant, name, to).await?;
+        let row = SkillRow { activation: to, ..(*entry.row).clone() };
+        let entry = Entry { row: Arc::new(row), state: entry.state };
+        let view = view(&entry);
+        self.0.catalogue.put(&principal.tenant, name, entry);
+        Ok(view)
+    }
+
+    /// Removes a skill. Its versions stay known, so that an older one cannot come back; its `state` stays.
+    ///
+    /// # Errors
+    /// [`InstallError`]; nothing has changed then.
+    pub async fn remove(&self, principal: &Principal, name: &SkillName) -> Result<SkillView, InstallError> {
+        let _one_at_a_time = self.0.installing.lock().await;
+        let entry = self.entry(principal, name)?;
+        self.0.parts.audit.append(record(Action::SkillRemove, principal, name)).await?;
+        self.0.parts.store.skills().remove(&principal.tenant, name).await?;
+        self.0.catalogue.remove(&principal.tenant, name);
+        Ok(view(&entry))
+    }
+
+    fn entry(&self, principal: &Principal, name: &SkillName) -> Result<Entry, InstallError> {
+        let found = self.0.catalogue.skill(&principal.tenant, name.as_str());
+        found.ok_or_else(|| InstallError::UnknownSkill(name.clone()))
+    }
+
+    /// Versions only rise. The same version may be installed again with the same bytes (to change grants or settings),
+    /// or by the local developer, who builds a version more than once.
+    async fn check_version(&self, principal: &Principal, ready: &Ready) -> Result<(), InstallError> {
+        let (manifest, package) = (ready.skill.manifest(), ready.skill.package());
+        let skills = self.0.parts.store.skills();
+        let Some(highest) = skills.highest_version(&principal.tenant, &manifest.name).await? else { return Ok(()) };
+        let installed = skills.get(&principal.tenant, &manifest.name).await?;
+        let again = installed.is_some_and(|row| row.digest == *package.digest());
+        let rebuilt = package.trust() == Trust::LocalDev && manifest.version == highest;
+        if again || rebuilt {
+            return Ok(());
+        }
+        Ok(package.check_follows(&highest)?)
+    }
+
+    /// Derives every installed skill again, from its package and signature.
+    pub(crate) async fn load(&self) -> Result<(), CallError> {
+        let mut trust_stores: BTreeMap<TenantId, TrustStore> = BTreeMap::new();
+        for row in self.0.parts.store.skills().list_all().await? {
+            let tenant = row.tenant.clone();
+            if !trust_stores.contains_key(&tenant) {
+                let trust = self.trust_store(&tenant).await?;
+                trust_stores.insert(tenant.clone(), trust);
+            }
+            self.reload(row, &trust_stores[&tenant]).await;
+        }
+        Ok(())
+    }
+
+    /// Puts a skill into the catalogue as it can be derived now.
+    pub(crate) async fn reload(&self, row: SkillRow, trust: &TrustStore) {
+        let state = match self.derive(&row, trust).await {
+            Ok(ready) => State::Ready(Arc::new(ready)),
+            Err(error) => {
+                tracing::error!(skill = %row.name, tenant = %row.tenant, %error, "an installed skill cannot be run");
+                State::Broken(FaultReport::of(&error))
+            }
+        };
+        let (tenant, name) = (row.tenant.clone(), row.name.clone());
+        self.0.catalogue.put(&tenant, &name, Entry { row: Arc::new(row), state });
+    }
+
+    async fn derive(&self, row: &SkillRow, trust: &TrustStore) -> Result<Ready, InstallError> {
+        let damaged = |what: &str| InstallError::Host(format!("{}: {what}; install it again", row.name));
+        let grants: Vec<HostGrant> =
+            serde_json::from_value(row.grants.clone()).map_err(|_odd| damaged("its grants cannot be read"))?;
+        let settings: BTreeMap<String, String> =
+            serde_json::from_value(row.settings.clone()).map_err(|_odd| damaged("its settings cannot be read"))?;
+        let bytes = self.0.parts.store.blobs().get(&row.digest).await?.ok_or_else(|| damaged("its package is gone"))?;
+        let request = InstallRequest {
+            package: bytes,
+            envelope: row.envelope.clone().map(Bytes::from),
+            unsigned: if row.trust == Trust::Unsigned { Unsigned::DangerouslyAllow } else { Unsigned::Refuse },
+            grants,
+            settings,
+        };
+        let (tenant, trust, runtime) = (row.tenant.clone(), trust.clone(), self.0.parts.runtime.clone());
+        let (ready, _envelope) = blocking(move || prepare(&request, &tenant, &trust, &runtime)).await?;
+        Ok(ready)
+    }
+}
+
+/// From bytes to something that can be called; no effect on anything.
+fn prepare(
+    request: &InstallRequest,
+    tenant: &TenantId,
+    trust: &TrustStore,
+    runtime: &WasmRuntime,
+) -> Result<(Ready, Option<String>), InstallError> {
+    let package = Package::read(request.package.clone())?;
+    let envelope = request.envelope.as_deref().map(Envelope::parse).transpose()?;
+    let kept = request.envelope.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let verified = Arc::new(verify(package, envelope.as_ref(), trust, request.unsigned)?);
+    let (grants, settings) = (request.grants.clone(), request.settings.clone());
+    let installed = verified.install(InstallTerms { tenant: tenant.clone(), grants, settings })?;
+    let ready = Ready::prepare(Arc::new(installed), runtime)?;
+    // Kept only where it is what was verified: a package let in unsigned may come with an envelope of a stranger.
+    Ok((ready, kept.filter(|_| verified_by_signature(&verified))))
+}
+
+fn verified_by_signature(package: &VerifiedPackage) -> bool {
+    package.signer().is_some()
+}
+
+/// The record says what was let in and what it was granted.
+fn described(record: Record, package: &VerifiedPackage, request: &InstallRequest) -> Record {
+    let manifest = package.manifest();
+    let hosts: Vec<String> = request.grants.iter().map(ToString::to_string).collect();
+    let credentials: Vec<String> = manifest.credentials.iter().map(|used| used.service.to_string()).collect();
+    record
+        .detail("version", manifest.version.to_string())
+        .detail("skill_digest", package.digest().to_string())
+        .detail("trust", package.trust().as_str())
+        .detail("signer", package.signer().map(ToString::to_string))
+        .detail("granted_hosts", hosts)
+        .detail("credentials", credentials)
+}
+
+fn record(action: Action, principal: &Principal, skill: &SkillName) -> Record {
+    Record::new(action, Outcome::Ok).principal(principal).skill(skill)
+}
+
+fn view(entry: &Entry) -> SkillView {
+    let row = &entry.row;
+    let ready = entry.ready();
+    let manifest = ready.map(|ready| ready.skill.manifest());
+    let network = manifest.and_then(|manifest| manifest.permissions.network.as_ref());
+    SkillView {
+        name: row.name.clone(),
+        version: row.version.clone(),
+        digest: row.digest,
+        trust: row.trust,
+        publisher: row.publisher.clone(),
+        enabled: row.activation == Activation::Enabled,
+        broken: match &entry.state {
+            State::Ready(_) => None,
+            State::Broken(fault) => Some(fault.clone()),
+        },
+        tools: manifest.map(|m| m.tools.iter().map(|tool| tool.name.clone()).collect()).unwrap_or_default(),
+        network: network.into_iter().flatten().map(ToString::to_string).collect(),
+        grants: ready.map(|ready| ready.skill.grants().to_vec()).unwrap_or_default(),
+        credentials: manifest
+            .map(|m| m.credentials.iter().map(|used| used.service.to_string()).collect())
+            .unwrap_or_default(),
+        settings: ready.map(|ready| effective_settings(&ready.skill)).unwrap_or_default(),
+        installed_by: row.installed_by.to_string(),
+        installed_at: row.installed_at,
+    }
+}
+
+/// The manifest's defaults under what the person set.
+pub(crate) fn effective_settings(skill: &InstalledSkill) -> BTreeMap<String, String> {
+    let declared = skill.manifest().settings.iter();
+    declared.filter_map(|setting| Some((setting.key.clone(), skill.setting(&setting.key)?.to_owned()))).collect()
+}
+
+/// Runs what computes for long on a thread of its own. A panic there becomes an error here.
+async fn blocking<T, F>(work: F) -> Result<T, InstallError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, InstallError> + Send + 'static,
+{
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(InstallError::Host(format!("{error}"))))
+}
+
+/// What an edge shows of a fault that is kept as data.
+impl From<&InstallError> for FaultReport {
+    fn from(error: &InstallError) -> Self {
+        Self::of(error as &dyn Fault)
+    }
+}

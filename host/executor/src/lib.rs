@@ -1,0 +1,30 @@
+//! The life of a call, from a tool's name to a wrapped result. Knows every stage, implements none.
+//!
+//! ```text
+//! resolve → validate → assess → gate → intent → run → sanitise → outcome → reply
+//! ```
+//!
+//! [`Executor::call`] takes a call through these stages; each hands the next one evidence that only it can make.
+//!
+//! Promises, in the order of effects that no failure may break: the intent, with the credentials that the call may use,
+//! is durable in the audit log before any code of the skill runs; the outcome is durable before the reply leaves; where
+//! the audit cannot be written the call is refused. A call belongs to the host, not to the client's connection: it goes
+//! on when the client hangs up, and what was in flight at a crash is reported as of unknown outcome, never run again.
+
+mod api;
+mod call;
+mod catalogue;
+mod effects;
+mod error;
+mod flight;
+mod install;
+mod outcome;
+mod publishers;
+mod recovery;
+
+pub use api::{
+    CallOutput, CallRequest, CallStatus, CallView, ErrorView, InstallRequest, ProgressView, PublisherView, Results,
+    SkillView, ToolView,
+};
+pub use call::{CallLimits, Executor, Parts};
+pub use error::{CallError, InstallError};

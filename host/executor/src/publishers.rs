@@ -1,0 +1,117 @@
+//! Whose signatures a tenant trusts, and which skill names belong to which key.
+
+use crate::api::PublisherView;
+use crate::{Executor, InstallError};
+use sophon_audit::{Action, Outcome, Record};
+use sophon_skill::{PublicKey, Publisher, PublisherRole, Standing, TrustStore};
+use sophon_store::PublisherRow;
+use sophon_types::{Principal, TenantId};
+
+impl Executor {
+    /// Trusts a publisher's key for the caller's tenant.
+    ///
+    /// # Errors
+    /// [`InstallError`] where the key is not usable or the change cannot be recorded.
+    pub async fn trust(
+        &self,
+        principal: &Principal,
+        key: &str,
+        name: &str,
+        role: PublisherRole,
+    ) -> Result<PublisherView, InstallError> {
+        let key: PublicKey = key.trim().parse().map_err(|error| InstallError::PublicKey(format!("{error}")))?;
+        let fingerprint = key.fingerprint().to_string();
+        let parts = &self.0.parts;
+        let record = Record::new(Action::PublisherTrust, Outcome::Ok)
+            .principal(principal)
+            .detail("fingerprint", fingerprint.as_str())
+            .detail("name", name)
+            .detail("role", name_of(role));
+        parts.audit.append(record).await?;
+        let row = PublisherRow {
+            tenant: principal.tenant.clone(),
+            fingerprint: fingerprint.clone(),
+            public_key: *key.as_bytes(),
+            name: name.to_owned(),
+            role: name_of(role).to_owned(),
+            added_at: parts.clock.now(),
+            revoked_at: None,
+        };
+        parts.store.publishers().insert(row).await?;
+        self.publisher(principal, &fingerprint).await
+    }
+
+    /// The publishers that the caller's tenant trusts or has trusted.
+    ///
+    /// # Errors
+    /// [`InstallError`] where the store cannot be read.
+    pub async fn publishers(&self, principal: &Principal) -> Result<Vec<PublisherView>, InstallError> {
+        let publishers = self.0.parts.store.publishers();
+        let pins = publishers.pins(&principal.tenant).await?;
+        let rows = publishers.list(&principal.tenant).await?;
+        let views = rows.into_iter().map(|row| PublisherView {
+            skills: pins.iter().filter(|(_, key)| *key == row.fingerprint).map(|(skill, _)| skill.clone()).collect(),
+            fingerprint: row.fingerprint,
+            name: row.name,
+            added_at: row.added_at,
+            revoked_at: row.revoked_at,
+        });
+        Ok(views.collect())
+    }
+
+    async fn publisher(&self, principal: &Principal, fingerprint: &str) -> Result<PublisherView, InstallError> {
+        let all = self.publishers(principal).await?;
+        let found = all.into_iter().find(|publisher| publisher.fingerprint == fingerprint);
+        found.ok_or_else(|| InstallError::UnknownPublisher(fingerprint.to_owned()))
+    }
+
+    /// Trusts a key no more. Skills that it signed stay installed, but cannot be called from now on.
+    ///
+    /// # Errors
+    /// [`InstallError::UnknownPublisher`], or where the change cannot be recorded.
+    pub async fn revoke_publisher(
+        &self,
+        principal: &Principal,
+        fingerprint: &str,
+    ) -> Result<PublisherView, InstallError> {
+        let parts = &self.0.parts;
+        let _one_at_a_time = self.0.installing.lock().await;
+        self.publisher(principal, fingerprint).await?;
+        let record = Record::new(Action::PublisherRevoke, Outcome::Ok).principal(principal);
+        parts.audit.append(record.detail("fingerprint", fingerprint)).await?;
+        parts.store.publishers().revoke(&principal.tenant, fingerprint, parts.clock.now()).await?;
+        let trust = self.trust_store(&principal.tenant).await?;
+        for row in parts.store.skills().list(&principal.tenant).await? {
+            if row.publisher.as_deref() == Some(fingerprint) {
+                self.reload(row, &trust).await;
+            }
+        }
+        self.publisher(principal, fingerprint).await
+    }
+
+    /// What the tenant trusts, as the signature check wants it.
+    pub(crate) async fn trust_store(&self, tenant: &TenantId) -> Result<TrustStore, sophon_store::StoreError> {
+        let publishers = self.0.parts.store.publishers();
+        let mut trust = TrustStore::default();
+        for row in publishers.list(tenant).await? {
+            // A key that cannot be read vouches for nothing.
+            let Ok(key) = PublicKey::from_bytes(&row.public_key) else { continue };
+            let role =
+                if row.role == name_of(PublisherRole::Local) { PublisherRole::Local } else { PublisherRole::Publisher };
+            let standing = if row.revoked_at.is_some() { Standing::Revoked } else { Standing::Trusted };
+            trust.publishers.push(Publisher { key, name: row.name, role, standing });
+        }
+        for (skill, fingerprint) in publishers.pins(tenant).await? {
+            let Ok(fingerprint) = fingerprint.parse() else { continue };
+            trust.pins.insert(skill, fingerprint);
+        }
+        Ok(trust)
+    }
+}
+
+const fn name_of(role: PublisherRole) -> &'static str {
+    match role {
+        PublisherRole::Local => "local",
+        PublisherRole::Publisher => "publisher",
+    }
+}
