@@ -1,0 +1,88 @@
+//! What the host would say of a skill, before anybody tries to install it.
+
+use crate::build::assemble;
+use crate::project::Draft;
+use crate::sign::read_package;
+use crate::{AuthorError, Subject, SubjectKind, files};
+use serde::Serialize;
+use sophon_skill::{MAX_COMPONENT, Report, Verdict, analyse};
+use sophon_types::{Digest, SkillName, Version};
+
+/// What the host would say.
+#[derive(Debug, Clone, Serialize)]
+pub struct Checked {
+    /// What was looked at.
+    pub kind: SubjectKind,
+    /// The skill.
+    pub skill: SkillName,
+    /// Its version.
+    pub version: Version,
+    /// SHA-256 of the package, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// What the analysis says.
+    pub report: Report,
+    /// What the author may want to mend.
+    pub warnings: Vec<String>,
+    /// The compiler's messages, where something was compiled and they were captured.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub compiler: String,
+}
+
+impl Checked {
+    /// Whether the host would refuse it.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        self.report.verdict == Verdict::Reject
+    }
+}
+
+/// Checks a project (which is built), a package, or a component with its manifest. Signatures are not looked at.
+///
+/// A rejection is no error: it is in the report.
+///
+/// # Errors
+/// [`AuthorError`] where it cannot be built or read at all; [`AuthorError::Manifest`] lists every violation.
+pub fn check(subject: &Subject) -> Result<Checked, AuthorError> {
+    let kind = subject.kind();
+    match subject {
+        Subject::Project(request) => {
+            let assembled = assemble(request)?;
+            let manifest = assembled.package.manifest();
+            Ok(Checked {
+                kind,
+                skill: manifest.name.clone(),
+                version: manifest.version.clone(),
+                digest: Some(*assembled.package.digest()),
+                report: assembled.report,
+                warnings: assembled.warnings,
+                compiler: assembled.compiler,
+            })
+        }
+        Subject::Package(path) => {
+            let package = read_package(path)?;
+            let manifest = package.manifest();
+            Ok(Checked {
+                kind,
+                skill: manifest.name.clone(),
+                version: manifest.version.clone(),
+                digest: Some(*package.digest()),
+                report: analyse(package.entrypoint(), manifest),
+                warnings: Vec::new(),
+                compiler: String::new(),
+            })
+        }
+        Subject::Component { component, manifest } => {
+            let finished = Draft::read(manifest)?.finish(&files::read(component, MAX_COMPONENT)?)?;
+            Ok(Checked {
+                kind,
+                skill: finished.manifest.name.clone(),
+                version: finished.manifest.version.clone(),
+                digest: None,
+                report: analyse(&finished.component, &finished.manifest),
+                warnings: Vec::new(),
+                compiler: String::new(),
+            })
+        }
+    }
+}
