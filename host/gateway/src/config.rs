@@ -1,0 +1,109 @@
+//! What an operator may set of the gateway; the sections `[gateway]` and `[rate_limit]` of `sophon.toml`.
+
+use crate::Network;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+/// The section `[gateway]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayConfig {
+    /// Where to listen. Loopback by default: a gateway that others can reach is a decision.
+    pub listen: SocketAddr,
+    /// Names other than the loopback ones under which clients may address the gateway (without ports).
+    pub allowed_hosts: Vec<String>,
+    /// Origins of web pages that may speak to the gateway, such as `https://console.example.org`.
+    pub allowed_origins: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` counts: addresses or blocks such as `10.0.0.0/8`.
+    pub trusted_proxies: Vec<Network>,
+    /// The largest JSON body, in bytes.
+    pub max_body_bytes: NonZeroUsize,
+    /// The largest package that can be installed, in bytes (before it is put into JSON as base64).
+    pub max_package_bytes: NonZeroUsize,
+    /// Connections at the same time; more wait to be accepted.
+    pub max_connections: NonZeroUsize,
+    /// Calls that clients wait for at the same time; more are answered 503.
+    pub max_concurrent_calls: NonZeroUsize,
+    /// Seconds within which a request is answered; a client that waits for a call longer than that asks again.
+    pub request_timeout_seconds: NonZeroU32,
+    /// Seconds that running calls have to finish when the gateway stops.
+    pub drain_seconds: u32,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7411)),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            max_body_bytes: size(1 << 20),
+            max_package_bytes: size(64 << 20),
+            max_connections: size(1024),
+            max_concurrent_calls: size(256),
+            request_timeout_seconds: count(75),
+            drain_seconds: 20,
+        }
+    }
+}
+
+impl GatewayConfig {
+    pub(crate) fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout_seconds.get().into())
+    }
+
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds.into())
+    }
+
+    /// The longest that a request may wait for a call: long enough before the request's own end that the answer
+    /// "still running" gets out.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        let whole = self.request_timeout();
+        whole.saturating_sub(Duration::from_secs(5)).max(whole / 2)
+    }
+}
+
+/// The section `[rate_limit]`: how many requests a minute, and how many at once after a quiet while.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimits {
+    /// Requests a minute of one user (all keys together).
+    pub user_per_minute: NonZeroU32,
+    /// Requests of one user at once.
+    pub user_burst: NonZeroU32,
+    /// Requests a minute of one address (IPv6: one /64) that name no user.
+    pub address_per_minute: NonZeroU32,
+    /// Such requests at once.
+    pub address_burst: NonZeroU32,
+    /// Failed authentications a minute of one address; beyond it the answer is 429.
+    pub failures_per_minute: NonZeroU32,
+    /// Failed authentications at once.
+    pub failures_burst: NonZeroU32,
+    /// The most users, and the most addresses, that are counted one by one.
+    pub max_tracked: NonZeroU32,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            user_per_minute: count(6000),
+            user_burst: count(600),
+            address_per_minute: count(300),
+            address_burst: count(60),
+            failures_per_minute: count(30),
+            failures_burst: count(20),
+            max_tracked: count(100_000),
+        }
+    }
+}
+
+const fn count(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).expect("the defaults of this module are above zero")
+}
+
+const fn size(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n).expect("the defaults of this module are above zero")
+}

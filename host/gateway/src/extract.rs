@@ -1,0 +1,144 @@
+//! How handlers read a request. Each rejection is a problem of this gateway, never a library's plain text.
+
+use crate::auth::Caller;
+use crate::problem::Problem;
+use crate::{Gateway, GatewayError};
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use sophon_types::CorrelationId;
+
+/// The most bytes of body that the route at hand takes; set by the table of routes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimit(pub(crate) usize);
+
+/// What a parser may say of a body that it could not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quote {
+    /// Its own words, which may repeat a part of the body.
+    Freely,
+    /// Only where; the body holds secrets.
+    Never,
+}
+
+/// A type that a body can be read as.
+pub(crate) trait WireBody: DeserializeOwned {
+    /// What may be said of a body that is not one.
+    const QUOTE: Quote = Quote::Freely;
+}
+
+/// A JSON body.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: WireBody> FromRequest<Gateway> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _gateway: &Gateway) -> Result<Self, Problem> {
+        let declared = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = declared.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(GatewayError::MediaTypeRefused.into());
+        }
+        let bytes = read(request).await?;
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => Ok(Self(value)),
+            Err(error) => Err(GatewayError::BodyInvalid { message: said(&error, T::QUOTE) }.into()),
+        }
+    }
+}
+
+async fn read(request: Request) -> Result<Bytes, Problem> {
+    let limit = request.extensions().get::<BodyLimit>().map_or(0, |limit| limit.0);
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(GatewayError::BodyTooLarge { limit }.into());
+    }
+    match Limited::new(request.into_body(), limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(GatewayError::BodyTooLarge { limit }.into()),
+        Err(error) => Err(GatewayError::BodyInvalid { message: format!("it ended early: {error}") }.into()),
+    }
+}
+
+fn said(error: &serde_json::Error, quote: Quote) -> String {
+    match quote {
+        Quote::Freely => error.to_string(),
+        Quote::Never if error.is_data() => {
+            format!(
+                "a field is missing, unknown or of the wrong type near line {} column {}",
+                error.line(),
+                error.column()
+            )
+        }
+        Quote::Never => format!("not JSON at line {} column {}", error.line(), error.column()),
+    }
+}
+
+/// The variable parts of the path.
+#[derive(Debug)]
+pub(crate) struct InPath<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Gateway> for InPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Problem> {
+        match Path::<T>::from_request_parts(parts, gateway).await {
+            Ok(Path(value)) => Ok(Self(value)),
+            Err(rejection) => {
+                Err(GatewayError::ParameterInvalid { place: "path", message: rejection.body_text() }.into())
+            }
+        }
+    }
+}
+
+/// The query string.
+#[derive(Debug)]
+pub(crate) struct InQuery<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Gateway> for InQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Problem> {
+        match Query::<T>::from_request_parts(parts, gateway).await {
+            Ok(Query(value)) => Ok(Self(value)),
+            Err(rejection) => {
+                Err(GatewayError::ParameterInvalid { place: "query", message: rejection.body_text() }.into())
+            }
+        }
+    }
+}
+
+/// The caller, where the table of routes asks for one.
+impl FromRequestParts<Gateway> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _gateway: &Gateway) -> Result<Self, Problem> {
+        let missing = || GatewayError::Broken { detail: format!("{} has no caller in the table", parts.uri.path()) };
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| missing().into())
+    }
+}
+
+/// What joins everything that this request causes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Correlation(pub(crate) CorrelationId);
+
+impl FromRequestParts<Gateway> for Correlation {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Problem> {
+        let fresh = || Self(CorrelationId::mint(gateway.entropy()));
+        Ok(parts.extensions.get::<Self>().copied().unwrap_or_else(fresh))
+    }
+}
+
+/// A body that arrives line by line.
+pub(crate) fn streamed(body: Body, media_type: &'static str) -> axum::response::Response {
+    let mut response = axum::response::Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(media_type));
+    response
+}

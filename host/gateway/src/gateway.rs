@@ -1,0 +1,212 @@
+//! The gateway as a whole: the parts it stands on, and the router over them.
+
+use crate::admission::{Rule, admit};
+use crate::auth::Authenticator;
+use crate::config::{GatewayConfig, RateLimits};
+use crate::extract::BodyLimit;
+use crate::limit::Limits;
+use crate::metrics::Metrics;
+use crate::origin::OriginRule;
+use crate::readiness::Readiness;
+use crate::refusals::Refusals;
+use crate::routes::{self, Size};
+use crate::{OperatorToken, frame, openapi};
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use sophon_audit::AuditLog;
+use sophon_executor::Executor;
+use sophon_store::Store;
+use sophon_types::{Clock, Entropy};
+use sophon_vault::Vault;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Semaphore;
+
+/// What a gateway stands on.
+pub struct GatewayParts {
+    /// Runs the calls.
+    pub executor: Executor,
+    /// Holds the keys.
+    pub store: Store,
+    /// Holds the credentials.
+    pub vault: Vault,
+    /// Records.
+    pub audit: AuditLog,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The section `[gateway]`.
+    pub config: GatewayConfig,
+    /// The section `[rate_limit]`.
+    pub rate_limits: RateLimits,
+    /// The token of this run.
+    pub operator: OperatorToken,
+    /// Where the gateway listens, if it does; names it besides `allowed_hosts`.
+    pub listen: Option<SocketAddr>,
+}
+
+impl fmt::Debug for GatewayParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayParts").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The gateway. Cheap to clone; all clones are the same gateway.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    executor: Executor,
+    store: Store,
+    vault: Vault,
+    audit: AuditLog,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    config: GatewayConfig,
+    authenticator: Authenticator,
+    limits: Limits,
+    refusals: Refusals,
+    origins: OriginRule,
+    metrics: Metrics,
+    calls: Arc<Semaphore>,
+    stopping: AtomicBool,
+    openapi: Mutex<Option<Bytes>>,
+    readiness: Readiness,
+}
+
+impl Gateway {
+    /// A gateway over its parts.
+    #[must_use]
+    pub fn new(parts: GatewayParts) -> Self {
+        let GatewayParts { executor, store, vault, audit, clock, entropy, config, rate_limits, operator, listen } =
+            parts;
+        Self(Arc::new(Inner {
+            authenticator: Authenticator::new(store.clone(), &operator),
+            limits: Limits::new(&rate_limits),
+            refusals: Refusals::new(audit.clone()),
+            origins: OriginRule::new(
+                &config.allowed_hosts,
+                &config.allowed_origins,
+                listen.map(|address| address.ip()),
+            ),
+            metrics: Metrics::new(),
+            calls: Arc::new(Semaphore::new(config.max_concurrent_calls.get().min(Semaphore::MAX_PERMITS))),
+            stopping: AtomicBool::new(false),
+            openapi: Mutex::new(None),
+            readiness: Readiness::default(),
+            executor,
+            store,
+            vault,
+            audit,
+            clock,
+            entropy,
+            config,
+        }))
+    }
+
+    /// All routes. A request that comes through no listener is the command line's, in this process.
+    pub fn router(&self) -> Router {
+        let mut router = Router::new();
+        for route in routes::table() {
+            let body_limit = BodyLimit(match route.size {
+                Size::Usual => self.0.config.max_body_bytes.get(),
+                // Four characters of base64 for three bytes, and the rest of the body.
+                Size::Package => {
+                    let coded = self.0.config.max_package_bytes.get().div_ceil(3).saturating_mul(4);
+                    coded.saturating_add(self.0.config.max_body_bytes.get())
+                }
+            });
+            let rule = Rule { method: route.verb.as_str(), path: route.path, access: route.access, body_limit };
+            let handler = route.handler.route_layer(from_fn_with_state((self.clone(), rule), admit));
+            router = router.route(route.path, handler);
+        }
+        router
+            .fallback(frame::no_route)
+            .method_not_allowed_fallback(frame::no_method)
+            .layer(from_fn_with_state(self.clone(), frame::frame))
+            .with_state(self.clone())
+    }
+
+    /// The document at `/openapi.json`.
+    #[must_use]
+    pub fn openapi(&self) -> Bytes {
+        let mut made = self.0.openapi.lock();
+        made.get_or_insert_with(|| openapi::document(&routes::table())).clone()
+    }
+
+    pub(crate) fn executor(&self) -> &Executor {
+        &self.0.executor
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.0.vault
+    }
+
+    pub(crate) fn audit(&self) -> &AuditLog {
+        &self.0.audit
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        &*self.0.entropy
+    }
+
+    pub(crate) fn config(&self) -> &GatewayConfig {
+        &self.0.config
+    }
+
+    pub(crate) fn authenticator(&self) -> &Authenticator {
+        &self.0.authenticator
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
+    }
+
+    pub(crate) fn origins(&self) -> &OriginRule {
+        &self.0.origins
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(crate) fn calls(&self) -> &Arc<Semaphore> {
+        &self.0.calls
+    }
+
+    pub(crate) fn last_readiness(&self) -> &Readiness {
+        &self.0.readiness
+    }
+
+    /// From now on the gateway says that it is not ready.
+    pub(crate) fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Acquire)
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gateway")
+    }
+}

@@ -1,0 +1,45 @@
+//! The HTTP edge of the house: authentication, limits, and the routes under `/v1`.
+//!
+//! Promises: a request passes the check of its names, its key, its role and its rate before any handler sees it, and a
+//! route that is not in the one table of routes does not exist; every error leaves as an RFC 9457 problem with a
+//! correlation id; JSON shapes and HTTP status codes are known here and nowhere else. Never: a decision about what a
+//! skill may do, or a secret in an answer, a log line or a metric (an API key is shown once, to whoever made it).
+//!
+//! - [`Gateway::new`] takes the [`GatewayParts`] that it stands on; [`Gateway::router`] is all of it without a socket,
+//!   [`Gateway::serve`] with one.
+//! - [`GatewayConfig`] and [`RateLimits`]: what an operator may set.
+//! - [`OperatorToken`] and [`RunFile`]: how the person at the machine speaks to the gateway of their home.
+//! - [`GatewayError`]: what the gateway itself refuses.
+
+mod admission;
+mod auth;
+mod config;
+mod correlation;
+mod error;
+mod extract;
+#[cfg(test)]
+mod fixtures;
+mod frame;
+mod gateway;
+mod key;
+mod limit;
+mod metrics;
+mod openapi;
+mod operator;
+mod origin;
+mod peer;
+mod problem;
+mod readiness;
+mod refusals;
+mod routes;
+mod server;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use config::{GatewayConfig, RateLimits};
+pub use error::GatewayError;
+pub use gateway::{Gateway, GatewayParts};
+pub use key::KeyText;
+pub use operator::{OperatorToken, RunFile, RunFileGuard};
+pub use peer::Network;

@@ -1,0 +1,122 @@
+//! The listener. hyper is driven directly, because it alone bounds how long a client may take to send its headers;
+//! stopping is orderly: no new connections, no new calls, time for what runs, then the end.
+
+use crate::Gateway;
+use crate::peer::Peer;
+use crate::refusals::AtTheEnd;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use sophon_audit::{Action, AuditError, Outcome, Record};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+/// How long a client may take for the headers of a request; also how long an idle connection is kept.
+const HEADERS_WITHIN: Duration = Duration::from_secs(15);
+/// The most header fields of a request.
+const MAX_HEADERS: usize = 64;
+/// The most bytes that are read ahead for the head of a request.
+const MAX_HEAD: usize = 32 * 1024;
+/// How often the gateway forgets what it no longer needs.
+const SWEEP: Duration = Duration::from_secs(20);
+/// The pause after an error of `accept` such as too many open files.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+impl Gateway {
+    /// Serves connections of `listener` until `shutdown` completes, then gives running calls the configured time.
+    ///
+    /// # Errors
+    /// [`AuditError`] where the start cannot be recorded: a gateway that cannot record serves nothing.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), AuditError> {
+        self.audit().append(Record::new(Action::GatewayStart, Outcome::Ok)).await?;
+        let router = self.router();
+        let connections = Arc::new(Semaphore::new(self.config().max_connections.get().min(Semaphore::MAX_PERMITS)));
+        let graceful = GracefulShutdown::new();
+        let tasks = TaskTracker::new();
+        let mut sweep = tokio::time::interval(SWEEP);
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                _tick = sweep.tick() => {
+                    self.limits().sweep();
+                    self.refusals().flush(AtTheEnd::No);
+                }
+                accepted = accept(&listener, &connections) => {
+                    let (stream, peer, permit) = match accepted {
+                        Ok(accepted) => accepted,
+                        Err(error) => {
+                            tracing::warn!(%error, "a connection could not be accepted");
+                            tokio::time::sleep(ACCEPT_AGAIN).await;
+                            continue;
+                        }
+                    };
+                    let router = router.clone();
+                    let service = service_fn(move |request: hyper::Request<Incoming>| {
+                        let mut request = request.map(axum::body::Body::new);
+                        request.extensions_mut().insert(Peer::Remote(peer));
+                        router.clone().oneshot(request as Request)
+                    });
+                    let mut builder = http1::Builder::new();
+                    builder
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(HEADERS_WITHIN)
+                        .max_headers(MAX_HEADERS)
+                        .max_buf_size(MAX_HEAD);
+                    let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+                    let gateway = self.clone();
+                    gateway.metrics().connection_opened();
+                    tasks.spawn(async move {
+                        if let Err(error) = connection.await {
+                            tracing::debug!(%error, %peer, "a connection ended early");
+                        }
+                        drop(permit);
+                        gateway.metrics().connection_closed();
+                    });
+                }
+            }
+        }
+        drop(listener);
+        self.stop();
+        let grace = self.config().drain();
+        tracing::info!(seconds = grace.as_secs(), "stopping: running calls may finish");
+        let closed = async {
+            graceful.shutdown().await;
+            tasks.close();
+            tasks.wait().await;
+        };
+        let (drained, closed) = tokio::join!(self.executor().drain(grace), tokio::time::timeout(grace, closed));
+        let _unit: () = drained;
+        if closed.is_err() {
+            tracing::warn!("connections were still open at the end of the grace period");
+        }
+        self.refusals().flush(AtTheEnd::Yes);
+        self.audit().append(Record::new(Action::GatewayStop, Outcome::Ok)).await?;
+        Ok(())
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    // The place first: a connection that cannot be served waits in the kernel's queue, not in this process.
+    let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, peer, permit))
+}

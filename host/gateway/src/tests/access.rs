@@ -1,0 +1,87 @@
+//! Who reaches what.
+
+use crate::admission::Access;
+use crate::fixtures::{World, request};
+use crate::routes;
+use http::Method;
+use sophon_types::Role;
+
+/// A path of the template with something in its variable parts.
+fn filled(path: &str) -> String {
+    path.replace("{tool}", "a-skill.tool")
+        .replace("{id}", "call_00000000000000000000000000000000")
+        .replace("{name}", "a-skill")
+        .replace("{service}", "github")
+        .replace("{fingerprint}", &"0".repeat(64))
+}
+
+#[tokio::test]
+async fn every_route_asks_for_exactly_its_roles() {
+    let world = World::new().await;
+    let mut keys = Vec::new();
+    for role in [Role::Agent, Role::Approver, Role::Publisher, Role::Admin] {
+        keys.push((role, world.key(role.as_str(), "ann").await));
+    }
+    for route in routes::table() {
+        let Access::Roles(allowed) = route.access else { continue };
+        let method = Method::from_bytes(route.verb.as_str().as_bytes()).unwrap();
+        let path = filled(route.path);
+        let nobody = world.send(request(method.clone(), &path, "", None)).await;
+        assert_eq!(nobody.brief(), (401, "key_missing"), "{method} {path}");
+        for (role, key) in &keys {
+            let answer = world.send(request(method.clone(), &path, key, None)).await;
+            let refused = answer.brief() == (403, "role_refused");
+            assert_eq!(refused, !allowed.contains(role), "{method} {path} as {role}: {}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn attack_41_an_agents_key_reaches_nothing_that_decides() {
+    let reachable: Vec<_> = routes::table()
+        .into_iter()
+        .filter(|route| matches!(route.access, Access::Roles(roles) if roles.contains(&Role::Agent)))
+        .map(|route| format!("{} {}", route.verb.as_str(), route.path))
+        .collect();
+    assert_eq!(
+        reachable,
+        ["GET /v1/tools", "POST /v1/tools/{tool}/call", "GET /v1/calls/{id}", "POST /v1/external-content"]
+    );
+    let world = World::new().await;
+    let agent = world.key("agent", "ann").await;
+    // What is not there yet is not there for an agent either.
+    let answer = world.post("/v1/approvals/x/approve", &agent, &serde_json::json!({})).await;
+    assert_eq!(answer.brief(), (404, "no_such_route"));
+}
+
+#[tokio::test]
+async fn only_the_operator_acts_for_others() {
+    let world = World::new().await;
+    let admin = world.key("admin", "ann").await;
+    let with = |key: &str, name: &'static str, value: &str| {
+        let mut request = request(Method::GET, "/v1/keys", key, None);
+        request.headers_mut().insert(name, value.parse().unwrap());
+        request
+    };
+    let other = world.send(with(&world.operator, "x-sophon-tenant", "other")).await;
+    assert_eq!((other.status.as_u16(), other.json["keys"].as_array().unwrap().len()), (200, 0));
+    let wrong = world.send(with(&world.operator, "x-sophon-tenant", "not a tenant")).await;
+    assert_eq!(wrong.brief(), (400, "invalid_parameter"));
+    // For a key the header means nothing: it stays in its tenant.
+    let own = world.send(with(&admin, "x-sophon-tenant", "other")).await;
+    assert_eq!(own.json["keys"].as_array().unwrap().len(), 1);
+    let named = serde_json::json!({"role": "agent", "user": "bob", "tenant": "other"});
+    assert_eq!(world.post("/v1/keys", &admin, &named).await.brief(), (403, "scope_refused"));
+    assert_eq!(world.post("/v1/keys", &world.operator, &named).await.status, 201);
+}
+
+#[tokio::test]
+async fn names_and_origins_are_checked_before_anything_else() {
+    let world = World::new().await;
+    let mut rebound = request(Method::GET, "/healthz", "", None);
+    rebound.headers_mut().insert("host", "evil.example".parse().unwrap());
+    assert_eq!(world.send(rebound).await.brief(), (403, "host_refused"));
+    let mut page = request(Method::GET, "/v1/tools", &world.operator, None);
+    page.headers_mut().insert("origin", "https://evil.example".parse().unwrap());
+    assert_eq!(world.send(page).await.brief(), (403, "origin_refused"));
+}
