@@ -1,0 +1,8 @@
+//! `sophon.toml`: what an operator may set. An unknown key is an error that says where it stands; every key can be set
+//! by a variable `SOPHON__SECTION__KEY` instead. Secrets have no place in it.
+
+mod load;
+mod sections;
+
+pub(crate) use load::load;
+pub(crate) use sections::{Config, LogFormat, LogSection, VaultKey};

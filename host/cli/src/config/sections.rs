@@ -1,0 +1,139 @@
+//! The sections of `sophon.toml` and their defaults.
+
+use serde::{Deserialize, Serialize};
+use sophon_gateway::{GatewayConfig, RateLimits};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) gateway: GatewayConfig,
+    pub(crate) rate_limit: RateLimits,
+    pub(crate) sandbox: SandboxSection,
+    pub(crate) egress: EgressSection,
+    pub(crate) vault: VaultSection,
+    pub(crate) audit: AuditSection,
+    pub(crate) log: LogSection,
+}
+
+/// `[sandbox]`: the most that any call may use, whatever its manifest asks for.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SandboxSection {
+    /// Units of fuel: about one an instruction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fuel: Option<NonZeroU64>,
+    /// Memory of one call, in MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_mb: Option<NonZeroU32>,
+    /// Wall clock of one call, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_seconds: Option<NonZeroU32>,
+    /// HTTP requests of one call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) http_requests: Option<u32>,
+    /// Calls that run at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) concurrent_calls: Option<NonZeroU32>,
+}
+
+/// `[egress]`: how skills reach the world.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct EgressSection {
+    /// PEM files with certificate authorities that are trusted besides the public ones.
+    pub(crate) extra_ca_files: Vec<PathBuf>,
+    /// Seconds to find a name's addresses.
+    pub(crate) resolve_seconds: NonZeroU32,
+    /// Seconds to connect.
+    pub(crate) connect_seconds: NonZeroU32,
+    /// Seconds for one request, redirects included.
+    pub(crate) request_seconds: NonZeroU32,
+    /// The largest response body, in bytes.
+    pub(crate) max_response_bytes: NonZeroUsize,
+    /// The largest request body, in bytes.
+    pub(crate) max_request_bytes: NonZeroUsize,
+    /// Connections in use at the same time.
+    pub(crate) max_connections: NonZeroUsize,
+}
+
+impl Default for EgressSection {
+    fn default() -> Self {
+        const MIB: usize = 1 << 20;
+        Self {
+            extra_ca_files: Vec::new(),
+            resolve_seconds: at_least_one(5),
+            connect_seconds: at_least_one(10),
+            request_seconds: at_least_one(60),
+            max_response_bytes: NonZeroUsize::MIN.saturating_add(8 * MIB - 1),
+            max_request_bytes: NonZeroUsize::MIN.saturating_add(8 * MIB - 1),
+            max_connections: NonZeroUsize::MIN.saturating_add(511),
+        }
+    }
+}
+
+/// `[vault]`: where the key that seals credentials comes from.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct VaultSection {
+    pub(crate) key: VaultKey,
+}
+
+/// Where the vault's key comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum VaultKey {
+    /// `keys/kek` of the home, made when the home is made.
+    #[default]
+    File,
+    /// 32 bytes as hexadecimal or base64 in `SOPHON_VAULT_KEY`.
+    Env,
+    /// A passphrase in `SOPHON_VAULT_PASSPHRASE`, or asked for on a terminal.
+    Passphrase,
+}
+
+/// `[audit]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AuditSection {
+    /// Records between two signed checkpoints.
+    pub(crate) checkpoint_every: NonZeroU64,
+}
+
+impl Default for AuditSection {
+    fn default() -> Self {
+        Self { checkpoint_every: NonZeroU64::MIN.saturating_add(999) }
+    }
+}
+
+/// `[log]`: what goes to standard error.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogSection {
+    /// error, warn, info, debug, trace, or directives such as `info,sophon_egress=debug`.
+    pub(crate) level: String,
+    /// text or json.
+    pub(crate) format: LogFormat,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn at_least_one(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
+}

@@ -1,0 +1,229 @@
+//! The home folder: where everything of one host rests, and who may read it.
+//!
+//! ```text
+//! sophon.toml   what the operator set            keys/        kek, audit-signing, audit-hash
+//! sophon.db     the database                     identities/  signing identities of skill authors
+//! blobs/        packages                         run/         lock, and gateway.json while one runs
+//! ```
+
+use crate::error::CliError;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sophon_types::Entropy;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use zeroize::{Zeroize as _, Zeroizing};
+
+/// 32 bytes that nobody else may know.
+pub(crate) type KeyBytes = Zeroizing<[u8; 32]>;
+
+/// The paths of a home. Says nothing about whether anything is there.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    pub(crate) fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.root.join("sophon.toml")
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.root.join("sophon.db")
+    }
+
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    /// The file of a signing identity.
+    pub(crate) fn identity(&self, name: &str) -> Result<PathBuf, CliError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(plain) {
+            let rule = "the name of an identity is 1 to 64 of A-Z, a-z, 0-9, '-', '_' and '.'";
+            return Err(CliError::usage(rule, "sophon key identity ann"));
+        }
+        Ok(self.root.join("identities").join(format!("{name}.key")))
+    }
+
+    pub(crate) fn run_file(&self) -> PathBuf {
+        self.root.join("run/gateway.json")
+    }
+
+    pub(crate) fn key_file(&self, name: &str) -> PathBuf {
+        self.root.join("keys").join(name)
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.root.join("run/lock")
+    }
+
+    /// Makes what is missing; the home and all that is in it belong to its owner alone.
+    pub(crate) fn create(&self) -> Result<(), CliError> {
+        for folder in ["", "blobs", "keys", "identities", "run"] {
+            let path = if folder.is_empty() { self.root.clone() } else { self.root.join(folder) };
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)
+                .map_err(|error| CliError::file(&path, error))?;
+        }
+        let mode = fs::metadata(&self.root).map_err(|error| CliError::file(&self.root, error))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            let own = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(&self.root, own).map_err(|error| CliError::file(&self.root, error))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the home for this process alone; none where another process has it.
+    pub(crate) fn lock(&self) -> Result<Option<HomeLock>, CliError> {
+        let path = self.lock_file();
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| CliError::file(&path, error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(HomeLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(CliError::file(&path, error)),
+        }
+    }
+
+    /// A key of this home, made where it is missing.
+    pub(crate) fn key(&self, name: &str, entropy: &dyn Entropy) -> Result<KeyBytes, CliError> {
+        let path = self.key_file(name);
+        match read_key(&path) {
+            Err(CliError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            read => return read,
+        }
+        let key: KeyBytes = Zeroizing::new(entropy.bytes());
+        let mut text = Zeroizing::new(STANDARD.encode(*key));
+        text.push('\n');
+        // Only ever created, never replaced: what an old key protects would be lost with it.
+        write_private(&path, text.as_bytes()).map_err(|error| CliError::file(&path, error))?;
+        Ok(key)
+    }
+}
+
+/// The home is this process's while this lives.
+#[derive(Debug)]
+pub(crate) struct HomeLock {
+    _file: File,
+}
+
+/// Writes a new file that only its owner can read, durably.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Writes `bytes` beside `path` and moves them there, so that a reader sees all of them or none.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    let beside = PathBuf::from(beside);
+    fs::write(&beside, bytes)?;
+    fs::rename(&beside, path)
+}
+
+/// Reads a key from its file, which only its owner may be able to read.
+fn read_key(path: &Path) -> Result<KeyBytes, CliError> {
+    let metadata = fs::metadata(path).map_err(|error| CliError::file(path, error))?;
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(CliError::KeyFileOpen { path: path.to_owned(), mode });
+    }
+    let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| CliError::file(path, error))?);
+    parse_key(&text).ok_or_else(|| CliError::KeyFileInvalid { path: path.to_owned() })
+}
+
+/// 32 bytes as 64 hexadecimal digits or as base64.
+pub(crate) fn parse_key(text: &str) -> Option<KeyBytes> {
+    let text = text.trim();
+    let mut bytes = if text.len() == 64 { from_hex(text)? } else { STANDARD.decode(text).ok()? };
+    let mut key: KeyBytes = Zeroizing::new([0; 32]);
+    let fits = bytes.len() == key.len();
+    if fits {
+        key.copy_from_slice(&bytes);
+    }
+    bytes.zeroize();
+    fits.then_some(key)
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    text.as_bytes().chunks(2).map(|pair| Some(digit(pair[0])? * 16 + digit(*pair.get(1)?)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::SystemEntropy;
+
+    fn home() -> (tempfile::TempDir, Home) {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path().join("home"));
+        home.create().unwrap();
+        (folder, home)
+    }
+
+    #[test]
+    fn a_home_belongs_to_its_owner() {
+        let (_folder, home) = home();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(home.root()), 0o700);
+        let key = home.key("kek", &SystemEntropy).unwrap();
+        assert_eq!(mode(&home.key_file("kek")), 0o600);
+        assert_eq!(*home.key("kek", &SystemEntropy).unwrap(), *key, "the key is the same the next time");
+        assert_ne!(*home.key("audit-hash", &SystemEntropy).unwrap(), *key);
+
+        fs::set_permissions(home.key_file("kek"), fs::Permissions::from_mode(0o640)).unwrap();
+        let refused = home.key("kek", &SystemEntropy).unwrap_err();
+        assert!(matches!(refused, CliError::KeyFileOpen { mode: 0o640, .. }), "{refused}");
+    }
+
+    #[test]
+    fn a_damaged_key_is_not_replaced() {
+        let (_folder, home) = home();
+        write_private(&home.key_file("kek"), b"short\n").unwrap();
+        assert!(matches!(home.key("kek", &SystemEntropy), Err(CliError::KeyFileInvalid { .. })));
+        assert_eq!(fs::read(home.key_file("kek")).unwrap(), b"short\n");
+    }
+
+    #[test]
+    fn a_home_has_one_user_at_a_time() {
+        let (_folder, home) = home();
+        let lock = home.lock().unwrap();
+        assert!(lock.is_some());
+        assert!(home.lock().unwrap().is_none());
+        drop(lock);
+        assert!(home.lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn keys_are_read_as_hexadecimal_or_base64() {
+        let bytes = [0xab_u8; 32];
+        assert_eq!(*parse_key(&"aB".repeat(32)).unwrap(), bytes);
+        assert_eq!(*parse_key(&format!("{}\n", STANDARD.encode(bytes))).unwrap(), bytes);
+        for wrong in ["", "ab", &"zz".repeat(32), &STANDARD.encode([1; 31]), &STANDARD.encode([1; 33])] {
+            assert!(parse_key(wrong).is_none(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The parts of the house, opened in order and closed in the opposite one. The only place that puts them together.
+
+use crate::config::{Config, VaultKey};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::home::{Home, HomeLock, parse_key};
+use crate::output::is_interactive;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::SecretString;
+use sophon_approval::Policy;
+use sophon_audit::{AuditConfig, AuditKeys, AuditLog};
+use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
+use sophon_executor::{CallLimits, Executor, Parts};
+use sophon_gateway::{Gateway, GatewayParts, OperatorToken};
+use sophon_sandbox::{Limits, PoolLimits, WasmRuntime};
+use sophon_skill::Preset;
+use sophon_store::{Store, StoreConfig};
+use sophon_types::{Clock, Entropy};
+use sophon_vault::{Kek, Vault};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The variable that holds the vault's key where `[vault] key = "env"`.
+const KEY_VARIABLE: &str = "SOPHON_VAULT_KEY";
+/// The variable that holds its passphrase where `[vault] key = "passphrase"`.
+const PASSPHRASE_VARIABLE: &str = "SOPHON_VAULT_PASSPHRASE";
+
+/// An open home.
+pub(crate) struct House {
+    config: Config,
+    store: Store,
+    audit: AuditLog,
+    vault: Vault,
+    executor: Executor,
+    own_listeners: OwnListeners,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    _lock: HomeLock,
+}
+
+impl House {
+    /// Opens everything in the home of `context`, which `lock` keeps for this process.
+    pub(crate) async fn open(context: &Context, lock: HomeLock) -> Result<Self, CliError> {
+        let home = context.home()?;
+        let config = context.config()?;
+        let clock = context.shared_clock();
+        let entropy = context.shared_entropy();
+        let store = Store::open(StoreConfig { database: home.database(), blobs: home.blobs() }).await?;
+        let audit = open_audit(&home, &config, &store, &*entropy, Arc::clone(&clock)).await?;
+        let kek = kek(context, &home, &config, &store, &*entropy).await?;
+        let vault = Vault::open(store.clone(), audit.clone(), kek, Arc::clone(&clock), Arc::clone(&entropy)).await?;
+        let own_listeners = OwnListeners::default();
+        let egress_config = EgressConfig {
+            roots: roots(&home, &config)?,
+            limits: egress_limits(&config),
+            own_listeners: own_listeners.clone(),
+            clock: Arc::clone(&clock),
+        };
+        let egress = Egress::new(
+            egress_config,
+            vault.clone(),
+            audit.clone(),
+            Arc::new(SystemResolver::new()),
+            Arc::new(TcpDialer),
+        )
+        .map_err(|error| CliError::of(&error))?;
+        let pool = pool_limits(&config);
+        let limits = CallLimits { concurrent: pool.concurrent_calls as usize, ..CallLimits::default() };
+        let runtime = WasmRuntime::start(&pool, ceiling(&config)).map_err(|error| CliError::of(&error))?;
+        let executor = Executor::open(Parts {
+            store: store.clone(),
+            audit: audit.clone(),
+            vault: vault.clone(),
+            egress,
+            runtime,
+            policy: Policy::default(),
+            limits,
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        })
+        .await
+        .map_err(|error| CliError::of(&error))?;
+        Ok(Self { config, store, audit, vault, executor, own_listeners, clock, entropy, _lock: lock })
+    }
+
+    /// The gateway over these parts. Where it listens, skills cannot reach it.
+    pub(crate) fn gateway(&self, operator: OperatorToken, listen: Option<SocketAddr>) -> Gateway {
+        if let Some(address) = listen {
+            self.own_listeners.add(address);
+        }
+        Gateway::new(GatewayParts {
+            executor: self.executor.clone(),
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            audit: self.audit.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            config: self.config.gateway.clone(),
+            rate_limits: self.config.rate_limit.clone(),
+            operator,
+            listen,
+        })
+    }
+
+    pub(crate) fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Closes everything. What was answered is durable already; this ends the audit log with a checkpoint.
+    pub(crate) async fn close(self) -> Result<(), CliError> {
+        self.executor.drain(Duration::from_secs(1)).await;
+        let closed = self.audit.close().await;
+        self.store.close().await;
+        Ok(closed?)
+    }
+}
+
+async fn open_audit(
+    home: &Home,
+    config: &Config,
+    store: &Store,
+    entropy: &dyn Entropy,
+    clock: Arc<dyn Clock>,
+) -> Result<AuditLog, CliError> {
+    let signing = home.key("audit-signing", entropy)?;
+    let hashing = home.key("audit-hash", entropy)?;
+    let config = AuditConfig {
+        writer: "host".to_owned(),
+        keys: AuditKeys::new(*signing, *hashing),
+        checkpoint_every: config.audit.checkpoint_every.get(),
+    };
+    Ok(AuditLog::open(config, store.clone(), clock).await?)
+}
+
+async fn kek(
+    context: &Context,
+    home: &Home,
+    config: &Config,
+    store: &Store,
+    entropy: &dyn Entropy,
+) -> Result<Kek, CliError> {
+    let environment = context.environment();
+    match config.vault.key {
+        VaultKey::File => Ok(Kek::from_bytes(*home.key("kek", entropy)?)),
+        VaultKey::Env => {
+            let key = environment.value(KEY_VARIABLE).and_then(parse_key);
+            Ok(Kek::from_bytes(*key.ok_or(CliError::KeyVariable { variable: KEY_VARIABLE })?))
+        }
+        VaultKey::Passphrase => {
+            let passphrase = match environment.value(PASSPHRASE_VARIABLE) {
+                Some(text) => SecretString::from(text),
+                None if is_interactive() => crate::secret_input::ask("Passphrase of this home")?,
+                None => return Err(CliError::KeyVariable { variable: PASSPHRASE_VARIABLE }),
+            };
+            let params = Vault::kdf_params(store, entropy).await?;
+            let derived = tokio::task::spawn_blocking(move || Kek::from_passphrase(&passphrase, &params)).await;
+            Ok(derived.map_err(|error| CliError::Start { message: error.to_string() })??)
+        }
+    }
+}
+
+/// What `[sandbox]` leaves of the most that any preset gives.
+fn ceiling(config: &Config) -> Limits {
+    let section = &config.sandbox;
+    let mut limits = Limits::of(Preset::Minimal);
+    if let Some(fuel) = section.fuel {
+        limits.fuel = fuel.get();
+    }
+    if let Some(mb) = section.memory_mb {
+        limits.memory = mebibytes(mb.get());
+    }
+    if let Some(seconds) = section.timeout_seconds {
+        limits.wall = Duration::from_secs(seconds.get().into());
+    }
+    if let Some(requests) = section.http_requests {
+        limits.http_requests = requests;
+    }
+    limits
+}
+
+fn pool_limits(config: &Config) -> PoolLimits {
+    let mut pool = PoolLimits::default();
+    if let Some(calls) = config.sandbox.concurrent_calls {
+        pool.concurrent_calls = calls.get();
+    }
+    pool.memory = ceiling(config).memory;
+    pool
+}
+
+fn egress_limits(config: &Config) -> EgressLimits {
+    let section = &config.egress;
+    let seconds = |count: std::num::NonZeroU32| Duration::from_secs(count.get().into());
+    let mut limits = EgressLimits::default();
+    limits.resolve = seconds(section.resolve_seconds);
+    limits.connect = seconds(section.connect_seconds);
+    limits.exchange = seconds(section.request_seconds);
+    limits.response_body_bytes = section.max_response_bytes.get();
+    limits.request_body_bytes = section.max_request_bytes.get();
+    limits.connections = section.max_connections.get();
+    limits
+}
+
+fn mebibytes(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(1 << 20)
+}
+
+/// The public authorities and those of `[egress] extra_ca_files`; a relative path starts at the home.
+fn roots(home: &Home, config: &Config) -> Result<Roots, CliError> {
+    let mut roots = Roots::mozilla();
+    for file in &config.egress.extra_ca_files {
+        let path = home.root().join(file);
+        let bytes = std::fs::read(&path).map_err(|error| CliError::file(&path, error))?;
+        let certificates = certificates(&bytes).filter(|found| !found.is_empty()).ok_or_else(|| not_a_ca(&path))?;
+        roots = certificates.into_iter().fold(roots, Roots::with);
+    }
+    Ok(roots)
+}
+
+/// The certificates of a PEM file (RFC 7468), or the one of a DER file.
+fn certificates(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    // A DER certificate is a SEQUENCE.
+    if bytes.first() == Some(&0x30) {
+        return Some(vec![bytes.to_vec()]);
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    let blocks = text.split(BEGIN).skip(1);
+    blocks
+        .map(|block| {
+            let coded: String = block.split_once(END)?.0.split_whitespace().collect();
+            STANDARD.decode(coded).ok()
+        })
+        .collect()
+}
+
+fn not_a_ca(path: &Path) -> CliError {
+    CliError::Config {
+        place: path.display().to_string(),
+        message: "holds no certificate".into(),
+        hint: "[egress] extra_ca_files names PEM files with BEGIN CERTIFICATE blocks".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_read_from_pem_and_der() {
+        let pem = "words\n-----BEGIN CERTIFICATE-----\nMAMC\nAQE=\n-----END CERTIFICATE-----\n\
+                   -----BEGIN CERTIFICATE-----\nMAMCAQI=\n-----END CERTIFICATE-----\n";
+        let (one, two) = (vec![0x30, 3, 2, 1, 1], vec![0x30, 3, 2, 1, 2]);
+        assert_eq!(certificates(pem.as_bytes()), Some(vec![one.clone(), two]));
+        assert_eq!(certificates(&one), Some(vec![one]));
+        assert_eq!(certificates(b"nothing"), Some(vec![]));
+        assert_eq!(certificates(b"-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----"), None);
+    }
+
+    #[test]
+    fn the_configuration_only_lowers_what_a_preset_gives() {
+        let mut config = Config::default();
+        assert_eq!(ceiling(&config), Limits::of(Preset::Minimal));
+        config.sandbox.memory_mb = std::num::NonZeroU32::new(16);
+        config.sandbox.http_requests = Some(0);
+        let limits = ceiling(&config);
+        assert_eq!((limits.memory, limits.http_requests), (16 << 20, 0));
+        assert_eq!(Limits::of(Preset::Standard).capped(&limits).memory, 16 << 20);
+    }
+}

@@ -1,0 +1,47 @@
+//! `sophon check`.
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{columns, field, plain};
+use clap::Args;
+use serde_json::{Value, json};
+use sophon_author::Subject;
+use sophon_skill::Verdict;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Say what the host thinks of a project, a package or a component.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// A project's folder, a package, or a component with manifest.json beside it.
+    #[arg(default_value = ".", value_name = "PATH")]
+    path: PathBuf,
+}
+
+impl Check {
+    pub(crate) fn run(self, context: &Context) -> Result<ExitCode, CliError> {
+        let checked = sophon_author::check(&Subject::at(&self.path)?)?;
+        context.output().data(&json!(checked), |value| findings(&value["report"]))?;
+        for warning in &checked.warnings {
+            context.output().note(&format!("warning: {warning}"));
+        }
+        let verdict = match checked.report.verdict {
+            Verdict::Admit => "can be installed",
+            Verdict::Review => "can be installed; a person should look at it first",
+            Verdict::Reject => "is not accepted",
+        };
+        context.output().note(&format!("{} {} {verdict}", checked.skill, checked.version));
+        Ok(if checked.report.verdict == Verdict::Reject { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// One line a finding, and its advice.
+pub(crate) fn findings(report: &Value) -> String {
+    let mut rows = Vec::new();
+    for finding in report["findings"].as_array().into_iter().flatten() {
+        let place = plain(&field(finding, "place"));
+        rows.push(vec![field(finding, "severity"), field(finding, "rule"), place, field(finding, "message")]);
+        rows.push(vec![String::new(), String::new(), String::new(), format!("hint: {}", field(finding, "advice"))]);
+    }
+    columns(&rows)
+}

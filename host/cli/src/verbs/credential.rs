@@ -1,0 +1,167 @@
+//! `sophon credential`.
+
+use super::{ask, part};
+use crate::arguments::ForUser;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{is_interactive, table};
+use crate::secret_input;
+use clap::{Args, Subcommand};
+use http::Method;
+use secrecy::ExposeSecret as _;
+use serde_json::{Map, Value, json};
+use std::process::ExitCode;
+
+/// Credentials of services. Values are read from standard input or a hidden prompt, never from the command line.
+#[derive(Debug, Args)]
+pub(crate) struct Credential {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Connect an account: a JSON object of fields, or one value, on standard input; else a hidden prompt.
+    Set(Box<Set>),
+    /// List the connected accounts, without values.
+    List {
+        #[command(flatten)]
+        acting: ForUser,
+    },
+    /// Forget an account.
+    Remove {
+        /// The service.
+        service: String,
+        #[command(flatten)]
+        acting: ForUser,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Set {
+    /// The service, such as `github`.
+    service: String,
+    /// The field that the value is for; more than one are asked for one after the other [default: token].
+    #[arg(long = "field", value_name = "FIELD")]
+    fields: Vec<String>,
+    /// The only hosts that it may travel to: `host[:port]` [default: the hosts of the manifest decide].
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Attach it in a header of this name instead of as a bearer token.
+    #[arg(long, value_name = "NAME", conflicts_with = "basic")]
+    header: Option<String>,
+    /// What stands before the value in that header, such as `Token `.
+    #[arg(long, requires = "header", default_value = "")]
+    prefix: String,
+    /// Attach it as HTTP Basic, from two fields.
+    #[arg(long, value_name = "USER_FIELD:PASSWORD_FIELD")]
+    basic: Option<String>,
+    #[command(flatten)]
+    acting: ForUser,
+}
+
+impl Credential {
+    pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
+        let output = context.output();
+        match self.verb {
+            Verb::Set(set) => {
+                let mut body = Map::new();
+                body.insert("owner".into(), owner(&set.acting).into());
+                if let Some(attach) = set.attach()? {
+                    body.insert("attach".into(), attach);
+                }
+                if !set.hosts.is_empty() {
+                    body.insert("hosts".into(), json!(set.hosts));
+                }
+                body.insert("fields".into(), fields(&set.fields)?);
+                let path = format!("/v1/credentials/{}", part(&set.service));
+                let answer = ask(context, set.acting, Method::PUT, &path, Some(&body.into())).await?;
+                output.data(&answer, |_value| String::new())?;
+                output.note(&format!("{} is connected", set.service));
+            }
+            Verb::List { acting } => {
+                let answer = ask(context, acting, Method::GET, "/v1/credentials", None).await?;
+                let columns = ["service", "owner", "fields", "hosts", "version", "updated_at"];
+                output.data(&answer, |value| table(&value["connections"], &columns))?;
+            }
+            Verb::Remove { service, acting } => {
+                let path = format!("/v1/credentials/{}?owner={}", part(&service), owner(&acting));
+                ask(context, acting, Method::DELETE, &path, None).await?;
+                output.data(&json!({"service": service, "removed": true}), |_value| String::new())?;
+                output.note(&format!("{service} is forgotten"));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Set {
+    fn attach(&self) -> Result<Option<Value>, CliError> {
+        if let Some(basic) = &self.basic {
+            let Some((user, password)) = basic.split_once(':') else {
+                return Err(CliError::usage("--basic names two fields", "--basic username:password"));
+            };
+            return Ok(Some(json!({"type": "basic", "user_field": user, "password_field": password})));
+        }
+        let only = self.fields.first().map(String::as_str);
+        Ok(match &self.header {
+            Some(name) => {
+                let field = only.unwrap_or("token");
+                Some(json!({"type": "header", "name": name, "prefix": self.prefix, "field": field}))
+            }
+            None => only.filter(|_first| self.fields.len() == 1).map(|field| json!({"type": "bearer", "field": field})),
+        })
+    }
+}
+
+/// A user's own where one is named; else the tenant's, because no agent has the operator's user.
+fn owner(acting: &ForUser) -> &'static str {
+    if acting.user.is_some() { "user" } else { "tenant" }
+}
+
+fn fields(names: &[String]) -> Result<Value, CliError> {
+    if is_interactive() {
+        let usual = ["token".to_owned()];
+        let names = if names.is_empty() { &usual } else { names };
+        let mut values = Map::new();
+        for name in names {
+            values.insert(name.clone(), secret_input::ask(name)?.expose_secret().into());
+        }
+        return Ok(values.into());
+    }
+    from_text(names, &secret_input::from_stdin()?)
+}
+
+/// With one field named, the whole text is its value, even where it is JSON; else a JSON object holds the fields; else
+/// the whole text is the token.
+fn from_text(names: &[String], text: &str) -> Result<Value, CliError> {
+    if text.is_empty() {
+        return Err(CliError::Input { message: "empty; write the value, or a JSON object of fields, to it".into() });
+    }
+    if let [name] = names {
+        return Ok(json!({ name: text }));
+    }
+    match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(values)) if names.iter().all(|name| values.contains_key(name)) => Ok(values.into()),
+        _ if names.is_empty() => Ok(json!({"token": text})),
+        _ => Err(CliError::Input { message: format!("not a JSON object with the fields {}", names.join(", ")) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_becomes_fields() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let check = |given: &[&str], text: &str| from_text(&names(given), text).ok();
+        assert_eq!(check(&[], "s3cret"), Some(json!({"token": "s3cret"})));
+        assert_eq!(check(&[], "{\"a\":\"1\",\"b\":\"2\"}"), Some(json!({"a": "1", "b": "2"})));
+        assert_eq!(check(&["key"], "{\"a\":\"1\"}"), Some(json!({"key": "{\"a\":\"1\"}"})));
+        assert_eq!(check(&["a", "b"], "{\"a\":\"1\",\"b\":\"2\"}"), Some(json!({"a": "1", "b": "2"})));
+        assert_eq!(check(&["a", "b"], "{\"a\":\"1\"}"), None);
+        assert_eq!(check(&["a", "b"], "s3cret"), None);
+        assert_eq!(check(&[], ""), None);
+    }
+}

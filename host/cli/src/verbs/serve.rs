@@ -1,0 +1,99 @@
+//! `sophon serve`.
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::home::write_whole;
+use crate::house::House;
+use crate::telemetry;
+use clap::Args;
+use sophon_gateway::{OperatorToken, RunFile};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Serve the HTTP API until SIGTERM or SIGINT; a second one ends at once. Makes the home where there is none.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 lets the system choose [default: `[gateway] listen`, else 127.0.0.1:7411].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Write the port into this file once connections are accepted.
+    #[arg(long, value_name = "FILE")]
+    port_file: Option<PathBuf>,
+}
+
+impl Serve {
+    pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
+        let home = context.home()?;
+        home.create()?;
+        let config = context.config()?;
+        telemetry::start(&config.log)?;
+        let mut signals = Signals::listen()?;
+        let Some(lock) = home.lock()? else {
+            return Err(CliError::AlreadyServing { home: home.root().to_owned() });
+        };
+        let address = self.listen.unwrap_or(config.gateway.listen);
+        let failed = |source| CliError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+
+        let house = House::open(context, lock).await?;
+        let operator = OperatorToken::mint(context.entropy());
+        let run_file = RunFile::write(&home.run_file(), bound, &operator)?;
+        let gateway = house.gateway(operator, Some(bound));
+        if let Some(path) = &self.port_file {
+            let port = format!("{}\n", bound.port());
+            write_whole(path, port.as_bytes()).map_err(|error| CliError::file(path, error))?;
+        }
+        tracing::info!(address = %bound, home = %home.root().display(), "serving");
+
+        let (first, asked) = tokio::sync::oneshot::channel();
+        let serving = gateway.serve(listener, async {
+            // Nobody asks any more only when this task is gone.
+            if let Err(_gone) = asked.await {}
+        });
+        let served = tokio::select! {
+            served = serving => served,
+            () = signals.twice(first) => {
+                tracing::warn!("a second signal: ending at once");
+                return Ok(ExitCode::from(130));
+            }
+        };
+        drop(run_file);
+        let closed = house.close().await;
+        served?;
+        closed?;
+        tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The signals that ask for an end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, CliError> {
+        let on = |kind| signal(kind).map_err(|error| CliError::Start { message: format!("no signals: {error}") });
+        Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
+    }
+
+    async fn one(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Passes the first one on, and completes with the second.
+    async fn twice(&mut self, first: tokio::sync::oneshot::Sender<()>) {
+        self.one().await;
+        // Where nobody waits for it, serving is over already.
+        if let Err(()) = first.send(()) {}
+        self.one().await;
+    }
+}
