@@ -1,13 +1,14 @@
 //! Why there is no answer. Mirrors `http-error` of `wit/skill.wit`, so that both doors of the sandbox can pass it on.
 
 use sophon_types::{Fault, FaultKind, Stage};
+use std::borrow::Cow;
 use std::fmt;
 
 /// A refusal by the host: nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
     /// A stable code, such as `host_not_allowed`.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What was refused, such as `http: DELETE api.github.com/repos/x is not in permissions.network`.
     pub message: String,
     /// What would allow it, in one line that works when it is pasted.
@@ -16,7 +17,7 @@ pub struct Denial {
 
 impl Denial {
     pub(crate) fn new(code: &'static str, message: impl fmt::Display) -> Self {
-        Self { code, message: format!("http: {message}"), hint: None }
+        Self { code: Cow::Borrowed(code), message: format!("http: {message}"), hint: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -79,7 +80,7 @@ impl HttpError {
         match self {
             Self::Denied(denial) => Some(denial.clone()),
             Self::HostUnavailable(_) => {
-                Some(Denial { code: self.code(), message: self.to_string(), hint: self.hint() })
+                Some(Denial { code: self.code().into(), message: self.to_string(), hint: self.hint() })
             }
             _ => None,
         }
@@ -115,7 +116,9 @@ impl Fault for HttpError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Denied(denial) => denial.code,
+            Self::Denied(Denial { code: Cow::Borrowed(code), .. }) => code,
+            // Egress itself gives constants; a recording gives what its author wrote.
+            Self::Denied(_) => "denied",
             Self::InvalidRequest(_) => "invalid_request",
             Self::Dns(_) => "dns_failed",
             Self::Connection(_) => "connection_failed",

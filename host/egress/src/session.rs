@@ -211,7 +211,7 @@ impl EgressSession {
         self.count()?;
         let allowed = self.admit(request)?;
         self.scope.gate.permit(&allowed.effect(hop)).await.map_err(|denied| {
-            HttpError::Denied(Denial { code: denied.code, message: denied.message, hint: denied.hint })
+            HttpError::Denied(Denial { code: denied.code.into(), message: denied.message, hint: denied.hint })
         })?;
         let attached = match allowed.credential() {
             None => None,

@@ -186,6 +186,15 @@ pub struct ToolView {
     pub returns: Option<Value>,
 }
 
+/// What the person installing has seen of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// Only what was agreed to before: an update that goes beyond it is refused.
+    AsBefore,
+    /// Whatever the update changes.
+    ToChanges,
+}
+
 /// A package to install.
 #[derive(Debug, Clone)]
 pub struct InstallRequest {
@@ -195,6 +204,8 @@ pub struct InstallRequest {
     pub envelope: Option<Bytes>,
     /// What to do about a package that nobody trusted has signed.
     pub unsigned: Unsigned,
+    /// Whether an update may go beyond what was agreed to.
+    pub consent: Consent,
     /// Hosts that the person installing grants beyond the manifest's.
     pub grants: Vec<HostGrant>,
     /// Non-secret configuration.

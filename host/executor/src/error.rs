@@ -140,6 +140,14 @@ pub enum InstallError {
     /// What the person installing set or granted does not fit the skill.
     #[error(transparent)]
     Terms(#[from] TermsError),
+    /// An update that goes beyond what was agreed to when the skill was installed.
+    #[error("{skill}: the update needs fresh consent: {}", .changes.join("; "))]
+    ConsentNeeded {
+        /// The skill.
+        skill: SkillName,
+        /// What it adds or changes.
+        changes: Vec<String>,
+    },
     /// The tool's schema is not usable.
     #[error("{tool}: the schema of its parameters is not usable: {cause}")]
     Schema {
@@ -176,6 +184,7 @@ impl Fault for InstallError {
             Self::Sandbox(error) => error.stage(),
             Self::Envelope(error) => error.stage(),
             Self::Terms(error) => error.stage(),
+            Self::ConsentNeeded { .. } => Stage::Gate,
             Self::Schema { .. } => Stage::Manifest,
             Self::UnknownSkill(_) | Self::UnknownPublisher(_) => Stage::Resolve,
             Self::PublicKey(_) => Stage::Signature,
@@ -192,6 +201,7 @@ impl Fault for InstallError {
             Self::Sandbox(error) => error.kind(),
             Self::Envelope(error) => error.kind(),
             Self::Terms(error) => error.kind(),
+            Self::ConsentNeeded { .. } => FaultKind::NeedsApproval,
             Self::Schema { .. } => FaultKind::Unprocessable,
             Self::PublicKey(_) => FaultKind::Invalid,
             Self::UnknownSkill(_) | Self::UnknownPublisher(_) => FaultKind::NotFound,
@@ -208,6 +218,7 @@ impl Fault for InstallError {
             Self::Sandbox(error) => error.code(),
             Self::Envelope(error) => error.code(),
             Self::Terms(error) => error.code(),
+            Self::ConsentNeeded { .. } => "consent_required",
             Self::Schema { .. } => "invalid_schema",
             Self::UnknownSkill(_) => "unknown_skill",
             Self::PublicKey(_) => "invalid_public_key",
@@ -225,6 +236,9 @@ impl Fault for InstallError {
             Self::Sandbox(error) => error.hint(),
             Self::Envelope(error) => error.hint(),
             Self::Terms(error) => error.hint(),
+            Self::ConsentNeeded { .. } => Some(
+                "read the changes; if you agree, install it with --accept-changes (\"accept_changes\": true)".into(),
+            ),
             Self::Schema { .. } => {
                 Some("write the tool's \"parameters\" as a JSON Schema (draft 2020-12) of an object".into())
             }

@@ -1,13 +1,14 @@
 //! Installing, changing and removing skills: verified, compiled and recorded before anything of them is there.
 
-use crate::api::{InstallRequest, SkillView};
+use crate::api::{Consent, InstallRequest, SkillView};
 use crate::catalogue::{Entry, Ready, State};
 use crate::{CallError, Executor, InstallError};
 use bytes::Bytes;
 use sophon_audit::{Action, Outcome, Record};
 use sophon_sandbox::WasmRuntime;
 use sophon_skill::{
-    Envelope, HostGrant, InstallTerms, InstalledSkill, Package, Report, TrustStore, Unsigned, VerifiedPackage, verify,
+    Envelope, HostGrant, InstallTerms, InstalledSkill, Package, Report, TrustStore, Unsigned, VerifiedPackage, changes,
+    verify,
 };
 use sophon_store::{Activation, SkillRow};
 use sophon_types::{Fault, FaultReport, Principal, SkillName, TenantId, Trust};
@@ -29,6 +30,7 @@ impl Executor {
         let (ready, envelope) = blocking(move || prepare(&asked, &tenant, &trust, &runtime)).await?;
         let manifest = ready.skill.manifest();
         self.check_version(principal, &ready).await?;
+        self.check_consent(principal, &ready, request.consent)?;
         let package = ready.skill.package();
         let record = described(record(Action::SkillInstall, principal, &manifest.name), package, &request);
         parts.audit.append(record).await?;
@@ -154,6 +156,22 @@ impl Executor {
         Ok(package.check_follows(&highest)?)
     }
 
+    /// An update that asks for more, or describes a tool in other words, needs a person's fresh consent.
+    fn check_consent(&self, principal: &Principal, ready: &Ready, consent: Consent) -> Result<(), InstallError> {
+        let manifest = ready.skill.manifest();
+        let before = self.0.catalogue.skill(&principal.tenant, manifest.name.as_str());
+        let (Some(before), Consent::AsBefore) = (before, consent) else { return Ok(()) };
+        let changed = match before.ready() {
+            Some(old) => changes(old.skill.manifest(), manifest).iter().map(ToString::to_string).collect(),
+            // What was agreed to cannot be read any more, so nothing counts as agreed.
+            None => vec!["what is installed cannot be read any more".to_owned()],
+        };
+        if changed.is_empty() {
+            return Ok(());
+        }
+        Err(InstallError::ConsentNeeded { skill: manifest.name.clone(), changes: changed })
+    }
+
     /// Derives every installed skill again, from its package and signature.
     pub(crate) async fn load(&self) -> Result<(), CallError> {
         let mut trust_stores: BTreeMap<TenantId, TrustStore> = BTreeMap::new();
@@ -192,6 +210,7 @@ impl Executor {
             package: bytes,
             envelope: row.envelope.clone().map(Bytes::from),
             unsigned: if row.trust == Trust::Unsigned { Unsigned::DangerouslyAllow } else { Unsigned::Refuse },
+            consent: Consent::AsBefore,
             grants,
             settings,
         };

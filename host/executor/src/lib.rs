@@ -23,8 +23,8 @@ mod publishers;
 mod recovery;
 
 pub use api::{
-    CallOutput, CallRequest, CallStatus, CallView, ErrorView, InstallRequest, ProgressView, PublisherView, Results,
-    SkillView, ToolView,
+    CallOutput, CallRequest, CallStatus, CallView, Consent, ErrorView, InstallRequest, ProgressView, PublisherView,
+    Results, SkillView, ToolView,
 };
 pub use call::{CallLimits, Executor, Parts};
 pub use error::{CallError, InstallError};

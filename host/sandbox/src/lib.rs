@@ -23,5 +23,6 @@ pub use doors::{
 };
 pub use error::{RunFailure, SandboxError, ToolErrorKind};
 pub use limits::{Limits, PoolLimits};
-pub use rehearsal::{Exchange, RecordedRequest, RecordedResponse, Rehearsal, RehearsalReport};
+pub use rehearsal::{Exchange, RecordedAnswer, RecordedRequest, RecordedResponse, Rehearsal, RehearsalReport};
+pub use sophon_egress::{Denial, HttpError};
 pub use wasm::{PreparedSkill, RunReport, Usage, WasmRuntime};

@@ -14,7 +14,7 @@ use sophon_egress::{Denial, HttpError, HttpRequest, HttpResponse};
 use sophon_guard::Source;
 use sophon_skill::Preset;
 use sophon_types::{CanonicalJson, ToolName};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// What is tried: one tool with one set of arguments, in a world that is written down.
@@ -42,7 +42,16 @@ pub struct Exchange {
     /// What the skill must send.
     pub request: RecordedRequest,
     /// What it gets.
-    pub response: RecordedResponse,
+    pub answer: RecordedAnswer,
+}
+
+/// How an exchange ends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RecordedAnswer {
+    /// With an answer.
+    Response(RecordedResponse),
+    /// Without one.
+    Failure(HttpError),
 }
 
 /// What a request must look like. Headers not named here may be anything.
@@ -92,8 +101,13 @@ pub(crate) async fn rehearse(
     prepared: &PreparedSkill,
     rehearsal: Rehearsal,
 ) -> Result<RehearsalReport, SandboxError> {
-    let recorder =
-        Arc::new(Recorder { left: Mutex::new(rehearsal.exchanges.into()), mismatches: Mutex::new(Vec::new()) });
+    let connected = rehearsal.connections.iter().filter(|connection| connection.connected);
+    let connected = connected.map(|connection| connection.service.clone()).collect();
+    let recorder = Arc::new(Recorder {
+        connected,
+        left: Mutex::new(rehearsal.exchanges.into()),
+        mismatches: Mutex::new(Vec::new()),
+    });
     let state = Arc::new(MemoryState::new(rehearsal.state));
     let progress: Arc<Mutex<Vec<Progress>>> = Arc::default();
     let told = Arc::clone(&progress);
@@ -137,6 +151,7 @@ pub(crate) async fn rehearse(
 
 /// Answers from the recording, in order.
 struct Recorder {
+    connected: BTreeSet<String>,
     left: Mutex<VecDeque<Exchange>>,
     mismatches: Mutex<Vec<String>>,
 }
@@ -144,11 +159,18 @@ struct Recorder {
 #[async_trait]
 impl HttpDoor for Recorder {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if let Some(service) = request.credential.as_ref().filter(|service| !self.connected.contains(*service)) {
+            return Err(HttpError::Denied(Denial {
+                code: "not_connected".into(),
+                message: format!("http: {service} is not connected"),
+                hint: Some(format!("name it in the test case: \"connected\": [\"{service}\"]")),
+            }));
+        }
         let mut left = self.left.lock();
         let refuse = |message: String| {
             self.mismatches.lock().push(message.clone());
             Err(HttpError::Denied(Denial {
-                code: "not_recorded",
+                code: "not_recorded".into(),
                 message,
                 hint: Some("record the exchange in the test case".into()),
             }))
@@ -161,12 +183,15 @@ impl HttpDoor for Recorder {
             return refuse(format!("{} {}: {}", request.method, request.url, differences.join("; ")));
         }
         let Some(exchange) = left.pop_front() else { return refuse("no exchange is left".into()) };
-        Ok(HttpResponse {
-            status: exchange.response.status,
-            url: request.url,
-            headers: exchange.response.headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
-            body: exchange.response.body,
-        })
+        match exchange.answer {
+            RecordedAnswer::Failure(error) => Err(error),
+            RecordedAnswer::Response(response) => Ok(HttpResponse {
+                status: response.status,
+                url: request.url,
+                headers: response.headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
+                body: response.body,
+            }),
+        }
     }
 }
 
@@ -175,7 +200,7 @@ fn differences(recorded: &RecordedRequest, sent: &HttpRequest) -> Vec<String> {
     if recorded.method != sent.method {
         found.push(format!("the recorded method is {}", recorded.method));
     }
-    if recorded.url != sent.url {
+    if !same_url(&recorded.url, &sent.url) {
         found.push(format!("the recorded URL is {}", recorded.url));
     }
     if recorded.credential != sent.credential {
@@ -194,10 +219,22 @@ fn differences(recorded: &RecordedRequest, sent: &HttpRequest) -> Vec<String> {
     let same = match &recorded.body {
         None => true,
         Some(Value::String(text)) => text.as_bytes() == body,
-        Some(json) => serde_json::from_slice::<Value>(body).is_ok_and(|value| value == *json),
+        Some(json) => same_json(json, body),
     };
     if !same {
         found.push(format!("the body is {:?}", String::from_utf8_lossy(body)));
     }
     found
+}
+
+/// `https://a` and `https://a/` are one.
+fn same_url(recorded: &str, sent: &str) -> bool {
+    let parsed = |text: &str| url::Url::parse(text).ok();
+    recorded == sent || parsed(recorded).is_some_and(|url| Some(url) == parsed(sent))
+}
+
+/// As values: `1` and `1.0` are one.
+fn same_json(recorded: &Value, body: &[u8]) -> bool {
+    let recorded = CanonicalJson::of(recorded.clone());
+    recorded.is_ok_and(|recorded| CanonicalJson::parse(body).is_ok_and(|sent| sent.as_str() == recorded.as_str()))
 }

@@ -61,7 +61,7 @@ fn denied(code: &str, message: String, hint: Option<String>) -> http::HttpError 
 
 fn to_guest(error: HttpError) -> http::HttpError {
     if let Some(denial) = error.denial() {
-        return denied(denial.code, denial.message, denial.hint);
+        return denied(&denial.code, denial.message, denial.hint);
     }
     match error {
         HttpError::InvalidRequest(what) => http::HttpError::InvalidRequest(what),

@@ -67,6 +67,7 @@ fn config(pool: &PoolLimits) -> Config {
     config.wasm_multi_memory(false);
     config.wasm_memory64(false);
     config.wasm_tail_call(false);
+    config.wasm_extended_const(false);
     config.wasm_custom_page_sizes(false);
     config.wasm_wide_arithmetic(false);
     config.shared_memory(false);

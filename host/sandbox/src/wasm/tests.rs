@@ -266,3 +266,26 @@ async fn a_result_that_is_not_json_is_refused() {
     let failure = lab.failure(&module("", "", FINE).replace("\\22fine\\22", "nofine")).await;
     assert!(matches!(failure, RunFailure::BadResult { .. }), "{failure:?}");
 }
+
+#[tokio::test]
+async fn attack_27_the_engine_has_the_features_off_that_the_analysis_refuses() {
+    let lab = Lab::new(small());
+    let component = |core: &str| format!("(component (core module {core}))");
+    for (feature, core) in [
+        ("memory64", "(memory i64 1)"),
+        ("threads", "(memory 1 1 shared)"),
+        ("multi-memory", "(memory 1) (memory 1)"),
+        ("tail calls", "(func $f (return_call $f))"),
+        ("relaxed SIMD", "(func (param v128) (drop (i8x16.relaxed_swizzle (local.get 0) (local.get 0))))"),
+        ("exceptions", "(tag $t)"),
+        ("garbage collection", "(type (struct (field i32)))"),
+        ("extended constants", "(global i32 (i32.add (i32.const 1) (i32.const 2)))"),
+        ("custom page sizes", "(memory 1 (pagesize 1))"),
+        ("wide arithmetic", "(func (param i64) (result i64 i64) (i64.mul_wide_u (local.get 0) (local.get 0)))"),
+    ] {
+        let bytes = wat::parse_str(component(core)).unwrap_or_else(|error| panic!("{feature}: {error}"));
+        let error = lab.runtime.compile(&manifest(""), &bytes).err().unwrap_or_else(|| panic!("{feature} is on"));
+        assert!(matches!(error, SandboxError::Compile { .. }), "{feature}: {error}");
+        assert_eq!(sophon_skill::analyse(&bytes, &manifest("")).verdict, sophon_skill::Verdict::Reject, "{feature}");
+    }
+}

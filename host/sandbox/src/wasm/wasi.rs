@@ -156,11 +156,7 @@ impl WasiHttpHooks for Hooks {
             let request = HttpRequest {
                 method: head.method.as_str().to_owned(),
                 url: head.uri.to_string(),
-                headers: head
-                    .headers
-                    .iter()
-                    .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
-                    .collect(),
+                headers: own_fields(&head.headers),
                 body: (!collected.is_empty()).then_some(collected),
                 credential: None,
                 // The guest's own client follows redirects, each as a request that is checked here.
