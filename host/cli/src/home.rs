@@ -1,7 +1,7 @@
 //! The home folder: where everything of one host rests, and who may read it.
 //!
 //! ```text
-//! sophon.toml   what the operator set            keys/        kek, audit-signing, audit-hash
+//! sophon.toml   what the operator set            keys/        kek, audit-signing, audit-hash, code-cache
 //! sophon.db     the database                     identities/  signing identities of skill authors
 //! blobs/        packages                         run/         lock, and gateway.json while one runs
 //! ```
@@ -54,6 +54,10 @@ impl Home {
             return Err(CliError::usage(rule, "sophon key identity ann"));
         }
         Ok(self.root.join("identities").join(format!("{name}.key")))
+    }
+
+    pub(crate) fn code_cache(&self) -> PathBuf {
+        self.root.join("cache/compiled")
     }
 
     pub(crate) fn run_file(&self) -> PathBuf {

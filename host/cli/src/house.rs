@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::home::{Home, HomeLock, parse_key};
 use crate::output::is_interactive;
+use crate::worker::COMPILE_WORKER;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
@@ -13,7 +14,7 @@ use sophon_audit::{AuditConfig, AuditKeys, AuditLog};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
 use sophon_executor::{CallLimits, Executor, Parts};
 use sophon_gateway::{Gateway, GatewayParts, OperatorToken};
-use sophon_sandbox::{Limits, PoolLimits, WasmRuntime};
+use sophon_sandbox::{CodeCache, Compilation, CompileLimits, Limits, PoolLimits, WasmRuntime, Worker};
 use sophon_skill::Preset;
 use sophon_store::{Store, StoreConfig};
 use sophon_types::{Clock, Entropy};
@@ -69,7 +70,7 @@ impl House {
         .map_err(|error| CliError::of(&error))?;
         let pool = pool_limits(&config);
         let limits = CallLimits { concurrent: pool.concurrent_calls as usize, ..CallLimits::default() };
-        let runtime = WasmRuntime::start(&pool, ceiling(&config)).map_err(|error| CliError::of(&error))?;
+        let runtime = runtime(&home, &config, &*entropy)?;
         let executor = Executor::open(Parts {
             store: store.clone(),
             audit: audit.clone(),
@@ -164,6 +165,21 @@ async fn kek(
             Ok(derived.map_err(|error| CliError::Start { message: error.to_string() })??)
         }
     }
+}
+
+/// The engine. Components are compiled by a child of this same program, and compiled code is kept in the home.
+fn runtime(home: &Home, config: &Config, entropy: &dyn Entropy) -> Result<WasmRuntime, CliError> {
+    let key = home.key("code-cache", entropy)?;
+    let folder = home.code_cache();
+    // Without a cache skills are compiled at each start: slower, and no less safe.
+    let cache = CodeCache::open(&folder, *key)
+        .inspect_err(|error| tracing::warn!(folder = %folder.display(), %error, "compiled code cannot be kept"))
+        .ok();
+    let program = std::env::current_exe().map_err(|error| CliError::Start { message: error.to_string() })?;
+    let worker = Worker { program, arguments: vec![COMPILE_WORKER.into()], limits: CompileLimits::default() };
+    let pool = pool_limits(config);
+    WasmRuntime::start_compiling(&pool, ceiling(config), Compilation::Worker(worker), cache)
+        .map_err(|error| CliError::of(&error))
 }
 
 /// What `[sandbox]` leaves of the most that any preset gives.

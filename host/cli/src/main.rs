@@ -16,6 +16,7 @@ mod secret_input;
 mod system;
 mod telemetry;
 mod verbs;
+mod worker;
 
 use crate::arguments::Arguments;
 use crate::context::Context;
@@ -29,6 +30,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(done) = worker::run(&words) {
+        return done;
+    }
     let arguments = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error, &words),

@@ -1,7 +1,7 @@
 //! Who calls. The one place where a [`Principal`] is made: from an API key that the store knows, or from the token
 //! that this run of the gateway left in the home for the person at the machine.
 
-use crate::key::{KeyText, KeyUse, results_of};
+use crate::key::{KeyText, KeyUse, results_named};
 use crate::problem::Problem;
 use crate::{GatewayError, OperatorToken};
 use http::HeaderMap;
@@ -104,7 +104,7 @@ impl Authenticator {
             self.known.lock().remove(&digest);
             return Err(GatewayError::KeyInvalid.into());
         };
-        let results = results_of(row.id);
+        let results = results_named(&row.results);
         let principal = Principal { tenant: row.tenant, user: row.user, key: row.id, role: row.role };
         let known = Known { principal, results, since };
         let mut remembered = self.known.lock();

@@ -68,7 +68,8 @@ impl RawOutput {
         Self { source, body: Body::Text(text) }
     }
 
-    /// A JSON value. Its text for the model is its JSON; [`SanitizedOutput::result`] has the value as well.
+    /// A JSON value. Its text for the model is its JSON, or the string itself where it is one;
+    /// [`SanitizedOutput::result`] has the value as well.
     #[must_use]
     pub fn structured(source: Source, value: Value) -> Self {
         Self { source, body: Body::Structured(value) }
@@ -124,6 +125,11 @@ pub fn sanitise(output: RawOutput, secrets: &KnownSecrets, entropy: &dyn Entropy
     let mut hits = Vec::new();
     let (text, result) = match output.body {
         Body::Text(text) => (redact_text(text, secrets, &mut hits), None),
+        // A string is read as it is: JSON's quotes and escapes would only be in a model's way.
+        Body::Structured(Value::String(text)) => {
+            let text = redact_text(text, secrets, &mut hits);
+            (text.clone(), Some(Value::String(text)))
+        }
         Body::Structured(value) => {
             let value = if secrets.is_empty() { value } else { redact_value(value, secrets, &mut hits) };
             let json = value.to_string();

@@ -6,17 +6,21 @@
 //! - [`WasmRuntime::run`] takes an [`ApprovedCall`](sophon_approval::ApprovedCall) and the audit's receipt that the intent
 //!   is durable; nothing else runs. [`WasmRuntime::rehearse`] tries a skill out on recorded exchanges: a [`Rehearsal`]
 //!   has no egress, no vault and no durable state at all.
+//! - Components are compiled in a child process with limits ([`Worker`]), and compiled code is kept under the host's own
+//!   MAC ([`CodeCache`]).
 //! - What a skill can reach goes through the [`Doors`] that the caller opens for that one call.
 //!
 //! Promises: a store is thrown away after every call, whatever became of it; no host folder is ever preopened; what a
 //! skill makes the host keep is bounded; traps, fuel, time and memory exhaustion are told apart.
 
+mod compile;
 mod doors;
 mod error;
 mod limits;
 mod rehearsal;
 mod wasm;
 
+pub use compile::{CodeCache, Compilation, CompileLimits, Worker, compile_worker};
 pub use doors::{
     Access, Connection, Doors, HttpDoor, LogLevel, LogLine, MemoryState, Progress, ProgressListener, StateDoor,
     StateError, StoredState,

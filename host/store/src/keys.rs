@@ -21,6 +21,8 @@ pub struct KeyRow {
     pub label: String,
     /// SHA-256 of the key.
     pub secret_digest: Digest,
+    /// In which form results may leave to its owner, in the gateway's words.
+    pub results: String,
     /// When it was made.
     pub created_at: Timestamp,
     /// Since when it is refused.
@@ -48,8 +50,8 @@ impl<'s> Keys<'s> {
             .run(Scope::Statement, move |connection| {
                 Box::pin(async move {
                     sqlx::query(
-                        "INSERT INTO api_keys (id, tenant, user_id, role, label, secret_digest, created_at, revoked_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                        "INSERT INTO api_keys (id, tenant, user_id, role, label, secret_digest, results, created_at, revoked_at) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                     )
                     .bind(key.id.to_string())
                     .bind(key.tenant.as_str())
@@ -57,6 +59,7 @@ impl<'s> Keys<'s> {
                     .bind(key.role.as_str())
                     .bind(key.label)
                     .bind(key.secret_digest.as_bytes().as_slice())
+                    .bind(key.results)
                     .bind(key.created_at.as_micros())
                     .bind(key.revoked_at.map(Timestamp::as_micros))
                     .execute(connection)
@@ -132,6 +135,7 @@ fn read(row: &Row) -> Result<KeyRow, StoreError> {
         role: parsed(row, "role")?,
         label: column(row, "label")?,
         secret_digest: digest(row, "secret_digest")?,
+        results: column(row, "results")?,
         created_at: time(row, "created_at")?,
         revoked_at: time_opt(row, "revoked_at")?,
     })

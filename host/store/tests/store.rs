@@ -43,6 +43,7 @@ fn key(n: u8) -> KeyRow {
         role: Role::Agent,
         label: format!("key {n}"),
         secret_digest: Digest::of(&[n]),
+        results: "text".to_owned(),
         created_at: at(i64::from(n)),
         revoked_at: None,
     }

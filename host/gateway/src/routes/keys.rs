@@ -3,7 +3,7 @@
 use super::detached;
 use crate::auth::Caller;
 use crate::extract::{Correlation, InPath, Json};
-use crate::key::{KeyText, KeyUse, mint_id};
+use crate::key::{KeyText, KeyUse, word_of};
 use crate::problem::Problem;
 use crate::wire::{KeyBody, KeyList, KeyMade, KeyView};
 use crate::{Gateway, GatewayError};
@@ -41,7 +41,8 @@ pub(crate) async fn create(
     let text = KeyText::mint(KeyUse::Api, gateway.entropy());
     let results = if body.structured_results { Results::Structured } else { Results::Text };
     let row = KeyRow {
-        id: mint_id(results, gateway.entropy()),
+        id: KeyId::mint(gateway.entropy()),
+        results: word_of(results).to_owned(),
         tenant,
         user: body.user,
         role: body.role,

@@ -64,7 +64,7 @@ pub(crate) struct KeyView {
 impl From<KeyRow> for KeyView {
     fn from(row: KeyRow) -> Self {
         Self {
-            structured_results: crate::key::results_of(row.id) == sophon_executor::Results::Structured,
+            structured_results: crate::key::results_named(&row.results) == sophon_executor::Results::Structured,
             id: row.id.to_string(),
             tenant: row.tenant.to_string(),
             user: row.user.to_string(),

@@ -50,7 +50,19 @@ impl Drop for Ticking {
     }
 }
 
+/// An engine that only compiles: the same code as for the pool, without setting aside the pool's address space.
+pub(crate) fn compiler_engine() -> Result<Engine, SandboxError> {
+    Engine::new(&compilation()).map_err(|error| SandboxError::Engine(format!("{error:#}")))
+}
+
 fn config(pool: &PoolLimits) -> Config {
+    let mut config = compilation();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(pool)));
+    config
+}
+
+/// All that decides how code is compiled.
+fn compilation() -> Config {
     let mut config = Config::new();
     // Bounds.
     config.consume_fuel(true);
@@ -74,7 +86,6 @@ fn config(pool: &PoolLimits) -> Config {
     config.concurrency_support(false);
     // Copy-on-write images of initial memory, mapped anew for each instance.
     config.memory_init_cow(true);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(pool)));
     config
 }
 

@@ -12,10 +12,12 @@ mod workspace;
 #[cfg(test)]
 mod tests;
 
+use crate::compile::{CodeCache, Compilation, Compiler};
 use crate::limits::{Limits, PoolLimits};
 use crate::{Rehearsal, RehearsalReport, SandboxError};
 use bindings::SkillPre;
 use engine::Ticking;
+pub(crate) use engine::compiler_engine;
 use host::Host;
 use parking_lot::Mutex;
 pub(crate) use run::Invocation;
@@ -33,6 +35,7 @@ pub struct WasmRuntime(Arc<Inner>);
 struct Inner {
     ticking: Ticking,
     ceiling: Limits,
+    compiler: Compiler,
     /// One linker for each set of optional interfaces.
     linkers: Mutex<HashMap<Capabilities, Arc<Linker<Host>>>>,
 }
@@ -71,14 +74,29 @@ impl Capabilities {
 }
 
 impl WasmRuntime {
-    /// Starts the engine with a pool for `pool.concurrent_calls`; no call gets more than `ceiling`.
+    /// Starts the engine with a pool for `pool.concurrent_calls`; no call gets more than `ceiling`. Compiles in this
+    /// process: for an author's own code.
     ///
     /// # Errors
     /// [`SandboxError::Engine`] where the machine cannot give the address space or a thread.
     pub fn start(pool: &PoolLimits, ceiling: Limits) -> Result<Self, SandboxError> {
+        Self::start_compiling(pool, ceiling, Compilation::InProcess, None)
+    }
+
+    /// As [`WasmRuntime::start`], but compiles as `compilation` says and keeps compiled code in `cache`.
+    ///
+    /// # Errors
+    /// As [`WasmRuntime::start`].
+    pub fn start_compiling(
+        pool: &PoolLimits,
+        ceiling: Limits,
+        compilation: Compilation,
+        cache: Option<CodeCache>,
+    ) -> Result<Self, SandboxError> {
         let ceiling = Limits { memory: ceiling.memory.min(pool.memory), ..ceiling };
+        let compiler = Compiler::new(compilation, cache);
         let ticking = Ticking::start(pool)?;
-        Ok(Self(Arc::new(Inner { ticking, ceiling, linkers: Mutex::new(HashMap::new()) })))
+        Ok(Self(Arc::new(Inner { ticking, ceiling, compiler, linkers: Mutex::new(HashMap::new()) })))
     }
 
     /// Compiles and links a verified package. Takes 20 to 100 ms of CPU for a small component: not for an async worker.
@@ -95,8 +113,8 @@ impl WasmRuntime {
 
     fn compile(&self, manifest: &Manifest, component: &[u8]) -> Result<PreparedSkill, SandboxError> {
         let skill = || manifest.name.clone();
-        let component = Component::from_binary(&self.0.ticking.engine, component)
-            .map_err(|error| SandboxError::Compile { skill: skill(), cause: format!("{error:#}") })?;
+        let compiled = self.0.compiler.component(&self.0.ticking.engine, component);
+        let component = compiled.map_err(|cause| SandboxError::Compile { skill: skill(), cause })?;
         let limits = Limits::for_skill(manifest, &self.0.ceiling);
         check_demand(&component, &limits).map_err(|what| SandboxError::TooDemanding { skill: skill(), what })?;
         let link = |error: wasmtime::Error| SandboxError::Link { skill: skill(), cause: format!("{error:#}") };

@@ -98,6 +98,13 @@ impl Lab {
         self.runtime.invoke(skill, invocation, doors(), self.limits.clone()).await
     }
 
+    fn caching(folder: &std::path::Path, key: [u8; 32]) -> Self {
+        let cache = crate::CodeCache::open(folder, key).unwrap();
+        let pool = PoolLimits { concurrent_calls: 2, ..PoolLimits::default() };
+        let runtime = WasmRuntime::start_compiling(&pool, small(), Compilation::InProcess, Some(cache)).unwrap();
+        Self { runtime, limits: small() }
+    }
+
     async fn failure(&self, wat: &str) -> RunFailure {
         let skill = self.prepare(wat);
         let failure = self.run(&skill).await.output.expect_err("it was to fail");
@@ -288,4 +295,66 @@ async fn attack_27_the_engine_has_the_features_off_that_the_analysis_refuses() {
         assert!(matches!(error, SandboxError::Compile { .. }), "{feature}: {error}");
         assert_eq!(sophon_skill::analyse(&bytes, &manifest("")).verdict, sophon_skill::Verdict::Reject, "{feature}");
     }
+}
+
+#[tokio::test]
+async fn attack_24_compiled_code_is_used_only_under_this_hosts_mac() {
+    let folder = tempfile::tempdir().unwrap();
+    let wat = module("", "", FINE);
+    let runs = |lab: Lab| {
+        let wat = wat.clone();
+        async move {
+            let skill = lab.prepare(&wat);
+            assert!(lab.run(&skill).await.output.is_ok());
+        }
+    };
+    runs(Lab::caching(folder.path(), [1; 32])).await;
+    let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let made = std::fs::read(&file).unwrap();
+
+    // As it is, it is used: the file is not written again.
+    let before = std::fs::metadata(&file).unwrap().modified().unwrap();
+    runs(Lab::caching(folder.path(), [1; 32])).await;
+    assert_eq!(std::fs::metadata(&file).unwrap().modified().unwrap(), before);
+
+    // Damaged, cut short, empty, of another host, of another component: made again.
+    let flipped = |at: usize| {
+        let mut bytes = made.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let other = {
+        let folder = tempfile::tempdir().unwrap();
+        let lab = Lab::caching(folder.path(), [1; 32]);
+        lab.prepare(&module("", "", "(unreachable)"));
+        let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        std::fs::read(file).unwrap()
+    };
+    let cut = made[..made.len() - 1].to_vec();
+    for bad in [flipped(0), flipped(made.len() / 2), flipped(made.len() - 1), cut, Vec::new(), other] {
+        std::fs::write(&file, &bad).unwrap();
+        runs(Lab::caching(folder.path(), [1; 32])).await;
+        assert_ne!(std::fs::read(&file).unwrap(), bad, "damaged code was kept");
+    }
+    runs(Lab::caching(folder.path(), [2; 32])).await;
+    assert_ne!(std::fs::read(&file).unwrap(), made, "another key made the same MAC");
+}
+
+#[tokio::test]
+async fn a_cache_that_cannot_be_written_costs_time_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::caching(&folder.path().join("gone"), [1; 32]);
+    std::fs::remove_dir_all(folder.path().join("gone")).unwrap();
+    let skill = lab.prepare(&module("", "", FINE));
+    assert!(lab.run(&skill).await.output.is_ok());
+}
+
+#[test]
+fn what_a_crash_left_half_written_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x.cwasm.7.partial"), b"half").unwrap();
+    std::fs::write(folder.path().join("y.cwasm"), b"whole").unwrap();
+    crate::CodeCache::open(folder.path(), [0; 32]).unwrap();
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["y.cwasm"]);
 }

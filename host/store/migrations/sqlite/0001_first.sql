@@ -8,6 +8,7 @@ CREATE TABLE api_keys (
     role          TEXT   NOT NULL,
     label         TEXT   NOT NULL,
     secret_digest BLOB   NOT NULL UNIQUE,
+    results       TEXT   NOT NULL,
     created_at    INTEGER NOT NULL,
     revoked_at    INTEGER
 ) STRICT;

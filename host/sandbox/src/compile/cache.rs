@@ -1,0 +1,109 @@
+//! Compiled code on disk, each file under the host's MAC. What does not verify is compiled again, never mapped.
+
+use super::mapped::Sealed;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// Bytes of a MAC (HMAC-SHA256).
+const MAC: usize = 32;
+/// The largest file that is read back.
+const MOST: u64 = 512 << 20;
+
+/// A folder of compiled code.
+pub struct CodeCache {
+    folder: PathBuf,
+    key: [u8; 32],
+}
+
+impl std::fmt::Debug for CodeCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CodeCache").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl CodeCache {
+    /// Uses `folder`, made where missing, with `key`, which nobody but this host may know. Half-written files of an
+    /// earlier run are removed.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made or listed.
+    pub fn open(folder: &Path, key: [u8; 32]) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "partial") {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(Self { folder: folder.to_owned(), key })
+    }
+
+    /// The component of that name, where there is one that this host made. A damaged file is removed.
+    pub(super) fn load(&self, engine: &Engine, name: &str) -> Option<Component> {
+        let path = self.folder.join(name);
+        match self.read(engine, name, &path) {
+            Ok(component) => Some(component),
+            Err(Unusable::Absent) => None,
+            Err(Unusable::Damaged(why)) => {
+                tracing::warn!(file = %path.display(), why, "compiled code is not used, and made again");
+                if let Err(error) = fs::remove_file(&path) {
+                    tracing::warn!(file = %path.display(), %error, "it could not be removed");
+                }
+                None
+            }
+        }
+    }
+
+    fn read(&self, engine: &Engine, name: &str, path: &Path) -> Result<Component, Unusable> {
+        let damaged = |why: &dyn ToString| Unusable::Damaged(why.to_string());
+        let file = match fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Absent),
+            Err(error) => return Err(damaged(&error)),
+        };
+        let mut stored = Vec::new();
+        file.take(MOST).read_to_end(&mut stored).map_err(|error| damaged(&error))?;
+        let Some((code, mac)) = stored.split_last_chunk::<MAC>() else { return Err(damaged(&"it is cut short")) };
+        let mut sealed = Sealed::new(code).map_err(|error| damaged(&error))?;
+        // Over what can no longer change, not over what was read.
+        let content = sealed.content().map_err(|error| damaged(&error))?;
+        self.mac(name, &content).verify_slice(mac).map_err(|_differs| damaged(&"its MAC does not verify"))?;
+        sealed.map(engine).map_err(|error| damaged(&error))
+    }
+
+    /// Keeps `code`. Failing to is no failure: it is compiled again next time.
+    pub(super) fn store(&self, name: &str, code: &[u8]) {
+        if let Err(error) = self.write(name, code) {
+            tracing::warn!(folder = %self.folder.display(), %error, "compiled code could not be kept");
+        }
+    }
+
+    fn write(&self, name: &str, code: &[u8]) -> io::Result<()> {
+        let partial = self.folder.join(format!("{name}.{}.partial", std::process::id()));
+        let mut file = fs::File::create(&partial)?;
+        file.write_all(code)?;
+        file.write_all(&self.mac(name, code).finalize().into_bytes())?;
+        // No fsync: a file that a crash leaves torn fails its MAC.
+        fs::rename(&partial, self.folder.join(name))
+    }
+
+    fn mac(&self, name: &str, code: &[u8]) -> Hmac<Sha256> {
+        // HMAC takes a key of any length (RFC 2104).
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
+        mac.update(b"sophon-compiled-code-v1");
+        mac.update(&(name.len() as u64).to_be_bytes());
+        mac.update(name.as_bytes());
+        mac.update(code);
+        mac
+    }
+}
+
+enum Unusable {
+    Absent,
+    Damaged(String),
+}

@@ -1,0 +1,65 @@
+//! From a component's bytes to compiled code that can be mapped: compiled in a child that can be killed, kept on disk
+//! under the host's own MAC.
+//!
+//! wasmtime does not bound what compiling costs, and mapping compiled code is running it. So a hostile component can at
+//! most end its own compiler, and nothing is ever mapped that this host did not make: an uploaded precompiled file has
+//! no way in.
+
+mod cache;
+mod mapped;
+mod worker;
+
+pub use cache::CodeCache;
+pub use worker::{CompileLimits, Worker, compile_worker};
+
+use sophon_types::Digest;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// How components are compiled.
+#[derive(Debug, Clone)]
+pub enum Compilation {
+    /// In this process: for the author's own code on the author's own machine.
+    InProcess,
+    /// In a child process with limits: for everybody else's code.
+    Worker(Worker),
+}
+
+/// Compiles, and remembers what it compiled.
+pub(crate) struct Compiler {
+    compilation: Compilation,
+    cache: Option<Arc<CodeCache>>,
+}
+
+impl Compiler {
+    pub(crate) fn new(compilation: Compilation, cache: Option<CodeCache>) -> Self {
+        Self { compilation, cache: cache.map(Arc::new) }
+    }
+
+    /// The component, ready to be linked; from the cache where it has it.
+    pub(crate) fn component(&self, engine: &Engine, bytes: &[u8]) -> Result<Component, String> {
+        let name = name(engine, bytes);
+        if let Some(cache) = &self.cache
+            && let Some(component) = cache.load(engine, &name)
+        {
+            return Ok(component);
+        }
+        let code = match &self.compilation {
+            Compilation::InProcess => engine.precompile_component(bytes).map_err(|error| format!("{error:#}"))?,
+            Compilation::Worker(worker) => worker.compile(bytes)?,
+        };
+        if let Some(cache) = &self.cache {
+            cache.store(&name, &code);
+        }
+        mapped::component(engine, &code)
+    }
+}
+
+/// Names compiled code: by the component and by all that decides how this engine compiles.
+fn name(engine: &Engine, bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{}-{:016x}.cwasm", Digest::of(bytes).to_hex(), hasher.finish())
+}
