@@ -1,0 +1,186 @@
+//! The audit log shows what happened and that nobody has changed it since.
+
+use crate::harness::{Behaviour, Cli, Gateway, Guest, Home, Publisher, Request, Upstream};
+use serde_json::{Value, json};
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use std::path::PathBuf;
+
+/// A home with a history: a publisher, a skill, a credential, some calls. The gateway is stopped.
+fn history() -> Home {
+    let home = Home::new();
+    let mut gateway = Gateway::start(&home);
+    let publisher = Publisher::new("Good Co", 1);
+    gateway.trust(&publisher);
+    gateway.installed(&publisher.sign(&Guest::new("echo", Behaviour::Return(b"1".to_vec()))), &[]);
+    gateway.connect("svc", "a-secret-that-is-not-to-be-found-4711");
+    let agent = gateway.agent();
+    for n in 0..5 {
+        gateway.content(&agent, "echo.run", json!({"note": format!("visit number {n}")}));
+    }
+    assert!(gateway.stop().success());
+    home
+}
+
+fn sql(home: &Home, statement: &str) {
+    let database: PathBuf = home.path().join("sophon.db");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let options = SqliteConnectOptions::new().filename(&database);
+        let mut connection = SqliteConnection::connect_with(&options).await.expect("the database");
+        let done = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.expect("the statement");
+        assert!(done.rows_affected() > 0, "{statement} changed nothing");
+        connection.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn the_log_holds_what_happened_and_verifies() {
+    let home = history();
+    let verified = Cli::new(&home, ["audit", "verify", "--json"]).expect(0).json();
+    assert_eq!(verified["intact"], true, "{verified}");
+    assert!(verified["records"].as_u64().is_some_and(|count| count > 10), "{verified}");
+    assert!(verified["checkpoints"].as_u64().is_some_and(|count| count >= 1), "a stop leaves a checkpoint: {verified}");
+    let tail = Cli::new(&home, ["audit", "tail", "--json"]).expect(0).json();
+    assert!(tail["entries"].as_array().is_some_and(|entries| !entries.is_empty()));
+    let outcomes = Cli::new(&home, ["audit", "query", "--action", "call.outcome", "--json"]).expect(0).json();
+    let entries = outcomes["entries"].as_array().expect("entries");
+    assert_eq!(entries.len(), 5);
+    for entry in entries {
+        let record = &entry["record"];
+        for field in ["action", "tenant", "user", "tool", "call", "correlation", "outcome", "time", "risk"] {
+            assert!(!record[field].is_null(), "{field} is missing: {record}");
+        }
+    }
+    for action in [
+        "gateway.start",
+        "gateway.stop",
+        "publisher.trust",
+        "skill.install",
+        "credential.put",
+        "key.create",
+        "call.intent",
+    ] {
+        let found = Cli::new(&home, ["audit", "query", "--action", action, "--json"]).expect(0).json();
+        assert!(found["entries"].as_array().is_some_and(|entries| !entries.is_empty()), "{action}");
+    }
+}
+
+#[test]
+fn attack_43_a_changed_row_is_found() {
+    let home = history();
+    sql(
+        &home,
+        "UPDATE audit SET body = replace(body, 'visit number 3', 'visit number 9') WHERE body LIKE '%visit number 3%'",
+    );
+    found(&home);
+}
+
+#[test]
+fn attack_43_a_changed_column_is_found() {
+    let home = history();
+    sql(
+        &home,
+        "UPDATE audit SET user_id = 'bob' WHERE position = (SELECT max(position) FROM audit WHERE user_id = 'ann')",
+    );
+    found(&home);
+}
+
+#[test]
+fn attack_43_a_deleted_row_is_found() {
+    let home = history();
+    sql(&home, "DELETE FROM audit WHERE position = (SELECT position FROM audit WHERE action = 'call.outcome' LIMIT 1)");
+    found(&home);
+}
+
+#[test]
+fn attack_43_a_cut_off_end_is_found() {
+    let home = history();
+    sql(&home, "DELETE FROM audit WHERE seq > (SELECT max(seq) - 4 FROM audit)");
+    found(&home);
+}
+
+/// Checks that `audit verify` names a problem, and that the home can still be looked at.
+#[track_caller]
+fn found(home: &Home) {
+    let verified = Cli::new(home, ["audit", "verify", "--json"]).run();
+    let text = format!("{}{}", verified.stdout, verified.stderr);
+    assert_eq!(verified.code, 1, "{text}");
+    if let Ok(answer) = serde_json::from_str::<Value>(&verified.stdout) {
+        assert_eq!(answer["intact"], false, "{answer}");
+        assert!(answer["problems"].as_array().is_some_and(|problems| !problems.is_empty()), "{answer}");
+    } else {
+        assert!(text.contains("audit"), "{text}");
+    }
+}
+
+#[test]
+fn attack_42_while_nothing_can_be_recorded_nothing_happens() {
+    let home = Home::new();
+    let upstream = Upstream::plain();
+    let gateway = Gateway::start(&home);
+    let publisher = Publisher::new("Good Co", 1);
+    gateway.trust(&publisher);
+    let request = Request::new("POST", upstream.url("/effect")).body(b"x").credential("svc");
+    let rule =
+        json!({"host": "localhost", "ports": [upstream.address.port()], "methods": ["POST"], "credential": "svc"});
+    let guest = Guest::new("poster", Behaviour::Send(request)).risk("medium").network(rule, "svc");
+    gateway.installed(&publisher.sign(&guest), &[&upstream.host()]);
+    gateway.connect("svc", "tok_that_must_not_travel_4711");
+    let agent = gateway.agent();
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut held = runtime.block_on(async {
+        let options = SqliteConnectOptions::new().filename(home.path().join("sophon.db"));
+        let mut connection = SqliteConnection::connect_with(&options).await.expect("the database");
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.expect("the write lock");
+        connection
+    });
+    let refused = gateway.call(&agent, "poster.run", json!({}));
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.header("retry-after").is_some());
+    let ready = gateway.client.send("GET", "/readyz", &[], None);
+    assert_eq!(ready.status, 503, "{}", ready.text());
+    assert!(upstream.seen().is_empty(), "nothing was sent");
+
+    runtime.block_on(async {
+        sqlx::query("ROLLBACK").execute(&mut held).await.expect("the lock is given back");
+        held.close().await.expect("closed");
+    });
+    // The log looks now and then whether it can be written again.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while gateway.client.send("GET", "/readyz", &[], None).status != 200 {
+        assert!(std::time::Instant::now() < until, "the log does not go on by itself");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    gateway.content(&agent, "poster.run", json!({}));
+    assert_eq!(upstream.seen().len(), 1);
+    assert_eq!(gateway.admin("GET", "/v1/audit/verify", None).expect(200)["intact"], true);
+}
+
+#[test]
+fn attack_43_secrets_stand_in_the_log_as_keyed_hashes_only() {
+    let home = Home::new();
+    let gateway = Gateway::start(&home);
+    let publisher = Publisher::new("Good Co", 1);
+    gateway.trust(&publisher);
+    gateway.installed(&publisher.sign(&Guest::new("echo", Behaviour::Return(b"1".to_vec()))), &[]);
+    let pasted = "ghp_16C7e42F292c6912E7710c838347Ae178B4a";
+    gateway.content(&gateway.agent(), "echo.run", json!({"note": pasted}));
+    let intent = gateway.audit("action=call.intent");
+    assert!(!intent[0].to_string().contains(pasted), "{}", intent[0]);
+    assert!(intent[0]["params"]["note"].to_string().contains("hmac"), "{}", intent[0]);
+}
+
+#[test]
+fn an_export_can_be_checked_away_from_the_home() {
+    let home = history();
+    let file = home.beside("audit.jsonl");
+    let path = file.to_str().expect("a path");
+    Cli::new(&home, ["audit", "export", "--out", path]).expect(0);
+    let elsewhere = Home::new();
+    Cli::new(&elsewhere, ["audit", "verify", "--file", path]).expect(0);
+    let text = std::fs::read_to_string(&file).expect("the export");
+    std::fs::write(&file, text.replacen("visit number 2", "visit number 7", 1)).expect("the export");
+    Cli::new(&elsewhere, ["audit", "verify", "--file", path]).expect(1);
+}

@@ -1,0 +1,20 @@
+//! End-to-end tests over a real gateway process: every test speaks to `target/debug/sophon` and to a TLS server of its
+//! own, over loopback, as a stranger would.
+//!
+//! A test whose name starts with `attack_NN` answers that line of the list of attacks; `docs/threat-model.md` names the
+//! tests that hold each claim. Run them with `scripts/test`, which builds the host and the example skills first.
+
+mod harness;
+
+mod abuse;
+mod audit;
+mod authentication;
+mod bad_input;
+mod calls;
+mod cli;
+mod crash;
+mod egress;
+mod floors;
+mod guests;
+mod install;
+mod main_job;
