@@ -71,7 +71,7 @@ impl ApprovedCall {
         &self.skill.manifest().tools[self.tool]
     }
 
-    /// The risk that was approved: no request of the running skill may exceed it.
+    /// The risk that was approved. Requests of the running skill are measured against it ([`Gate::admits_effect`]).
     #[must_use]
     pub fn risk(&self) -> Risk {
         self.risk

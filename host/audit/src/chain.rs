@@ -8,6 +8,8 @@ use sophon_types::{Digest, Timestamp};
 const ROW: &[u8] = b"sophon-audit-row-v1";
 /// What a checkpoint's signed bytes begin with.
 const CHECKPOINT: &[u8] = b"sophon-audit-checkpoint-v1";
+/// What the signed bytes of an export's end begin with.
+const EXPORT: &[u8] = b"sophon-audit-export-v1";
 
 /// The end of a chain without rows.
 pub(crate) const GENESIS: AuditHead = AuditHead { seq: 0, hash: Digest::from_bytes([0; 32]) };
@@ -32,15 +34,43 @@ pub(crate) fn is_signed(key: &VerifyingKey, checkpoint: &Checkpoint) -> bool {
     key.verify_strict(&signed_bytes(checkpoint), &signature).is_ok()
 }
 
+/// What an export's last line says of the lines before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seal {
+    /// SHA-256 of every line before, line feeds included: the scope, every row and every body.
+    pub(crate) digest: Digest,
+    /// How many rows they are.
+    pub(crate) rows: u64,
+    /// Of how many of them the body is withheld.
+    pub(crate) withheld: u64,
+}
+
+impl Seal {
+    pub(crate) fn sign(&self, key: &SigningKey) -> [u8; 64] {
+        key.sign(&self.signed_bytes()).to_bytes()
+    }
+
+    pub(crate) fn is_signed(&self, key: &VerifyingKey, signature: &[u8; 64]) -> bool {
+        key.verify_strict(&self.signed_bytes(), &Signature::from_bytes(signature)).is_ok()
+    }
+
+    fn signed_bytes(&self) -> Vec<u8> {
+        framed(&[EXPORT, self.digest.as_bytes(), &self.rows.to_be_bytes(), &self.withheld.to_be_bytes()])
+    }
+}
+
 fn signed_bytes(checkpoint: &Checkpoint) -> Vec<u8> {
     let (number, seq) = (checkpoint.number.to_be_bytes(), checkpoint.seq.to_be_bytes());
     let time = checkpoint.time.as_micros().to_be_bytes();
-    let parts: [&[u8]; 6] =
-        [CHECKPOINT, checkpoint.writer.as_bytes(), &number, &seq, checkpoint.hash.as_bytes(), &time];
+    framed(&[CHECKPOINT, checkpoint.writer.as_bytes(), &number, &seq, checkpoint.hash.as_bytes(), &time])
+}
+
+/// Each part with its length before it, so that no two lists of parts are the same bytes.
+fn framed(parts: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(160);
     for part in parts {
         bytes.extend((part.len() as u64).to_be_bytes());
-        bytes.extend(part);
+        bytes.extend(*part);
     }
     bytes
 }

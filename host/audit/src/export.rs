@@ -1,17 +1,21 @@
 //! The log as JSON lines that can be kept elsewhere and checked without the home.
 //!
-//! One header, then for each chain its checkpoints and its rows in order. A row's body stands in its line exactly
+//! One header, which says whose bodies are shown; then for each chain its checkpoints and its rows in order; then a
+//! signed end, which covers every byte before it, so that neither a row nor a body can be left out. A row's body stands in its line exactly
 //! as it was hashed, so a tool that rewrites JSON breaks the check; keep the file as it is.
 
+use crate::chain::Seal;
 use crate::verify::{BodyRule, Chain, Link, Verification};
 use crate::{AuditError, Checkpoint};
-use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 use sophon_store::{AuditRow, Store};
 use sophon_types::{Digest, TenantId, Timestamp};
 use std::collections::VecDeque;
 use std::io::BufRead;
+use std::sync::Arc;
 
 /// Rows or checkpoints of one chunk.
 const PAGE: u32 = 500;
@@ -37,20 +41,36 @@ pub struct Export {
     scope: ExportScope,
     public_key: [u8; 32],
     time: Timestamp,
+    checkpoint_every: Option<u64>,
+    signing: Option<Arc<SigningKey>>,
+    /// Of the lines so far.
+    hasher: Sha256,
+    rows: u64,
+    withheld: u64,
     part: Part,
 }
 
 #[derive(Debug)]
 enum Part {
     Header,
-    Checkpoints { writers: VecDeque<String>, writer: String, after: u64 },
-    Rows { writers: VecDeque<String>, writer: String, after: u64 },
+    Chain { writers: VecDeque<String> },
+    Checkpoints { writers: VecDeque<String>, writer: String, after: u64, upto: u64 },
+    Rows { writers: VecDeque<String>, writer: String, after: u64, upto: u64 },
     End,
+    Over,
 }
 
 impl Export {
-    pub(crate) fn new(store: Store, public_key: [u8; 32], scope: ExportScope, time: Timestamp) -> Self {
-        Self { store, scope, public_key, time, part: Part::Header }
+    pub(crate) fn new(
+        store: Store,
+        public_key: [u8; 32],
+        scope: ExportScope,
+        time: Timestamp,
+        checkpoint_every: Option<u64>,
+        signing: Option<Arc<SigningKey>>,
+    ) -> Self {
+        let (hasher, part) = (Sha256::new(), Part::Header);
+        Self { store, scope, public_key, time, checkpoint_every, signing, hasher, rows: 0, withheld: 0, part }
     }
 
     /// The next lines, each with its line feed; `None` at the end.
@@ -60,40 +80,77 @@ impl Export {
     pub async fn next_chunk(&mut self) -> Result<Option<String>, AuditError> {
         loop {
             let mut lines = String::new();
-            match std::mem::replace(&mut self.part, Part::End) {
-                Part::End => return Ok(None),
+            match std::mem::replace(&mut self.part, Part::Over) {
+                Part::Over => return Ok(None),
                 Part::Header => {
-                    let public_key = hex::encode(self.public_key);
-                    push(&mut lines, &Line::Header { format: FORMAT.into(), public_key, time: self.time });
+                    push(&mut lines, &self.header());
                     let writers = self.store.audit().writers().await.map_err(AuditError::Store)?;
-                    self.part = next_writer(writers.into());
+                    self.part = Part::Chain { writers: writers.into() };
                 }
-                Part::Checkpoints { writers, writer, after } => {
+                Part::Chain { mut writers } => {
+                    self.part = match writers.pop_front() {
+                        Some(writer) => {
+                            // The end is fixed before the checkpoints are read, so that what is appended meanwhile
+                            // does not look like rows whose checkpoint is missing.
+                            let upto = self.store.audit().head(&writer).await.map_err(AuditError::Store)?.seq;
+                            Part::Checkpoints { writers, writer, after: 0, upto }
+                        }
+                        None => Part::End,
+                    };
+                }
+                Part::Checkpoints { writers, writer, after, upto } => {
                     let page = self.store.audit().checkpoints(&writer, after, PAGE).await.map_err(AuditError::Store)?;
                     self.part = match page.last() {
-                        Some(last) => Part::Checkpoints { writers, writer, after: last.number },
-                        None => Part::Rows { writers, writer, after: 0 },
+                        Some(last) => {
+                            Part::Checkpoints { writers, writer, after: last.number, upto: upto.max(last.seq) }
+                        }
+                        None => Part::Rows { writers, writer, after: 0, upto },
                     };
                     page.iter().for_each(|checkpoint| push(&mut lines, &Line::of_checkpoint(checkpoint)));
                 }
-                Part::Rows { writers, writer, after } => {
+                Part::Rows { writers, writer, after, upto } => {
                     let page = self.store.audit().chain(&writer, after, PAGE).await.map_err(AuditError::Store)?;
-                    for stored in &page {
-                        push(&mut lines, &self.record(&writer, &stored.row));
+                    for stored in page.iter().filter(|stored| stored.row.seq <= upto) {
+                        let line = self.record(&writer, &stored.row);
+                        push(&mut lines, &line);
                     }
                     self.part = match page.last() {
-                        Some(last) => Part::Rows { after: last.row.seq, writers, writer },
-                        None => next_writer(writers),
+                        Some(last) if last.row.seq < upto => Part::Rows { after: last.row.seq, writers, writer, upto },
+                        _walked => Part::Chain { writers },
                     };
                 }
+                Part::End => push(&mut lines, &self.end()),
             }
+            self.hasher.update(&lines);
             if !lines.is_empty() {
                 return Ok(Some(lines));
             }
         }
     }
 
-    fn record(&self, writer: &str, row: &AuditRow) -> Line {
+    fn header(&self) -> Line {
+        let (scope, tenant) = match &self.scope {
+            ExportScope::Everything => (Scope::Everything, None),
+            ExportScope::Tenant(tenant) => (Scope::Tenant, Some(tenant.clone())),
+        };
+        Line::Header {
+            format: FORMAT.into(),
+            public_key: hex::encode(self.public_key),
+            time: self.time,
+            scope,
+            tenant,
+            checkpoint_every: self.checkpoint_every,
+        }
+    }
+
+    fn end(&self) -> Line {
+        let digest = Digest::from_bytes(self.hasher.clone().finalize().into());
+        let seal = Seal { digest, rows: self.rows, withheld: self.withheld };
+        let signature = self.signing.as_ref().map(|key| hex::encode(seal.sign(key)));
+        Line::End { digest, rows: seal.rows, withheld: seal.withheld, signature }
+    }
+
+    fn record(&mut self, writer: &str, row: &AuditRow) -> Line {
         let shown = match &self.scope {
             ExportScope::Everything => true,
             ExportScope::Tenant(tenant) => row.tenant.as_deref() == Some(tenant.as_str()),
@@ -102,6 +159,8 @@ impl Export {
         let body = row.body.as_ref().filter(|_body| shown).and_then(|body| {
             RawValue::from_string(body.clone()).or_else(|_no_json| serde_json::value::to_raw_value(body)).ok()
         });
+        self.rows += 1;
+        self.withheld += u64::from(body.is_none());
         Line::Record {
             writer: writer.to_owned(),
             seq: row.seq,
@@ -110,13 +169,6 @@ impl Export {
             hash: row.hash,
             body,
         }
-    }
-}
-
-fn next_writer(mut writers: VecDeque<String>) -> Part {
-    match writers.pop_front() {
-        Some(writer) => Part::Checkpoints { writers, writer, after: 0 },
-        None => Part::End,
     }
 }
 
@@ -131,11 +183,10 @@ fn push(lines: &mut String, line: &Line) {
 ///
 /// # Errors
 /// [`AuditError::Export`] where a line is not one of an export. What is wrong with the log is a
-/// [`crate::Problem`], not an error.
+/// [`crate::Problem`], not an error; what is wrong with the file as a whole is one of the writer `export`.
 pub fn verify_export(mut lines: impl BufRead, public_key: Option<&[u8; 32]>) -> Result<Verification, AuditError> {
-    let mut found = Verification::default();
-    let mut key = None;
-    let mut chain: Option<(String, Chain)> = None;
+    let mut check = Check::default();
+    let mut hasher = Sha256::new();
     let mut number = 0;
     let mut text = String::new();
     loop {
@@ -146,51 +197,133 @@ pub fn verify_export(mut lines: impl BufRead, public_key: Option<&[u8; 32]>) -> 
         if read == 0 {
             break;
         }
-        match parse(text.trim_end()).map_err(|error| wrong(error.to_string()))? {
-            Line::Header { format, public_key: named, .. } if number == 1 && format == FORMAT => {
+        let line = parse(text.trim_end()).map_err(|error| wrong(error.to_string()))?;
+        if check.sealed {
+            return Err(wrong("a line after the end".into()));
+        }
+        match line {
+            Line::Header { format, public_key: named, scope, checkpoint_every, .. }
+                if number == 1 && format == FORMAT =>
+            {
                 let mut bytes = [0; 32];
                 hex::decode_to_slice(named, &mut bytes).map_err(|error| wrong(error.to_string()))?;
-                key = VerifyingKey::from_bytes(public_key.unwrap_or(&bytes)).ok();
+                check.key = VerifyingKey::from_bytes(public_key.unwrap_or(&bytes)).ok();
+                check.checkpoint_every = checkpoint_every;
+                check.bodies = match scope {
+                    Scope::Everything => BodyRule::Kept,
+                    Scope::Tenant => BodyRule::MayBeWithheld,
+                };
             }
             Line::Header { .. } => {
                 return Err(wrong("a header that is not the first line, or of another format".into()));
             }
             _ if number == 1 => return Err(wrong("the header is missing".into())),
             Line::Checkpoint { writer, number, seq, hash, time_us, signature } => {
-                let mut bytes = [0; 64];
-                hex::decode_to_slice(signature, &mut bytes).map_err(|error| wrong(error.to_string()))?;
+                let signature = signature_of(&signature).map_err(wrong)?;
                 let time = Timestamp::from_micros(time_us);
-                let checkpoint = Checkpoint { number, seq, hash, time, signature: bytes, writer: writer.clone() };
-                of(&mut chain, &writer, key, &mut found).checkpoint(checkpoint, &mut found);
+                let checkpoint = Checkpoint { number, seq, hash, time, signature, writer: writer.clone() };
+                let (chain, found) = check.chain(&writer);
+                chain.checkpoint(checkpoint, found);
             }
             Line::Record { writer, seq, prev, body_digest, hash, body } => {
-                let row = Link { seq, prev, hash, body_digest, body: body.as_deref().map(RawValue::get) };
-                of(&mut chain, &writer, key, &mut found).row(&row, BodyRule::MayBeWithheld, &mut found);
+                let body = body.as_deref().map(RawValue::get);
+                let bodies = check.bodies;
+                let (chain, found) = check.chain(&writer);
+                chain.row(&Link { seq, time: None, prev, hash, body_digest, body }, bodies, found);
+            }
+            Line::End { digest, rows, withheld, signature } => {
+                let signature = signature.as_deref().map(signature_of).transpose().map_err(wrong)?;
+                let read = Digest::from_bytes(hasher.clone().finalize().into());
+                check.end(&Seal { digest, rows, withheld }, read, signature);
             }
         }
+        hasher.update(&text);
     }
     if number == 1 {
         return Err(AuditError::Export { line: 1, what: "the file is empty".into() });
     }
-    if let Some((_, chain)) = chain {
-        chain.finish(&mut found);
-    }
-    Ok(found)
+    Ok(check.finish())
 }
 
-/// The chain of this writer: the one under way, or, after that one's end, the next.
-fn of<'c>(
-    chain: &'c mut Option<(String, Chain)>,
-    writer: &str,
+fn signature_of(text: &str) -> Result<[u8; 64], String> {
+    let mut bytes = [0; 64];
+    hex::decode_to_slice(text, &mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// Whose problem it is where it is the file's.
+const FILE: &str = "export";
+
+/// The check of one file.
+struct Check {
     key: Option<VerifyingKey>,
-    found: &mut Verification,
-) -> &'c mut Chain {
-    if chain.as_ref().is_some_and(|(name, _)| name != writer)
-        && let Some((_, ended)) = chain.take()
-    {
-        ended.finish(found);
+    checkpoint_every: Option<u64>,
+    bodies: BodyRule,
+    chain: Option<(String, Chain)>,
+    /// Whether the end was read.
+    sealed: bool,
+    found: Verification,
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        let bodies = BodyRule::Kept;
+        Self { key: None, checkpoint_every: None, bodies, chain: None, sealed: false, found: Verification::default() }
     }
-    &mut chain.get_or_insert_with(|| (writer.to_owned(), Chain::new(writer, key))).1
+}
+
+impl Check {
+    /// The chain of this writer: the one under way, or, after that one's end, the next.
+    fn chain(&mut self, writer: &str) -> (&mut Chain, &mut Verification) {
+        if self.chain.as_ref().is_some_and(|(name, _)| name != writer) {
+            self.finish_chain();
+        }
+        let (_, chain) = self.chain.get_or_insert_with(|| (writer.to_owned(), Chain::new(writer, self.key)));
+        (chain, &mut self.found)
+    }
+
+    fn finish_chain(&mut self) {
+        if let Some((_, chain)) = self.chain.take() {
+            chain.finish(self.checkpoint_every, None, &mut self.found);
+        }
+    }
+
+    fn end(&mut self, said: &Seal, read: Digest, signature: Option<[u8; 64]>) {
+        self.sealed = true;
+        let found = &mut self.found;
+        if said.digest != read {
+            found.add(FILE, 0, "its lines are not those that were exported");
+        }
+        for (what, said, is) in [("rows", said.rows, found.records), ("withheld bodies", said.withheld, found.withheld)]
+        {
+            if said != is {
+                found.add(FILE, 0, format!("it was exported with {said} {what} and has {is}"));
+            }
+        }
+        match signature {
+            None => found.add(FILE, 0, "its end is not signed"),
+            Some(signature) if !self.key.is_some_and(|key| said.is_signed(&key, &signature)) => {
+                found.add(FILE, 0, "the signature of its end is wrong");
+            }
+            Some(_holds) => {}
+        }
+    }
+
+    fn finish(mut self) -> Verification {
+        self.finish_chain();
+        if !self.sealed {
+            self.found.add(FILE, 0, "its signed end is missing: the file was cut off");
+        }
+        self.found
+    }
+}
+
+/// Whose bodies a file shows, as its header says.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Scope {
+    Everything,
+    Tenant,
 }
 
 /// One line.
@@ -201,6 +334,11 @@ enum Line {
         format: String,
         public_key: String,
         time: Timestamp,
+        scope: Scope,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tenant: Option<TenantId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        checkpoint_every: Option<u64>,
     },
     Checkpoint {
         writer: String,
@@ -218,6 +356,13 @@ enum Line {
         hash: Digest,
         #[serde(skip_serializing_if = "Option::is_none")]
         body: Option<Box<RawValue>>,
+    },
+    End {
+        digest: Digest,
+        rows: u64,
+        withheld: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signature: Option<String>,
     },
 }
 
@@ -253,6 +398,12 @@ fn parse(text: &str) -> Result<Line, String> {
         time_us: Option<i64>,
         signature: Option<String>,
         body: Option<Box<RawValue>>,
+        scope: Option<Scope>,
+        tenant: Option<TenantId>,
+        checkpoint_every: Option<u64>,
+        digest: Option<Digest>,
+        rows: Option<u64>,
+        withheld: Option<u64>,
     }
     fn need<T>(value: Option<T>, name: &str) -> Result<T, String> {
         value.ok_or_else(|| format!("{name} is missing"))
@@ -263,6 +414,9 @@ fn parse(text: &str) -> Result<Line, String> {
             format: need(flat.format, "format")?,
             public_key: need(flat.public_key, "public_key")?,
             time: need(flat.time, "time")?,
+            scope: need(flat.scope, "scope")?,
+            tenant: flat.tenant,
+            checkpoint_every: flat.checkpoint_every,
         }),
         "checkpoint" => Ok(Line::Checkpoint {
             writer: need(flat.writer, "writer")?,
@@ -279,6 +433,12 @@ fn parse(text: &str) -> Result<Line, String> {
             body_digest: need(flat.body_digest, "body_digest")?,
             hash: need(flat.hash, "hash")?,
             body: flat.body,
+        }),
+        "end" => Ok(Line::End {
+            digest: need(flat.digest, "digest")?,
+            rows: need(flat.rows, "rows")?,
+            withheld: need(flat.withheld, "withheld")?,
+            signature: flat.signature,
         }),
         other => Err(format!("{other:?} is not a kind of line")),
     }

@@ -12,8 +12,9 @@
 //!   public key, and no store.
 //!
 //! A row's hash covers the writer, the sequence number, the hash before and the digest of the body. So a body may
-//! be withheld (from another tenant's export) and the chain still be checked. Every so many rows, and at close,
-//! the end of the chain is signed; a signed checkpoint kept elsewhere is what makes a cut-off end visible.
+//! be withheld (from another tenant's export) and the chain still be checked. With the first row, every so many
+//! rows, after a minute, and at close, the end of the chain is signed; a signed checkpoint kept elsewhere
+//! ([`AuditReader::verify_against`]) is what makes a cut-off end visible.
 
 mod action;
 mod chain;
@@ -36,4 +37,4 @@ pub use reader::{AuditReader, Entry, Page, Query};
 pub use record::Record;
 pub use redact::{Redacted, Redactor};
 pub use sophon_store::{Checkpoint, Order};
-pub use verify::{Problem, Verification};
+pub use verify::{Problem, Unsigned, Verification};

@@ -2,14 +2,17 @@
 
 use crate::task::{Health, Message, Task};
 use crate::verify::check_end;
-use crate::{AuditError, AuditKeys, AuditReader, Checkpoint, Record, Redactor};
+use crate::{Action, AuditError, AuditKeys, AuditReader, Checkpoint, Record, Redactor};
 use sophon_store::Store;
-use sophon_types::{Clock, Digest};
+use sophon_types::{CallId, Clock, Digest};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
+/// How long a record stays without a checkpoint that covers it.
+const SIGN_WITHIN: Duration = Duration::from_secs(60);
 /// Records that may wait to be written.
 const QUEUE: usize = 8192;
 
@@ -20,7 +23,8 @@ pub struct AuditConfig {
     pub writer: String,
     /// The log's keys.
     pub keys: AuditKeys,
-    /// A checkpoint is signed after at most this many records (at least 1).
+    /// A checkpoint is signed after at most this many records (at least 1), and in any case a minute after the first
+    /// record that none covers.
     pub checkpoint_every: u64,
 }
 
@@ -29,11 +33,19 @@ pub struct AuditConfig {
 pub struct Receipt {
     seq: u64,
     digest: Digest,
+    subject: Subject,
+}
+
+/// What a record was about, as far as its receipt says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Subject {
+    pub(crate) action: Action,
+    pub(crate) call: Option<CallId>,
 }
 
 impl Receipt {
-    pub(crate) fn new(seq: u64, digest: Digest) -> Self {
-        Self { seq, digest }
+    pub(crate) fn new(seq: u64, digest: Digest, subject: Subject) -> Self {
+        Self { seq, digest, subject }
     }
 
     /// The record's place in the chain.
@@ -46,6 +58,18 @@ impl Receipt {
     #[must_use]
     pub fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// What was recorded: a receipt for one thing is no evidence for another.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        self.subject.action
+    }
+
+    /// The call that the record belongs to, where it names one.
+    #[must_use]
+    pub fn call(&self) -> Option<CallId> {
+        self.subject.call
     }
 }
 
@@ -61,35 +85,49 @@ pub struct AuditLog {
 
 impl AuditLog {
     /// Opens the writer's chain, and checks its end: the newest checkpoint must be signed by these keys and be part
-    /// of the chain, and the rows after it must follow from it. Must be called within a tokio runtime, which then
+    /// of the chain, and the rows after it must follow from it and be fewer than one checkpoint covers. A chain
+    /// without any checkpoint was not written by this house: the first record is signed with. Must be called within a tokio runtime, which then
     /// runs the log's task.
     ///
     /// # Errors
     /// [`AuditError::Truncated`] or [`AuditError::Broken`] where the check fails: a log that was tampered with is
     /// not continued ([`AuditReader`] still reads it). [`AuditError::Store`] where the store cannot be read.
     pub async fn open(config: AuditConfig, store: Store, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
+        Self::open_signing(config, store, clock, SIGN_WITHIN).await
+    }
+
+    async fn open_signing(
+        config: AuditConfig,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        sign_within: Duration,
+    ) -> Result<Self, AuditError> {
         let signing = config.keys.signing_key();
+        let checkpoint_every = config.checkpoint_every.max(1);
         let checkpoint = store.audit().last_checkpoint(&config.writer).await.map_err(AuditError::Store)?;
-        let head = check_end(&store, &config.writer, checkpoint.as_ref(), &signing.verifying_key()).await?;
+        let key = signing.verifying_key();
+        let head = check_end(&store, &config.writer, checkpoint.as_ref(), &key, checkpoint_every).await?;
         let health = Arc::new(Health::default());
         let (queue, messages) = mpsc::channel(QUEUE);
         let task = Task {
             store: store.clone(),
             writer: config.writer,
             signing,
-            checkpoint_every: config.checkpoint_every.max(1),
+            checkpoint_every,
+            sign_within,
             clock: Arc::clone(&clock),
             health: Arc::clone(&health),
             head,
             doubtful: Vec::new(),
             checkpoint,
+            unsigned: None,
             lost: 0,
         };
         tokio::spawn(task.run(messages));
         Ok(Self {
             queue,
             health,
-            reader: AuditReader::new(store, config.keys.public_key()),
+            reader: AuditReader::with_keys(store, &config.keys).expecting(checkpoint_every, Arc::clone(&clock)),
             redactor: Redactor::new(&config.keys),
             clock,
         })
@@ -103,9 +141,10 @@ impl AuditLog {
     /// [`AuditError::Unavailable`] where it could not be written; what asked for it must not happen.
     pub async fn append(&self, record: Record) -> Result<Receipt, AuditError> {
         self.health.check()?;
+        let subject = record.subject();
         let row = Box::new(record.into_row(self.clock.now()));
         let (reply, receipt) = oneshot::channel();
-        self.queue.send(Message::Record { row, reply: Some(reply) }).await.map_err(|_closed| closed())?;
+        self.queue.send(Message::Record { row, subject, reply: Some(reply) }).await.map_err(|_closed| closed())?;
         receipt.await.map_err(|_dropped| closed())?
     }
 
@@ -116,8 +155,9 @@ impl AuditLog {
     /// [`AuditError::Busy`] where too many wait, [`AuditError::Unavailable`] where the log cannot be written.
     pub fn enqueue(&self, record: Record) -> Result<(), AuditError> {
         self.health.check()?;
+        let subject = record.subject();
         let row = Box::new(record.into_row(self.clock.now()));
-        self.queue.try_send(Message::Record { row, reply: None }).map_err(|error| match error {
+        self.queue.try_send(Message::Record { row, subject, reply: None }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AuditError::Busy,
             mpsc::error::TrySendError::Closed(_) => closed(),
         })
@@ -175,4 +215,46 @@ impl fmt::Debug for AuditLog {
 
 fn closed() -> AuditError {
     AuditError::Unavailable { detail: "the audit log is closed".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Outcome;
+    use sophon_store::StoreConfig;
+    use sophon_types::Timestamp;
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_micros(1_769_850_000_000_000)
+        }
+    }
+
+    /// Nobody asks, and far fewer records than a checkpoint covers: only the timer can have signed.
+    #[tokio::test]
+    async fn attack_43_the_last_records_are_signed_after_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = StoreConfig { database: folder.path().join("sophon.db"), blobs: folder.path().join("blobs") };
+        let store = Store::open(places).await.unwrap();
+        let keys = AuditKeys::new([7; 32], [8; 32]);
+        let config = AuditConfig { writer: "host".into(), keys, checkpoint_every: 1000 };
+        let within = Duration::from_millis(300);
+        let log = AuditLog::open_signing(config, store.clone(), Arc::new(Still), within).await.unwrap();
+        for _ in 0..3 {
+            log.append(Record::new(Action::GatewayStart, Outcome::Ok)).await.unwrap();
+        }
+        let signed = async {
+            loop {
+                let last = store.audit().last_checkpoint("host").await.unwrap().unwrap();
+                if last.seq == 3 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), signed).await.expect("the timer signs");
+        assert!(log.verify().await.unwrap().unsigned.is_empty());
+    }
 }

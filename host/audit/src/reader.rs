@@ -1,13 +1,16 @@
 //! Reading the log: queries, and the way to verification and export. Works on a log that is refused for appending.
 
 use crate::action::{Action, OutcomeKind};
+use crate::chain::link;
 use crate::export::{Export, ExportScope};
-use crate::verify::{self, Verification};
-use crate::{AuditError, Order};
+use crate::verify::{self, Expected, Now, Verification};
+use crate::{AuditError, AuditKeys, Checkpoint, Order};
+use ed25519_dalek::SigningKey;
 use serde::Serialize;
 use serde_json::Value;
 use sophon_store::{AuditFilter, Store, StoredAuditRow};
-use sophon_types::{CallId, CorrelationId, Digest, TenantId, Timestamp, ToolName, UserId};
+use sophon_types::{CallId, Clock, CorrelationId, Digest, TenantId, Timestamp, ToolName, UserId};
+use std::sync::Arc;
 
 /// Entries of one page, at most.
 const MAX_LIMIT: u32 = 1000;
@@ -57,6 +60,10 @@ pub struct Entry {
     /// What was recorded: an object with `time`, `action`, `outcome` and what else applies; null where the body
     /// is no longer kept.
     pub record: Value,
+    /// Why it cannot be what was recorded, where that shows from the entry alone; whether it belongs to the chain is
+    /// for [`AuditReader::verify`] to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<&'static str>,
 }
 
 /// One page of entries.
@@ -74,13 +81,29 @@ pub struct Page {
 pub struct AuditReader {
     store: Store,
     public_key: [u8; 32],
+    expected: Expected,
+    // Only for the end of exports. Its Debug output is its public half.
+    signing: Option<Arc<SigningKey>>,
 }
 
 impl AuditReader {
     /// A reader that expects checkpoints signed by this ed25519 key ([`crate::AuditKeys::public_key`]).
     #[must_use]
     pub fn new(store: Store, public_key: [u8; 32]) -> Self {
-        Self { store, public_key }
+        Self { store, public_key, expected: Expected::default(), signing: None }
+    }
+
+    /// A reader that has the log's keys, so that what it exports is signed at its end.
+    #[must_use]
+    pub fn with_keys(store: Store, keys: &AuditKeys) -> Self {
+        Self { signing: Some(Arc::new(keys.signing_key())), ..Self::new(store, keys.public_key()) }
+    }
+
+    /// The same reader, told how many records a checkpoint covers at most and what time it is: more records without
+    /// a signature, or ones that have been so for long, are then a problem. An [`crate::AuditLog`] is told already.
+    #[must_use]
+    pub fn expecting(self, checkpoint_every: u64, clock: Arc<dyn Clock>) -> Self {
+        Self { expected: Expected { checkpoint_every: Some(checkpoint_every), clock: Some(Now(clock)) }, ..self }
     }
 
     /// The key that checkpoints are verified with.
@@ -129,20 +152,39 @@ impl AuditReader {
     /// # Errors
     /// [`AuditError::Store`] where the store cannot be read. Damage in rows is a [`crate::Problem`], not an error.
     pub async fn verify(&self) -> Result<Verification, AuditError> {
-        verify::verify(&self.store, &self.public_key).await
+        verify::verify(&self.store, &self.public_key, &self.expected, None).await
+    }
+
+    /// The same check, and that the row which this checkpoint was signed for is still there. A checkpoint that was
+    /// kept elsewhere ([`crate::AuditLog::checkpoint`], or [`Verification::anchors`] of an export) shows that a log
+    /// was cut off or rewritten together with its own checkpoints.
+    ///
+    /// # Errors
+    /// [`AuditError::Store`] where the store cannot be read.
+    pub async fn verify_against(&self, kept: &Checkpoint) -> Result<Verification, AuditError> {
+        verify::verify(&self.store, &self.public_key, &self.expected, Some(kept)).await
     }
 
     /// The log as JSON lines, to be kept outside the home and checked by [`crate::verify_export`].
     #[must_use]
     pub fn export(&self, scope: ExportScope, time: Timestamp) -> Export {
-        Export::new(self.store.clone(), self.public_key, scope, time)
+        let every = self.expected.checkpoint_every;
+        Export::new(self.store.clone(), self.public_key, scope, time, every, self.signing.clone())
     }
 }
 
 fn entry(stored: StoredAuditRow) -> Entry {
-    let record = stored.row.body.map_or(Value::Null, |body| {
+    let StoredAuditRow { position, writer, row } = stored;
+    let suspect = if row.hash != link(&writer, row.seq, &row.prev, &row.body_digest) {
+        Some("its hash is wrong: the row was changed, or was never written by this host")
+    } else if row.body.as_deref().is_some_and(|body| Digest::of(body.as_bytes()) != row.body_digest) {
+        Some("its body was changed")
+    } else {
+        None
+    };
+    let record = row.body.map_or(Value::Null, |body| {
         // What is not JSON was not written by this host: shown as it is, judged by `verify`.
         serde_json::from_str(&body).unwrap_or(Value::String(body))
     });
-    Entry { position: stored.position, writer: stored.writer, seq: stored.row.seq, hash: stored.row.hash, record }
+    Entry { position, writer, seq: row.seq, hash: row.hash, record, suspect }
 }

@@ -1,5 +1,6 @@
 //! One record, and the text it becomes.
 
+use crate::log::Subject;
 use crate::{Action, Outcome, Redacted};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -126,6 +127,11 @@ impl Record {
     pub fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.detail.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// What the record's receipt says about it.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject { action: self.action, call: self.call }
     }
 
     /// The row, still without its place in the chain.

@@ -3,13 +3,17 @@
 //! It takes what is queued, gives each record its place, and hands the batch to the store in one append; while
 //! that becomes durable the next batch gathers. After a failed write the log is *broken*: it refuses everything
 //! until it has written again, and then says in the log itself that it was interrupted and what was lost.
+//!
+//! Checkpoints are signed with the first batch of a chain, so that no chain is without; after so many records; and
+//! at the latest a while after the first record that none covers yet.
 
 use crate::action::{Action, Outcome};
 use crate::chain::{link, sign};
+use crate::log::Subject;
 use crate::{AuditError, Checkpoint, Receipt, Record};
 use ed25519_dalek::SigningKey;
 use sophon_store::{AuditHead, AuditRow, Store, StoreError};
-use sophon_types::Clock;
+use sophon_types::{Clock, Timestamp};
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -28,7 +32,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, AuditError>>;
 /// What the log's handles ask of the task.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Record { row: Box<AuditRow>, reply: Option<Reply<Receipt>> },
+    Record { row: Box<AuditRow>, subject: Subject, reply: Option<Reply<Receipt>> },
     Checkpoint(Reply<Option<Checkpoint>>),
     Close(Reply<()>),
 }
@@ -55,6 +59,8 @@ pub(crate) struct Task {
     pub(crate) writer: String,
     pub(crate) signing: SigningKey,
     pub(crate) checkpoint_every: u64,
+    /// How long a record stays without a checkpoint that covers it.
+    pub(crate) sign_within: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) health: Arc<Health>,
     /// The end of the chain that is known to be durable.
@@ -63,27 +69,45 @@ pub(crate) struct Task {
     pub(crate) doubtful: Vec<AuditHead>,
     /// The newest checkpoint.
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// The first durable record that no checkpoint covers.
+    pub(crate) unsigned: Option<Unsigned>,
     /// Records that were accepted without a waiter and could not be written.
     pub(crate) lost: u64,
+}
+
+/// When a record became durable without a checkpoint: by this process's time, which the timer follows, and by the
+/// record's own, which also goes on while the machine sleeps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unsigned {
+    since: Instant,
+    time: Timestamp,
 }
 
 impl Task {
     pub(crate) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut received = Vec::with_capacity(BATCH);
         let mut closing = Vec::new();
+        // What an earlier process left without a signature (it was killed) gets one before anything is added.
+        if self.head.seq > self.checkpoint.as_ref().map_or(0, |last| last.seq) {
+            drop(self.sign_end().await);
+        }
         let mut next_probe = Instant::now();
         loop {
-            let count = if self.health.check().is_ok() {
-                messages.recv_many(&mut received, BATCH).await
-            } else {
-                tokio::select! {
-                    () = sleep_until(next_probe) => {
-                        self.recover().await;
-                        next_probe = Instant::now() + PROBE;
-                        continue;
-                    }
-                    count = messages.recv_many(&mut received, BATCH) => count,
+            let healthy = self.health.check().is_ok();
+            let sign_at = self.unsigned.filter(|_| healthy).map(|unsigned| unsigned.since + self.sign_within);
+            let count = tokio::select! {
+                () = sleep_until(next_probe), if !healthy => {
+                    self.recover().await;
+                    next_probe = Instant::now() + PROBE;
+                    continue;
                 }
+                () = sleep_until(sign_at.unwrap_or(next_probe)), if sign_at.is_some() => {
+                    if self.sign_end().await.is_err() {
+                        next_probe = Instant::now() + PROBE;
+                    }
+                    continue;
+                }
+                count = messages.recv_many(&mut received, BATCH) => count,
             };
             if count == 0 {
                 break;
@@ -91,7 +115,7 @@ impl Task {
             let mut batch = Batch::default();
             for message in received.drain(..) {
                 match message {
-                    Message::Record { row, reply } => batch.push(*row, reply),
+                    Message::Record { row, subject, reply } => batch.push(*row, subject, reply),
                     Message::Checkpoint(reply) => batch.checkpoints.push(reply),
                     Message::Close(reply) => {
                         // What was accepted until now is still received and written.
@@ -116,6 +140,11 @@ impl Task {
         if self.health.check().is_err() {
             self.recover().await;
         }
+        self.sign_end().await
+    }
+
+    /// Signs the end of the chain as it is, where it is not signed.
+    async fn sign_end(&mut self) -> Result<(), AuditError> {
         self.write(Batch { force_checkpoint: true, ..Batch::default() }).await
     }
 
@@ -129,15 +158,23 @@ impl Task {
             return Err(broken);
         }
         let (rows, end) = self.chain(std::mem::take(&mut batch.rows));
-        let checkpoint = self.due(&end, &batch);
+        let times = rows.first().map(|row| row.time).zip(rows.last().map(|row| row.time));
+        let checkpoint = self.due(&end, times.map(|(_, last)| last), &batch);
         if rows.is_empty() && checkpoint.is_none() {
             batch.confirm(&[], self.checkpoint.as_ref());
             return Ok(());
         }
-        let receipts: Vec<_> = rows.iter().map(|row| Receipt::new(row.seq, row.hash)).collect();
+        let subjects = &batch.subjects;
+        let receipt = |(row, subject): (&AuditRow, &Subject)| Receipt::new(row.seq, row.hash, *subject);
+        let receipts: Vec<_> = rows.iter().zip(subjects).map(receipt).collect();
         match self.store.audit().append(&self.writer, self.head.clone(), rows, checkpoint.clone()).await {
             Ok(()) => {
                 self.head = end;
+                self.unsigned = match (&checkpoint, self.unsigned, times) {
+                    (Some(_signed), ..) => None,
+                    (None, None, Some((first, _))) => Some(Unsigned { since: Instant::now(), time: first }),
+                    (None, before, _) => before,
+                };
                 self.checkpoint = checkpoint.or(self.checkpoint.take());
                 batch.confirm(&receipts, self.checkpoint.as_ref());
                 Ok(())
@@ -166,10 +203,12 @@ impl Task {
     }
 
     /// The checkpoint to sign with a batch that ends here, if one is due or asked for.
-    fn due(&self, end: &AuditHead, batch: &Batch) -> Option<Checkpoint> {
+    fn due(&self, end: &AuditHead, last: Option<Timestamp>, batch: &Batch) -> Option<Checkpoint> {
         let (number, signed) = self.checkpoint.as_ref().map_or((0, 0), |last| (last.number, last.seq));
         let asked = batch.force_checkpoint || !batch.checkpoints.is_empty();
-        let due = end.seq - signed >= self.checkpoint_every || asked;
+        let late =
+            self.unsigned.zip(last).is_some_and(|(unsigned, last)| between(unsigned.time, last) >= self.sign_within);
+        let due = end.seq - signed >= self.checkpoint_every || signed == 0 || late || asked;
         (due && end.seq > signed).then(|| sign(&self.signing, &self.writer, number + 1, end, self.clock.now()))
     }
 
@@ -205,6 +244,7 @@ impl Task {
                 tracing::warn!(lost = self.lost, "the audit log can be written again");
                 self.head = end;
                 self.checkpoint = Some(signed);
+                self.unsigned = None;
                 self.lost = 0;
                 self.doubtful.clear();
                 self.health.set(None);
@@ -224,10 +264,17 @@ impl Task {
     }
 }
 
+/// From one moment to a later one; nothing where a clock was set back.
+pub(crate) fn between(earlier: Timestamp, later: Timestamp) -> Duration {
+    Duration::from_micros(u64::try_from(later.as_micros().saturating_sub(earlier.as_micros())).unwrap_or(0))
+}
+
 /// What is written together, with those who wait for it.
 #[derive(Default)]
 struct Batch {
     rows: Vec<AuditRow>,
+    /// One for each row.
+    subjects: Vec<Subject>,
     /// One for each row.
     replies: Vec<Option<Reply<Receipt>>>,
     checkpoints: Vec<Reply<Option<Checkpoint>>>,
@@ -235,8 +282,9 @@ struct Batch {
 }
 
 impl Batch {
-    fn push(&mut self, row: AuditRow, reply: Option<Reply<Receipt>>) {
+    fn push(&mut self, row: AuditRow, subject: Subject, reply: Option<Reply<Receipt>>) {
         self.rows.push(row);
+        self.subjects.push(subject);
         self.replies.push(reply);
     }
 

@@ -3,17 +3,24 @@
 
 use crate::action::{Action, OutcomeKind};
 use crate::chain::{GENESIS, is_signed, link};
+use crate::task::between;
 use crate::{AuditError, Checkpoint};
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use sophon_store::{AuditHead, AuditRow, Store, StoreError};
-use sophon_types::{Digest, Timestamp};
+use sophon_types::{Clock, Digest, Timestamp};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Rows and checkpoints that are read at once.
 const PAGE: u32 = 1000;
 /// Problems that are listed; more are counted.
 const MAX_PROBLEMS: usize = 1000;
+
+/// Rows that were without a checkpoint for longer than this were not left so by the host, which signs after a minute.
+const UNSIGNED_AT_MOST: Duration = Duration::from_secs(300);
 
 /// What is wrong at one place of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +31,18 @@ pub struct Problem {
     pub seq: u64,
     /// What is wrong.
     pub what: String,
+}
+
+/// Rows at the end of a chain that no checkpoint covers yet: only their hashes, which anybody can compute, speak for
+/// them. A few are normal while the host runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsigned {
+    /// Whose chain.
+    pub writer: String,
+    /// The first of them.
+    pub from: u64,
+    /// How many.
+    pub rows: u64,
 }
 
 /// What a check has found.
@@ -37,6 +56,12 @@ pub struct Verification {
     pub writers: u64,
     /// Checkpoints that were checked.
     pub checkpoints: u64,
+    /// The ends of chains that no checkpoint covers.
+    pub unsigned: Vec<Unsigned>,
+    /// The newest checkpoint of each chain whose signature holds and whose row is there: what to keep elsewhere, for
+    /// [`crate::AuditReader::verify_against`].
+    #[serde(skip)]
+    pub anchors: Vec<Checkpoint>,
     /// What is wrong, at most 1,000 places.
     pub problems: Vec<Problem>,
     /// Problems beyond those listed.
@@ -50,7 +75,7 @@ impl Verification {
         self.problems.is_empty()
     }
 
-    fn add(&mut self, writer: &str, seq: u64, what: impl Into<String>) {
+    pub(crate) fn add(&mut self, writer: &str, seq: u64, what: impl Into<String>) {
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(Problem { writer: writer.to_owned(), seq, what: what.into() });
         } else {
@@ -60,12 +85,31 @@ impl Verification {
 }
 
 /// Checks everything in the store.
-pub(crate) async fn verify(store: &Store, public_key: &[u8; 32]) -> Result<Verification, AuditError> {
+pub(crate) async fn verify(
+    store: &Store,
+    public_key: &[u8; 32],
+    expected: &Expected,
+    kept: Option<&Checkpoint>,
+) -> Result<Verification, AuditError> {
     let mut found = Verification::default();
     let key = VerifyingKey::from_bytes(public_key).ok();
-    for writer in store.audit().writers().await.map_err(AuditError::Store)? {
-        // Checkpoints first: rows that come meanwhile only add to what they need.
+    let mut writers = store.audit().writers().await.map_err(AuditError::Store)?;
+    if let Some(kept) = kept.filter(|kept| !writers.contains(&kept.writer)) {
+        writers.push(kept.writer.clone());
+    }
+    let now = expected.clock.as_ref().map(|clock| clock.0.now());
+    for writer in writers {
         let mut chain = Chain::new(&writer, key);
+        if let Some(kept) = kept.filter(|kept| kept.writer == writer) {
+            chain.keep_to(kept, &mut found);
+        }
+        // The end first, then the checkpoints, then rows as far as either: so whatever is appended meanwhile, every
+        // checkpoint of the rows that are walked is known.
+        chain.upto = match store.audit().head(&writer).await {
+            Ok(head) => chain.upto.max(head.seq),
+            Err(StoreError::Corrupt { .. }) => u64::MAX,
+            Err(error) => return Err(AuditError::Store(error)),
+        };
         let mut after = 0;
         loop {
             match store.audit().checkpoints(&writer, after, PAGE).await {
@@ -82,12 +126,13 @@ pub(crate) async fn verify(store: &Store, public_key: &[u8; 32]) -> Result<Verif
             }
         }
         let (mut after, mut position) = (0, 0);
-        loop {
+        let mut readable = true;
+        while after < chain.upto {
             match store.audit().chain(&writer, after, PAGE).await {
                 Ok(page) => {
                     let Some(last) = page.last() else { break };
                     after = last.row.seq;
-                    for stored in &page {
+                    for stored in page.iter().filter(|stored| stored.row.seq <= chain.upto) {
                         chain.row(&Link::of(&stored.row), BodyRule::Kept, &mut found);
                         compare_columns(&writer, &stored.row, &mut found);
                         if stored.position <= position {
@@ -98,14 +143,43 @@ pub(crate) async fn verify(store: &Store, public_key: &[u8; 32]) -> Result<Verif
                 }
                 Err(StoreError::Corrupt { what }) => {
                     found.add(&writer, after + 1, format!("the rows from here on cannot be read: {what}"));
+                    readable = false;
                     break;
                 }
                 Err(error) => return Err(AuditError::Store(error)),
             }
         }
-        chain.finish(&mut found);
+        if readable {
+            let extent = store.audit().extent(&writer, chain.end.seq).await.map_err(AuditError::Store)?;
+            if let Some(least) = extent.least.filter(|least| *least < 1) {
+                found.add(&writer, 0, format!("a row claims the place {least}, before the first: it was forged"));
+            }
+            if extent.rows != chain.rows {
+                let (there, walked) = (extent.rows, chain.rows);
+                found.add(&writer, chain.end.seq, format!("{there} rows stand here or before, the chain has {walked}"));
+            }
+        }
+        chain.finish(expected.checkpoint_every, now, &mut found);
     }
     Ok(found)
+}
+
+/// What a check may presuppose of the host that writes the log.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Expected {
+    /// Records that a checkpoint covers, at most.
+    pub(crate) checkpoint_every: Option<u64>,
+    pub(crate) clock: Option<Now>,
+}
+
+/// The clock, for structs that derive.
+#[derive(Clone)]
+pub(crate) struct Now(pub(crate) Arc<dyn Clock>);
+
+impl fmt::Debug for Now {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Now")
+    }
 }
 
 /// Checks the end of one chain before it is continued: from the newest checkpoint on. Returns the end.
@@ -114,10 +188,14 @@ pub(crate) async fn check_end(
     writer: &str,
     checkpoint: Option<&Checkpoint>,
     key: &VerifyingKey,
+    checkpoint_every: u64,
 ) -> Result<AuditHead, AuditError> {
     let head = store.audit().head(writer).await.map_err(AuditError::Store)?;
     let broken = |seq: u64, what: &str| AuditError::Broken { writer: writer.to_owned(), seq, what: what.to_owned() };
     let mut end = GENESIS;
+    if checkpoint.is_none() && head != GENESIS {
+        return Err(broken(head.seq, "no checkpoint covers the chain, though each begins with one: they were removed"));
+    }
     if let Some(checkpoint) = checkpoint {
         if !is_signed(key, checkpoint) {
             return Err(broken(checkpoint.seq, "the newest checkpoint is not signed by this home's key"));
@@ -130,12 +208,18 @@ pub(crate) async fn check_end(
             });
         }
         // The row it was signed at is read again below, and has to hash to what was signed.
-        let before = store.audit().chain(writer, checkpoint.seq - 1, 1).await.map_err(AuditError::Store)?;
+        let before =
+            store.audit().chain(writer, checkpoint.seq.saturating_sub(1), 1).await.map_err(AuditError::Store)?;
         match before.first().map(|stored| &stored.row) {
             Some(row) if row.seq == checkpoint.seq && row.hash == checkpoint.hash => {}
             _other => return Err(broken(checkpoint.seq, "the row is not the one that the checkpoint was signed for")),
         }
         end = AuditHead { seq: checkpoint.seq, hash: checkpoint.hash };
+        if head.seq - checkpoint.seq > checkpoint_every {
+            let what = "more rows follow the newest checkpoint than one covers: later checkpoints were removed (or \
+                        audit.checkpoint_every was lowered after the host was killed: start once with its old value)";
+            return Err(broken(end.seq + 1, what));
+        }
     }
     loop {
         let page = store.audit().chain(writer, end.seq, PAGE).await.map_err(AuditError::Store)?;
@@ -158,6 +242,8 @@ pub(crate) async fn check_end(
 /// What of a row the chain speaks of.
 pub(crate) struct Link<'r> {
     pub(crate) seq: u64,
+    /// Where the row says it beside its body.
+    pub(crate) time: Option<Timestamp>,
     pub(crate) prev: Digest,
     pub(crate) hash: Digest,
     pub(crate) body_digest: Digest,
@@ -166,7 +252,14 @@ pub(crate) struct Link<'r> {
 
 impl<'r> Link<'r> {
     pub(crate) fn of(row: &'r AuditRow) -> Self {
-        Self { seq: row.seq, prev: row.prev, hash: row.hash, body_digest: row.body_digest, body: row.body.as_deref() }
+        Self {
+            seq: row.seq,
+            time: Some(row.time),
+            prev: row.prev,
+            hash: row.hash,
+            body_digest: row.body_digest,
+            body: row.body.as_deref(),
+        }
     }
 }
 
@@ -184,19 +277,50 @@ pub(crate) struct Chain {
     writer: String,
     key: Option<VerifyingKey>,
     end: AuditHead,
+    rows: u64,
     numbers: u64,
-    signed: BTreeMap<u64, Digest>,
+    /// Checkpoints whose row was not met yet, and whether their signature holds.
+    signed: BTreeMap<u64, (Checkpoint, bool)>,
+    /// What was kept elsewhere, until its row is met.
+    kept: Option<Checkpoint>,
+    /// The newest checkpoint that holds and whose row was met.
+    sealed: Option<Checkpoint>,
+    /// The times of the first and the latest row after it.
+    since: Option<(Timestamp, Timestamp)>,
+    /// The last row to check.
+    upto: u64,
 }
 
 impl Chain {
     pub(crate) fn new(writer: &str, key: Option<VerifyingKey>) -> Self {
-        Self { writer: writer.to_owned(), key, end: GENESIS, numbers: 0, signed: BTreeMap::new() }
+        Self {
+            writer: writer.to_owned(),
+            key,
+            end: GENESIS,
+            rows: 0,
+            numbers: 0,
+            signed: BTreeMap::new(),
+            kept: None,
+            sealed: None,
+            since: None,
+            upto: 0,
+        }
+    }
+
+    /// The row of this checkpoint, which was kept elsewhere, must be in the chain.
+    pub(crate) fn keep_to(&mut self, kept: &Checkpoint, found: &mut Verification) {
+        if !self.key.is_some_and(|key| is_signed(&key, kept)) {
+            return found.add(&self.writer, kept.seq, "the checkpoint that was kept is not signed by this home's key");
+        }
+        self.upto = self.upto.max(kept.seq);
+        self.kept = Some(kept.clone());
     }
 
     pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint, found: &mut Verification) {
         found.checkpoints += 1;
-        let Checkpoint { number, seq, hash, .. } = checkpoint;
-        if checkpoint.writer != self.writer || !self.key.is_some_and(|key| is_signed(&key, &checkpoint)) {
+        let Checkpoint { number, seq, .. } = checkpoint;
+        let holds = checkpoint.writer == self.writer && self.key.is_some_and(|key| is_signed(&key, &checkpoint));
+        if !holds {
             found.add(&self.writer, seq, format!("the signature of checkpoint {number} is wrong"));
         }
         if number != self.numbers + 1 {
@@ -206,12 +330,14 @@ impl Chain {
             found.add(&self.writer, seq, format!("checkpoint {number} does not lie behind the one before"));
         }
         self.numbers = number;
-        self.signed.insert(seq, hash);
+        self.upto = self.upto.max(seq);
+        self.signed.insert(seq, (checkpoint, holds));
     }
 
     pub(crate) fn row(&mut self, row: &Link<'_>, rule: BodyRule, found: &mut Verification) {
         let (writer, seq) = (self.writer.as_str(), row.seq);
         found.records += 1;
+        self.rows += 1;
         if seq > self.end.seq + 1 {
             let what = match seq - self.end.seq - 1 {
                 1 => "the row is missing".to_owned(),
@@ -235,22 +361,62 @@ impl Chain {
             (None, BodyRule::MayBeWithheld) => found.withheld += 1,
             (None, BodyRule::Kept) => found.add(writer, seq, "its body is missing"),
         }
-        if let Some(hash) = self.signed.remove(&seq)
-            && hash != row.hash
+        if let Some(kept) = self.kept.take_if(|kept| kept.seq == seq)
+            && kept.hash != row.hash
         {
-            found.add(writer, seq, "it is not the row that a checkpoint was signed for");
+            found.add(writer, seq, "it is not the row that the kept checkpoint was signed for: the log was rewritten");
+        }
+        self.since = row.time.map(|time| self.since.map_or((time, time), |(first, latest)| (first, latest.max(time))));
+        if let Some((checkpoint, holds)) = self.signed.remove(&seq) {
+            if checkpoint.hash != row.hash {
+                found.add(writer, seq, "it is not the row that a checkpoint was signed for");
+            } else if holds {
+                (self.sealed, self.since) = (Some(checkpoint), None);
+            }
         }
         self.end = AuditHead { seq, hash: row.hash };
     }
 
-    pub(crate) fn finish(self, found: &mut Verification) {
+    pub(crate) fn finish(self, checkpoint_every: Option<u64>, now: Option<Timestamp>, found: &mut Verification) {
         found.writers += 1;
+        self.judge_end(checkpoint_every, now, found);
+        if let Some(kept) = &self.kept {
+            let what =
+                format!("the kept checkpoint was signed here, but the log ends at {}: it was truncated", self.end.seq);
+            found.add(&self.writer, kept.seq, what);
+        }
+        found.anchors.extend(self.sealed);
         for seq in self.signed.into_keys() {
             let what = match seq > self.end.seq {
                 true => format!("a checkpoint was signed here, but the log ends at {}: it was truncated", self.end.seq),
                 false => "a checkpoint was signed here, but the row is missing".to_owned(),
             };
             found.add(&self.writer, seq, what);
+        }
+    }
+}
+
+impl Chain {
+    /// Whether the rows that no checkpoint covers can be so few and so young as the host leaves them.
+    fn judge_end(&self, checkpoint_every: Option<u64>, now: Option<Timestamp>, found: &mut Verification) {
+        let sealed = self.sealed.as_ref().map_or(0, |checkpoint| checkpoint.seq);
+        let rows = self.end.seq.saturating_sub(sealed);
+        if rows == 0 {
+            return;
+        }
+        let from = sealed + 1;
+        found.unsigned.push(Unsigned { writer: self.writer.clone(), from, rows });
+        if self.sealed.is_none() {
+            let what = "no checkpoint of this home's key covers the chain: they were removed, or another host wrote it";
+            found.add(&self.writer, from, what);
+        } else if checkpoint_every.is_some_and(|every| rows > every) {
+            let what = format!("{rows} rows from here on are not signed: checkpoints were removed");
+            found.add(&self.writer, from, what);
+        } else if let Some((first, latest)) = self.since
+            && between(first, now.map_or(latest, |now| now.max(latest))) > UNSIGNED_AT_MOST
+        {
+            let what = format!("{rows} rows from here on have not been signed for long: checkpoints were removed");
+            found.add(&self.writer, from, what);
         }
     }
 }

@@ -157,8 +157,10 @@ pub(crate) fn admit(
     let credential = request.credential.as_deref().map(|service| service_of(service, declared)).transpose()?;
     let pass = allowlist.check(&url, method.as_str(), credential.as_ref())?;
     let headers = headers::filter(&request.headers, limits)?;
-    if credential.is_some() && headers.contains_key(http::header::AUTHORIZATION) {
-        return Err(collision("authorization"));
+    if credential.is_some()
+        && let Some(name) = headers::beside_credential(&headers, None)
+    {
+        return Err(collision(name.as_str()));
     }
     let body = request.body.clone().unwrap_or_default();
     if body.len() > limits.request_body_bytes {
@@ -168,7 +170,7 @@ pub(crate) fn admit(
     Ok(AllowedRequest { url, method, headers, body, pass, credential, risk })
 }
 
-/// A header field that the skill set and the credential needs.
+/// A header field that the skill set and that cannot stand beside a credential.
 pub(crate) fn collision(name: &str) -> HttpError {
     Denial::new("header_not_allowed", format_args!("a request that names a credential may not set {name} itself"))
         .hint(format!("leave {name} out; the host attaches the credential"))

@@ -1,7 +1,9 @@
 //! Where a skill's tool may send requests: the manifest's rules, the tool's own list, and what a person granted.
 //!
 //! Promise: a refusal names the part that did not match and gives the line that would allow it. A manifest opens
-//! public addresses only; private ones need a person's grant of that host and port.
+//! public addresses only; private ones need a person's grant of that host and port. A grant voids no rule: what the
+//! manifest says about methods, paths and credentials of a host holds there too. Only a host of which the manifest says
+//! nothing is open to every method and path by the grant alone.
 
 use crate::address::{AddressClass, Reach};
 use crate::error::Denial;
@@ -18,6 +20,8 @@ pub struct Allowlist {
     permissions: Vec<NetworkRule>,
     tool: Option<(ToolName, Vec<NetworkRule>)>,
     grants: Vec<HostGrant>,
+    /// The skill's credential, where it declares exactly one: a grant then need not name it.
+    only: Option<ServiceName>,
     /// The package's file name, for hints.
     package: String,
 }
@@ -33,21 +37,29 @@ pub(crate) struct Pass {
 /// How a rule stands to the credential that a request names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum BindingRule {
-    /// The rule (or a person's grant) names it: it may go there, unless the connection is bound to other hosts.
+    /// A rule of exactly this host (or a person's grant) names it: it may go there, unless the connection is bound to
+    /// other hosts.
     Named,
+    /// A rule with a wildcard names it: hosts that nobody has seen. It may go there only where the connection names
+    /// this host.
+    Wildcard,
     /// The rule says nothing: it may go there only where the connection names this host.
     MustBind,
 }
 
 impl Allowlist {
     /// The rules for `tool` of a manifest, or for the whole skill where no tool is given. A tool's own list narrows
-    /// the skill's; a grant holds for every tool.
+    /// the skill's; a grant holds for every tool, within what those lists say about its host.
     #[must_use]
     pub fn compile(manifest: &Manifest, tool: Option<&Tool>, grants: &[HostGrant]) -> Self {
         Self {
             permissions: manifest.permissions.network.clone().unwrap_or_default(),
             tool: tool.and_then(|tool| Some((tool.name.clone(), tool.network.clone()?))),
             grants: grants.to_vec(),
+            only: match manifest.credentials.as_slice() {
+                [only] => Some(only.service.clone()),
+                _ => None,
+            },
             package: format!("{}-{}.sophon-skill", manifest.name, manifest.version),
         }
     }
@@ -58,12 +70,12 @@ impl Allowlist {
         method: &str,
         credential: Option<&ServiceName>,
     ) -> Result<Pass, Denial> {
-        let asked = Asked { url, method, credential };
         let granted: Vec<_> =
             self.grants.iter().filter(|grant| grant.admits(url.scheme(), url.host(), url.port())).collect();
-        let listed = self.listed(&asked);
+        let asked = Asked { url, method, credential, granted: !granted.is_empty() };
+        let own = self.tool.as_ref().map(|(_, rules)| rules.as_slice());
         if granted.is_empty() {
-            return listed
+            return listed(&asked, &self.permissions.iter().collect::<Vec<_>>(), own.map(|own| own.iter().collect()))
                 .map(|binding| Pass { reach: Reach::Public, binding })
                 .map_err(|(list, miss)| self.denial(&asked, list, miss));
         }
@@ -71,26 +83,41 @@ impl Allowlist {
             Host::Domain(name) => Reach::GrantedName { loopback: name == "localhost" || name.ends_with(".localhost") },
             Host::Ipv4(_) | Host::Ipv6(_) => Reach::GrantedAddress,
         };
-        let carries = credential.is_none() || granted.iter().any(|grant| grant.carries_credentials(url.scheme()));
-        match listed {
-            _ if carries => Ok(Pass { reach, binding: BindingRule::Named }),
-            Ok(binding) => Ok(Pass { reach, binding }),
-            Err((list, _)) => Err(self.denial(&asked, list, Miss::CredentialOverHttp)),
-        }
+        let deny = |(list, miss)| self.denial(&asked, list, miss);
+        let named = match credential {
+            None => true,
+            Some(service) => self.grants_credential(&granted, url, service).map_err(|miss| deny((List::Skill, miss)))?,
+        };
+        let (skill, own) = (about(&self.permissions, url), own.map(|own| about(own, url)));
+        let binding = if skill.is_empty() && own.as_ref().is_none_or(Vec::is_empty) {
+            if named { BindingRule::Named } else { return Err(deny((List::Skill, Miss::NotGranted))) }
+        } else {
+            match listed(&asked, &skill, own).map_err(deny)? {
+                // The rule names the credential, and a person this very host.
+                BindingRule::Wildcard => BindingRule::Named,
+                _ if named => BindingRule::Named,
+                binding => binding,
+            }
+        };
+        Ok(Pass { reach, binding })
     }
 
-    /// What the manifest's lists say: each list there is has to admit the request.
-    fn listed(&self, asked: &Asked<'_>) -> Result<BindingRule, (List, Miss)> {
-        let skill = asked.find(&self.permissions).map_err(|miss| (List::Skill, miss))?;
-        match &self.tool {
-            // Where only one of them names the credential, that one decides; neither may name another.
-            Some((_, rules)) => Ok(skill.min(asked.find(rules).map_err(|miss| (List::Tool, miss))?)),
-            None => Ok(skill),
+    /// Whether a grant names the credential, by its name or because the skill has no other. A grant that names another
+    /// service lets this one go nowhere.
+    fn grants_credential(&self, granted: &[&HostGrant], url: &CheckedUrl, service: &ServiceName) -> Result<bool, Miss> {
+        let mut carrying = granted.iter().filter(|grant| grant.carries_credentials(url.scheme())).peekable();
+        if carrying.peek().is_none() {
+            return Err(Miss::CredentialOverHttp);
         }
+        let mut fitting = carrying.filter(|grant| grant.service().is_none_or(|named| named == service)).peekable();
+        if fitting.peek().is_none() {
+            return Err(Miss::NotGranted);
+        }
+        Ok(self.only.as_ref() == Some(service) || fitting.any(|grant| grant.service().is_some()))
     }
 
     fn denial(&self, asked: &Asked<'_>, list: List, miss: Miss) -> Denial {
-        let Asked { url, method, credential } = *asked;
+        let Asked { url, method, credential, granted } = *asked;
         let host = url.host();
         let scheme = if url.scheme() == Scheme::Http { "http://" } else { "" };
         let shown: String = format!("{scheme}{}{}", url.authority(), url.path()).chars().take(200).collect();
@@ -104,6 +131,8 @@ impl Allowlist {
         let grant = format!("sophon install {} --allow-host {}", self.package, asked.grant());
         let either = format!("{manifest}, or let the person in charge run: {grant}");
         let hint = match address_of(host).map(AddressClass::of) {
+            // The person has granted it already; what is missing is a rule.
+            _ if granted => manifest.clone(),
             None | Some(AddressClass::Public) => either,
             Some(AddressClass::Private | AddressClass::Loopback | AddressClass::LinkLocal) => grant.clone(),
             Some(_) => "this address is never reached".to_owned(),
@@ -124,6 +153,14 @@ impl Allowlist {
                     format_args!("the credential {service} may not travel to {}", url.authority()),
                 )
                 .hint(manifest)
+            }
+            Miss::NotGranted => {
+                let service = credential.map_or("", ServiceName::as_str);
+                Denial::new(
+                    "credential_not_allowed",
+                    format_args!("the grant of {} does not name the credential {service}", url.authority()),
+                )
+                .hint(format!("let the person in charge run: {grant}"))
             }
             Miss::CredentialOverHttp => {
                 let service = credential.map_or("", ServiceName::as_str);
@@ -150,6 +187,31 @@ struct Asked<'a> {
     url: &'a CheckedUrl,
     method: &'a str,
     credential: Option<&'a ServiceName>,
+    /// A person granted this scheme, host and port, and the credential may travel over this scheme: rules are asked
+    /// for the rest.
+    granted: bool,
+}
+
+/// What the manifest's lists say: each list there is has to admit the request.
+fn listed(
+    asked: &Asked<'_>,
+    skill: &[&NetworkRule],
+    tool: Option<Vec<&NetworkRule>>,
+) -> Result<BindingRule, (List, Miss)> {
+    let skill = asked.find(skill).map_err(|miss| (List::Skill, miss))?;
+    match tool {
+        // Where only one of them names the credential, that one decides; neither may name another.
+        Some(rules) => Ok(skill.min(asked.find(&rules).map_err(|miss| (List::Tool, miss))?)),
+        None => Ok(skill),
+    }
+}
+
+/// The rules that say something about a granted destination: those of this very place, else those of the host at other
+/// ports or schemes.
+fn about<'a>(rules: &'a [NetworkRule], url: &CheckedUrl) -> Vec<&'a NetworkRule> {
+    let here = |rule: &&NetworkRule| rule.admits_destination(url.scheme(), url.host(), url.port());
+    let found: Vec<_> = rules.iter().filter(here).collect();
+    if found.is_empty() { rules.iter().filter(|rule| rule.host.matches(url.host())).collect() } else { found }
 }
 
 /// The part that did not match, in the rule that came nearest; ordered by how near.
@@ -162,11 +224,12 @@ enum Miss {
     Path,
     PathForm(&'static str),
     Credential,
+    NotGranted,
     CredentialOverHttp,
 }
 
 impl Asked<'_> {
-    fn find(&self, rules: &[NetworkRule]) -> Result<BindingRule, Miss> {
+    fn find(&self, rules: &[&NetworkRule]) -> Result<BindingRule, Miss> {
         let mut nearest = Miss::Host;
         let mut found: Option<BindingRule> = None;
         for rule in rules {
@@ -183,10 +246,10 @@ impl Asked<'_> {
         if !rule.host.matches(url.host()) {
             return Err(Miss::Host);
         }
-        if !rule.schemes.contains(&url.scheme()) {
+        if !self.granted && !rule.schemes.contains(&url.scheme()) {
             return Err(Miss::Scheme);
         }
-        if !rule.admits_destination(url.scheme(), url.host(), url.port()) {
+        if !self.granted && !rule.admits_destination(url.scheme(), url.host(), url.port()) {
             return Err(Miss::Port);
         }
         if !rule.admits_method(self.method) {
@@ -202,9 +265,12 @@ impl Asked<'_> {
         }
         match (self.credential, &rule.credential) {
             (None, _) => Ok(BindingRule::Named),
-            (Some(_), _) if url.scheme() == Scheme::Http => Err(Miss::CredentialOverHttp),
+            (Some(_), _) if url.scheme() == Scheme::Http && !self.granted => Err(Miss::CredentialOverHttp),
             (Some(_), None) => Ok(BindingRule::MustBind),
-            (Some(asked), Some(named)) if asked == named => Ok(BindingRule::Named),
+            (Some(asked), Some(named)) if asked == named => Ok(match rule.host {
+                HostPattern::Wildcard(_) => BindingRule::Wildcard,
+                HostPattern::Exact(_) | HostPattern::Ip(_) => BindingRule::Named,
+            }),
             (Some(_), Some(_)) => Err(Miss::Credential),
         }
     }
@@ -232,11 +298,15 @@ impl Asked<'_> {
     /// The grant that admits this request, the credential included.
     fn grant(&self) -> String {
         let (host, port) = (self.url.host(), self.url.port());
-        match (self.url.scheme(), self.credential) {
+        let place = match (self.url.scheme(), self.credential) {
             (Scheme::Https, _) if port == 443 => host.to_string(),
             (Scheme::Https, _) => format!("https://{host}:{port}"),
             (Scheme::Http, Some(_)) => format!("http://{host}:{port}"),
             (Scheme::Http, None) => format!("{host}:{port}"),
+        };
+        match self.credential {
+            Some(service) => format!("{place}={service}"),
+            None => place,
         }
     }
 }

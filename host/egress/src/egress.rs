@@ -6,6 +6,7 @@ use crate::dial::Dial;
 use crate::dispatch::Wire;
 use crate::pool::{Pool, Slots};
 use crate::resolve::Resolve;
+use crate::scan::Scanner;
 use crate::session::{CallScope, EgressSession};
 use crate::tls::{Roots, TlsClients};
 use sophon_audit::AuditLog;
@@ -36,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) wire: Wire,
     pub(crate) vault: Vault,
     pub(crate) audit: AuditLog,
+    pub(crate) scanner: Scanner,
 }
 
 impl Egress {
@@ -54,7 +56,7 @@ impl Egress {
         let tls = TlsClients::new(&roots, clock, limits.tls_stores).map_err(|error| SetupError(error.to_string()))?;
         let wire =
             Wire { own, resolver, dialer, tls, pool: Pool::new(limits.clone()), slots: Slots::new(&limits), limits };
-        Ok(Self { inner: Arc::new(Inner { wire, vault, audit }) })
+        Ok(Self { inner: Arc::new(Inner { wire, vault, audit, scanner: Scanner::new() }) })
     }
 
     /// Egress for one call.

@@ -6,49 +6,23 @@
 use crate::EgressLimits;
 use crate::error::{Denial, HttpError};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use sophon_vault::is_reserved_header;
 
-/// Set by the host alone: framing, connection, host (RFC 9110, 7.6.1; RFC 9112, 6).
-const HOST_SET: [&str; 13] = [
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "te",
-    "trailer",
-    "upgrade",
-    "connection",
-    "keep-alive",
-    "http2-settings",
-    "expect",
-    "alt-used",
-    "via",
-    "max-forwards",
-];
+/// Fields that a request with a credential may not set: they authorise beside it, or ask for a part of the answer, in
+/// which half a secret is not recognised.
+const NOT_BESIDE: [&str; 5] = ["authorization", "cookie", "cookie2", "range", "if-range"];
 
-/// Fields by which frameworks let a client change method, path, host or origin address after the fact.
-const OVERRIDES: [&str; 12] = [
-    "forwarded",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-url",
-    "x-original-host",
-    "x-original-method",
-    "x-rewrite-url",
-    "x-host",
-    "x-real-ip",
-    "x-client-ip",
-    "true-client-ip",
-];
-
-const OVERRIDE_PREFIXES: [&str; 2] = ["proxy-", "x-forwarded-"];
+/// Fields of an answer to a credential that authorise by themselves: a session that the service opened for it, or a
+/// proof of it.
+const SESSIONS: [HeaderName; 3] =
+    [header::SET_COOKIE, HeaderName::from_static("set-cookie2"), HeaderName::from_static("authentication-info")];
 
 /// Fields that go along when a redirect leaves the origin; all others may hold what was meant for the first one.
-const TRAVEL: [HeaderName; 6] = [
+const TRAVEL: [HeaderName; 5] = [
     header::ACCEPT,
     header::ACCEPT_LANGUAGE,
     header::CONTENT_LANGUAGE,
     header::CONTENT_TYPE,
-    header::RANGE,
     header::USER_AGENT,
 ];
 
@@ -66,7 +40,7 @@ pub(crate) fn filter(fields: &[(String, Vec<u8>)], limits: &EgressLimits) -> Res
         let shown = || name.chars().take(60).collect::<String>();
         let name = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_invalid| HttpError::InvalidRequest(format!("{:?} is not a header name", shown())))?;
-        if is_refused(name.as_str()) {
+        if is_reserved_header(name.as_str()) {
             return Err(Denial::new("header_not_allowed", format_args!("a skill may not set the header field {name}"))
                 .hint(format!("leave {name} out; the host sets what the request needs"))
                 .into());
@@ -81,12 +55,20 @@ pub(crate) fn filter(fields: &[(String, Vec<u8>)], limits: &EgressLimits) -> Res
     Ok(map)
 }
 
-/// Some servers read `_` as `-` (CGI variables cannot tell them apart), so it does not get past the list.
-fn is_refused(name: &str) -> bool {
-    let name = name.replace('_', "-");
-    HOST_SET.contains(&name.as_str())
-        || OVERRIDES.contains(&name.as_str())
-        || OVERRIDE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+/// The first field that may not stand beside a credential, nor beside the field `attached` that holds it.
+pub(crate) fn beside_credential<'a>(fields: &'a HeaderMap, attached: Option<&HeaderName>) -> Option<&'a HeaderName> {
+    // Some servers read `_` as `-`.
+    let plain = |name: &HeaderName| name.as_str().replace('_', "-");
+    let attached = attached.map(plain);
+    fields.keys().find(|name| {
+        let name = plain(name);
+        NOT_BESIDE.contains(&name.as_str()) || Some(name) == attached
+    })
+}
+
+/// Whether a field of an answer to a credential is kept from the skill, which could use it without the credential.
+pub(crate) fn opens_session(name: &HeaderName) -> bool {
+    SESSIONS.contains(name)
 }
 
 /// Keeps what may go to another origin.
@@ -161,6 +143,23 @@ mod tests {
         let many: Vec<_> = (0..40_000).map(|n| (format!("x-{n}"), Vec::new())).collect();
         assert!(filter(&many, &EgressLimits::default()).is_err());
         assert_eq!(code("x", &vec![b'a'; 40_000]), Some("invalid_request"));
+    }
+
+    #[test]
+    fn attack_14_nothing_stands_beside_a_credential() {
+        let check = |name: &str, attached: Option<&str>, refused: bool| {
+            let fields = filter(&[(name.to_owned(), b"x".to_vec())], &EgressLimits::default()).unwrap();
+            let attached = attached.map(|name| name.parse::<HeaderName>().unwrap());
+            assert_eq!(beside_credential(&fields, attached.as_ref()).is_some(), refused, "{name} {attached:?}");
+        };
+        check("Authorization", None, true);
+        check("Cookie", None, true);
+        check("Range", None, true);
+        check("If-Range", None, true);
+        check("if_range", None, true);
+        check("Accept", None, false);
+        check("X-Api-Key", None, false);
+        check("X_Api_Key", Some("x-api-key"), true);
     }
 
     #[test]

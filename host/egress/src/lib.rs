@@ -4,11 +4,13 @@
 //!
 //! 1. [`EgressSession::send`] gets an [`HttpRequest`]. The URL is read once, by one parser, and refused where two
 //!    readers could read it differently; the header fields are filtered.
-//! 2. The [`Allowlist`] (manifest, tool, a person's grants) admits it: an [`AllowedRequest`], the only thing that is
+//! 2. The [`Allowlist`] (manifest, tool, a person's grants; a grant opens addresses and ports, and voids no rule about
+//!    methods, paths or credentials) admits it: an [`AllowedRequest`], the only thing that is
 //!    ever sent. A refusal is a [`Denial`] whose hint works when it is pasted.
 //! 3. The request is scanned for secrets that this call was lent before. The [`EffectGate`] is asked; a write's
 //!    record is durable when it answers.
-//! 4. The vault lends the credential, where one is named and may travel there.
+//! 4. The vault lends the credential, where one is named and may travel there; whether it may is decided before a
+//!    secret is opened.
 //! 5. The name is resolved once ([`Resolve`]), every address is checked by its [`AddressClass`] and against
 //!    [`OwnListeners`], and the checked address is dialled ([`Dial`]). TLS by rustls, HTTP/1.1 by hyper.
 //! 6. The answer is bounded ([`EgressLimits`]), and every secret in it redacted, before the skill sees it. A redirect
@@ -33,6 +35,7 @@ mod pool;
 mod record;
 mod redirect;
 mod resolve;
+mod scan;
 mod session;
 mod tls;
 mod url;

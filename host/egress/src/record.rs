@@ -50,13 +50,12 @@ impl Recorder<'_> {
             record = record.detail("status", status);
         }
         self.write(record).await.map_err(|error| {
+            let unwritten = unwritten(&error);
             if is_write(allowed.method()) {
-                HttpError::UnknownOutcome(format!(
-                    "{} was sent, but its end is not recorded: {error}",
-                    allowed.method()
-                ))
+                let code = error.code();
+                HttpError::UnknownOutcome(format!("{} was sent, but its end is not recorded ({code})", allowed.method()))
             } else {
-                unwritten(&error)
+                unwritten
             }
         })
     }
@@ -167,5 +166,19 @@ impl Drop for UnderWay<'_> {
 }
 
 fn unwritten(error: &AuditError) -> HttpError {
-    HttpError::HostUnavailable(format!("the audit log cannot be written: {error}"))
+    // The store's own words may name files; they are the log's.
+    tracing::warn!(%error, "the audit log cannot be written");
+    HttpError::HostUnavailable(format!("the audit log cannot be written ({})", error.code()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skill_learns_no_text_of_the_store() {
+        let error = unwritten(&AuditError::Unavailable { detail: "/var/lib/sophon/sophon.db: disk I/O".into() });
+        assert!(!error.to_string().contains("/var/lib"), "{error}");
+        assert!(error.to_string().contains("audit"), "{error}");
+    }
 }

@@ -6,7 +6,7 @@
 use crate::admit::{AllowedRequest, HttpRequest, Redirects, admit};
 use crate::allowlist::Allowlist;
 use crate::connection::{Answer, Failure};
-use crate::credential::{Loan, borrow};
+use crate::credential::{Loan, Mark, borrow};
 use crate::dispatch::Attached;
 use crate::egress::Inner;
 use crate::error::{Denial, HttpError};
@@ -14,14 +14,16 @@ use crate::gate::EffectGate;
 use crate::headers;
 use crate::record::{Recorder, UnderWay};
 use crate::redirect::next_hop;
+use crate::scan::check_here;
 use crate::tls::Owner;
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, header};
 use parking_lot::Mutex;
 use sophon_audit::Receipt;
 use sophon_guard::KnownSecrets;
 use sophon_skill::CredentialUse;
 use sophon_types::{CallId, CorrelationId, Fault as _, Principal, Risk, SkillName, ToolName};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +103,8 @@ pub struct EgressSession {
 #[derive(Default)]
 struct State {
     secrets: KnownSecrets,
+    /// Whose secrets these are.
+    lent: HashSet<Mark>,
     requests: usize,
 }
 
@@ -121,9 +125,13 @@ impl EgressSession {
     /// # Errors
     /// The refusal, as [`send`](Self::send) would give it before the gate is asked.
     pub fn admit(&self, request: &HttpRequest) -> Result<AllowedRequest, HttpError> {
-        let allowed = admit(&self.scope.allowlist, &self.scope.credentials, &self.inner.wire.limits, request)?;
-        scan(&self.secrets(), &allowed)?;
+        let allowed = self.admit_unscanned(request)?;
+        check_here(&self.secrets(), &allowed)?;
         Ok(allowed)
+    }
+
+    fn admit_unscanned(&self, request: &HttpRequest) -> Result<AllowedRequest, HttpError> {
+        admit(&self.scope.allowlist, &self.scope.credentials, &self.inner.wire.limits, request)
     }
 
     /// Sends `request`, follows redirects where it says so, and returns the whole answer.
@@ -157,9 +165,11 @@ impl EgressSession {
         let limits = &self.inner.wire.limits;
         // Time that a person takes at the gate is not the exchange's.
         let mut left = request.timeout.unwrap_or(limits.exchange).min(limits.exchange);
+        let mut lent = false;
         for hop in 0..=limits.redirects {
             let (done, took) = self.hop(&request, hop, left).await?;
             left = left.saturating_sub(took);
+            lent |= done.allowed.credential().is_some();
             let next = match request.redirects {
                 Redirects::Manual => None,
                 Redirects::Follow => match next_hop(&request, &done.allowed, &done.answer, limits) {
@@ -169,7 +179,7 @@ impl EgressSession {
             };
             match next {
                 Some(next) => request = next,
-                None => return self.respond(done),
+                None => return self.respond(done, lent).await,
             }
         }
         Err(HttpError::TooManyRedirects)
@@ -185,7 +195,7 @@ impl EgressSession {
         let under_way = UnderWay::begin(self.recorder(), &allowed, hop);
         let sent = self.inner.wire.dispatch(&self.owner, &allowed, attached, deadline).await;
         let took = under_way.end();
-        match sent.and_then(|answer| self.check_coding(answer)) {
+        match sent.and_then(|answer| self.check_form(answer)) {
             Ok(answer) => {
                 self.recorder().outcome(&allowed, hop, Ok(answer.status), took).await?;
                 Ok((Hop { allowed, answer }, took))
@@ -209,7 +219,8 @@ impl EgressSession {
         hop: usize,
     ) -> Result<(AllowedRequest, Option<Attached>), HttpError> {
         self.count()?;
-        let allowed = self.admit(request)?;
+        let allowed = self.admit_unscanned(request)?;
+        self.inner.scanner.check(&self.secrets(), &allowed).await?;
         self.scope.gate.permit(&allowed.effect(hop)).await.map_err(|denied| {
             HttpError::Denied(Denial { code: denied.code.into(), message: denied.message, hint: denied.hint })
         })?;
@@ -217,7 +228,7 @@ impl EgressSession {
             None => None,
             Some(service) => {
                 let loan = borrow(&self.inner.vault, &self.scope, &allowed, service).await?;
-                Some(self.attach(loan, &allowed)?)
+                Some(self.attach(loan, &allowed).await?)
             }
         };
         // After the lease, so that the record is cleaned of what was lent.
@@ -239,48 +250,58 @@ impl EgressSession {
 
     /// Makes the leased secret known to this session, then lets it out only where the skill has not put it into
     /// the request itself.
-    fn attach(&self, loan: Loan, allowed: &AllowedRequest) -> Result<Attached, HttpError> {
-        let known = {
+    async fn attach(&self, loan: Loan, allowed: &AllowedRequest) -> Result<Attached, HttpError> {
+        let mark = loan.mark();
+        if !self.state.lock().lent.contains(&mark) {
+            let secrets = loan.secrets();
             let mut state = self.state.lock();
-            state.secrets = KnownSecrets::merge(&[&state.secrets, &loan.secrets]);
-            state.secrets.clone()
-        };
-        scan(&known, allowed)?;
-        if allowed.headers().contains_key(&loan.attached.0) {
-            return Err(crate::admit::collision(loan.attached.0.as_str()));
+            if state.lent.insert(mark) {
+                state.secrets = KnownSecrets::merge(&[&state.secrets, &secrets]);
+            }
         }
-        Ok(loan.attached)
+        self.inner.scanner.check(&self.secrets(), allowed).await?;
+        match headers::beside_credential(allowed.headers(), Some(&loan.attached.0)) {
+            Some(name) => Err(crate::admit::collision(name.as_str())),
+            None => Ok(loan.attached),
+        }
     }
 
-    /// A coded answer could carry a secret past the redactor. It was asked for uncoded.
-    fn check_coding(&self, answer: Answer) -> Result<Answer, Failure> {
+    /// A coded answer, or a part of one, could carry a secret past the redactor. It was asked for uncoded and whole.
+    fn check_form(&self, answer: Answer) -> Result<Answer, Failure> {
         let coded = answer.headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| {
             let coding = coding.as_bytes().trim_ascii();
             !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
         });
-        if coded && !self.state.lock().secrets.is_empty() {
-            return Err(Failure::sent(HttpError::Protocol(
-                "the answer is compressed although identity was asked for, so it cannot be searched for secrets".into(),
-            )));
+        let why = if coded {
+            "the answer is compressed although identity was asked for, so it cannot be searched for secrets"
+        } else if answer.status == StatusCode::PARTIAL_CONTENT {
+            "the answer is a part of one, in which a part of a secret would not be found"
+        } else {
+            return Ok(answer);
+        };
+        if self.state.lock().secrets.is_empty() {
+            return Ok(answer);
         }
-        Ok(answer)
+        Err(Failure::sent(HttpError::Protocol(why.into())))
     }
 
-    fn respond(&self, hop: Hop) -> Result<HttpResponse, HttpError> {
+    /// The answer as the skill sees it; `lent` where a credential went along on any hop.
+    async fn respond(&self, hop: Hop, lent: bool) -> Result<HttpResponse, HttpError> {
         let secrets = self.secrets();
         let Hop { allowed, answer } = hop;
-        let redacted = |bytes: &[u8]| secrets.redact(bytes).bytes.into_owned();
-        let body = if secrets.is_empty() { answer.body.clone() } else { Bytes::from(redacted(&answer.body)) };
+        let body = self.inner.scanner.redact(&secrets, &answer.body).await;
+        let body = body.map_err(|error| Failure::sent(error).into_error(allowed.method()))?;
         let mut fields = Vec::with_capacity(answer.headers.len());
         for (name, value) in &answer.headers {
-            if headers::is_hop_by_hop(name) || secrets.find(name.as_str().as_bytes()).is_some() {
+            let kept_back = headers::is_hop_by_hop(name) || (lent && headers::opens_session(name));
+            if kept_back || secrets.find(name.as_str().as_bytes()).is_some() {
                 continue;
             }
             if *name == header::CONTENT_LENGTH && body.len() != answer.body.len() {
                 fields.push((name.to_string(), body.len().to_string().into_bytes()));
                 continue;
             }
-            fields.push((name.to_string(), redacted(value.as_bytes())));
+            fields.push((name.to_string(), secrets.redact(value.as_bytes()).bytes.into_owned()));
         }
         Ok(HttpResponse {
             status: answer.status.as_u16(),
@@ -332,27 +353,4 @@ impl fmt::Debug for EgressSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EgressSession({}, {})", self.scope.tool, self.scope.call)
     }
-}
-
-/// Refuses a request that holds a secret of this session in any spelling: only the host attaches secrets.
-fn scan(secrets: &KnownSecrets, allowed: &AllowedRequest) -> Result<(), HttpError> {
-    if secrets.is_empty() {
-        return Ok(());
-    }
-    let fields = allowed
-        .headers()
-        .iter()
-        .flat_map(|(name, value)| [("a header field", name.as_str().as_bytes()), ("a header field", value.as_bytes())]);
-    let places = [("the URL", allowed.url().as_bytes()), ("the body", allowed.body().as_ref())];
-    for (place, bytes) in places.into_iter().chain(fields) {
-        if let Some(hit) = secrets.find(bytes) {
-            return Err(Denial::new(
-                "secret_in_request",
-                format_args!("{place} of the request holds the secret {}", hit.label),
-            )
-            .hint("name the credential in the request; the host attaches it where the manifest says")
-            .into());
-        }
-    }
-    Ok(())
 }

@@ -6,8 +6,8 @@ use serde_json::Value;
 use sophon_guard::{Finding, SanitizedOutput};
 use sophon_skill::{HostGrant, Unsigned};
 use sophon_types::{
-    CallId, CanonicalJson, CorrelationId, Digest, FaultReport, Risk, SessionId, SkillName, Stage, Timestamp, ToolName,
-    Trust, Version,
+    CallId, CanonicalJson, CorrelationId, Digest, FaultKind, FaultReport, Risk, SessionId, SkillName, Stage, Timestamp,
+    ToolName, Trust, Version,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -79,11 +79,11 @@ impl CallStatus {
 }
 
 /// A result that may leave the host: made from [`SanitizedOutput`] only, or from what the vault sealed of one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CallOutput {
-    content: String,
-    result: Option<Value>,
-    findings: Vec<Finding>,
+    pub(crate) content: String,
+    pub(crate) result: Option<Value>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 impl CallOutput {
@@ -126,6 +126,8 @@ impl CallOutput {
 pub struct ErrorView {
     /// Where it failed.
     pub stage: Stage,
+    /// What kind of failure it is.
+    pub kind: FaultKind,
     /// The stable code.
     pub code: String,
     /// Wrapped text.

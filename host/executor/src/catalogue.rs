@@ -52,7 +52,10 @@ impl Ready {
         let manifest = skill.manifest();
         let mut tools = Vec::with_capacity(manifest.tools.len());
         for tool in &manifest.tools {
+            // One draft and one engine, whatever the schema says of itself: the same that the manifest was checked for.
             let validator = jsonschema::options()
+                .with_draft(jsonschema::Draft::Draft202012)
+                .with_pattern_options(jsonschema::PatternOptions::regex())
                 .build(&tool.parameters)
                 .map_err(|error| InstallError::Schema { tool: tool.name.clone(), cause: error.to_string() })?;
             let allowlist = Arc::new(Allowlist::compile(manifest, Some(tool), skill.grants()));

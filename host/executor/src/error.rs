@@ -49,6 +49,18 @@ pub enum CallError {
     /// The host is shutting down.
     #[error("the host is shutting down")]
     ShuttingDown,
+    /// The skill was updated or installed anew while the call waited for its turn.
+    #[error("{tool}: the skill has changed since the call was assessed; nothing has run")]
+    SkillChanged {
+        /// The tool.
+        tool: ToolName,
+    },
+    /// Whoever called is gone; nothing has run.
+    #[error("nobody waits for the call any more; nothing has run")]
+    Abandoned,
+    /// The host broke while it handled the call.
+    #[error("the call's task ended without a word")]
+    Lost,
     /// The audit log cannot be written, so nothing may happen.
     #[error("the call cannot be recorded, so it is refused: {0}")]
     Audit(#[from] AuditError),
@@ -66,7 +78,9 @@ impl Fault for CallError {
             Self::Name(_) | Self::UnknownTool { .. } | Self::UnknownCall => Stage::Resolve,
             Self::Arguments { .. } | Self::IdempotencyMismatch | Self::IdempotencyKey => Stage::Validate,
             Self::NeedsApproval(error) => error.stage(),
-            Self::OverCapacity | Self::ShuttingDown => Stage::Sandbox,
+            Self::OverCapacity | Self::ShuttingDown | Self::SkillChanged { .. } | Self::Abandoned | Self::Lost => {
+                Stage::Sandbox
+            }
             Self::Audit(_) => Stage::Audit,
             Self::Store(error) => error.stage(),
             Self::Vault(error) => error.stage(),
@@ -79,8 +93,11 @@ impl Fault for CallError {
             Self::UnknownTool { .. } | Self::UnknownCall => FaultKind::NotFound,
             Self::Arguments { .. } => FaultKind::Unprocessable,
             Self::IdempotencyMismatch => FaultKind::Conflict,
+            Self::Lost => FaultKind::Internal,
             Self::NeedsApproval(_) => FaultKind::NeedsApproval,
-            Self::OverCapacity | Self::ShuttingDown | Self::Audit(_) => FaultKind::Unavailable,
+            Self::OverCapacity | Self::ShuttingDown | Self::SkillChanged { .. } | Self::Abandoned | Self::Audit(_) => {
+                FaultKind::Unavailable
+            }
             Self::Store(error) => error.kind(),
             Self::Vault(error) => error.kind(),
         }
@@ -97,6 +114,9 @@ impl Fault for CallError {
             Self::NeedsApproval(error) => error.code(),
             Self::OverCapacity => "over_capacity",
             Self::ShuttingDown => "shutting_down",
+            Self::SkillChanged { .. } => "skill_changed",
+            Self::Abandoned => "abandoned",
+            Self::Lost => "internal",
             Self::Audit(_) => "audit_unavailable",
             Self::Store(error) => error.code(),
             Self::Vault(error) => error.code(),
@@ -114,6 +134,10 @@ impl Fault for CallError {
             Self::IdempotencyKey => Some("a UUID makes a good key".into()),
             Self::NeedsApproval(error) => error.hint(),
             Self::OverCapacity | Self::ShuttingDown => Some("try again after the time in Retry-After".into()),
+            Self::SkillChanged { .. } => {
+                Some("read the tool's schema again (GET /v1/tools), then call it again".into())
+            }
+            Self::Abandoned | Self::Lost => None,
             Self::Audit(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Vault(error) => error.hint(),

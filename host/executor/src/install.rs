@@ -4,6 +4,7 @@ use crate::api::{Consent, InstallRequest, SkillView};
 use crate::catalogue::{Entry, Ready, State};
 use crate::{CallError, Executor, InstallError};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sophon_audit::{Action, Outcome, Record};
 use sophon_sandbox::WasmRuntime;
 use sophon_skill::{
@@ -12,8 +13,32 @@ use sophon_skill::{
 };
 use sophon_store::{Activation, SkillRow};
 use sophon_types::{Fault, FaultReport, Principal, SkillName, TenantId, Trust};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+
+/// Changes of what is installed: one at a time in a tenant, few at a time in all.
+pub(crate) struct Installing {
+    tenants: Mutex<HashMap<TenantId, Arc<tokio::sync::Mutex<()>>>>,
+    in_all: Semaphore,
+}
+
+/// Packages that are verified and compiled at one time.
+const AT_ONCE: usize = 2;
+
+impl Default for Installing {
+    fn default() -> Self {
+        Self { tenants: Mutex::default(), in_all: Semaphore::new(AT_ONCE) }
+    }
+}
+
+impl Installing {
+    /// This tenant's turn.
+    pub(crate) async fn turn(&self, tenant: &TenantId) -> OwnedMutexGuard<()> {
+        let turn = Arc::clone(self.tenants.lock().entry(tenant.clone()).or_default());
+        turn.lock_owned().await
+    }
+}
 
 impl Executor {
     /// Installs a package for the caller's tenant, or replaces what it has under the same name.
@@ -22,18 +47,20 @@ impl Executor {
     /// [`InstallError`]; nothing is installed then.
     pub async fn install(&self, principal: &Principal, request: InstallRequest) -> Result<SkillView, InstallError> {
         let parts = &self.0.parts;
-        let _one_at_a_time = self.0.installing.lock().await;
+        let _turn = self.0.installing.turn(&principal.tenant).await;
         let trust = self.trust_store(&principal.tenant).await?;
         let runtime = parts.runtime.clone();
         let tenant = principal.tenant.clone();
         let asked = request.clone();
+        let working = self.0.installing.in_all.acquire().await;
         let (ready, envelope) = blocking(move || prepare(&asked, &tenant, &trust, &runtime)).await?;
+        drop(working);
         let manifest = ready.skill.manifest();
         self.check_version(principal, &ready).await?;
         self.check_consent(principal, &ready, request.consent)?;
         let package = ready.skill.package();
         let record = described(record(Action::SkillInstall, principal, &manifest.name), package, &request);
-        parts.audit.append(record).await?;
+        parts.audit.append(record.clone()).await?;
         let row = SkillRow {
             tenant: principal.tenant.clone(),
             name: manifest.name.clone(),
@@ -53,6 +80,7 @@ impl Executor {
             parts.store.publishers().pin(&row.tenant, &row.name, signer).await?;
         }
         parts.store.skills().put(row.clone()).await?;
+        parts.audit.append(record.then(Action::SkillInstall, Outcome::Ok)).await?;
         let entry = Entry { row: Arc::new(row), state: State::Ready(Arc::new(ready)) };
         let view = view(&entry);
         self.0.catalogue.put(&principal.tenant, &view.name, entry);
@@ -108,14 +136,16 @@ impl Executor {
         name: &SkillName,
         to: Activation,
     ) -> Result<SkillView, InstallError> {
-        let _one_at_a_time = self.0.installing.lock().await;
+        let _turn = self.0.installing.turn(&principal.tenant).await;
         let entry = self.entry(principal, name)?;
         let action = match to {
             Activation::Enabled => Action::SkillEnable,
             Activation::Disabled => Action::SkillDisable,
         };
-        self.0.parts.audit.append(record(action, principal, name)).await?;
+        let record = record(action, principal, name);
+        self.0.parts.audit.append(record.clone()).await?;
         self.0.parts.store.skills().activate(&principal.tenant, name, to).await?;
+        self.0.parts.audit.append(record.then(action, Outcome::Ok)).await?;
         let row = SkillRow { activation: to, ..(*entry.row).clone() };
         let entry = Entry { row: Arc::new(row), state: entry.state };
         let view = view(&entry);
@@ -123,15 +153,17 @@ impl Executor {
         Ok(view)
     }
 
-    /// Removes a skill. Its versions stay known, so that an older one cannot come back; its `state` stays.
+    /// Removes a skill and its `state`. Its versions stay known, so that an older one cannot come back.
     ///
     /// # Errors
     /// [`InstallError`]; nothing has changed then.
     pub async fn remove(&self, principal: &Principal, name: &SkillName) -> Result<SkillView, InstallError> {
-        let _one_at_a_time = self.0.installing.lock().await;
+        let _turn = self.0.installing.turn(&principal.tenant).await;
         let entry = self.entry(principal, name)?;
-        self.0.parts.audit.append(record(Action::SkillRemove, principal, name)).await?;
+        let record = record(Action::SkillRemove, principal, name);
+        self.0.parts.audit.append(record.clone()).await?;
         self.0.parts.store.skills().remove(&principal.tenant, name).await?;
+        self.0.parts.audit.append(record.then(Action::SkillRemove, Outcome::Ok)).await?;
         self.0.catalogue.remove(&principal.tenant, name);
         Ok(view(&entry))
     }
@@ -149,6 +181,8 @@ impl Executor {
         let Some(highest) = skills.highest_version(&principal.tenant, &manifest.name).await? else { return Ok(()) };
         let installed = skills.get(&principal.tenant, &manifest.name).await?;
         let again = installed.is_some_and(|row| row.digest == *package.digest());
+        let known = skills.versions_digest(&principal.tenant, &manifest.name, &manifest.version).await?;
+        let again = again || (manifest.version == highest && known == Some(*package.digest()));
         let rebuilt = package.trust() == Trust::LocalDev && manifest.version == highest;
         if again || rebuilt {
             return Ok(());
@@ -257,7 +291,7 @@ fn described(record: Record, package: &VerifiedPackage, request: &InstallRequest
 }
 
 fn record(action: Action, principal: &Principal, skill: &SkillName) -> Record {
-    Record::new(action, Outcome::Ok).principal(principal).skill(skill)
+    Record::new(action, Outcome::Intent).principal(principal).skill(skill)
 }
 
 fn view(entry: &Entry) -> SkillView {

@@ -19,8 +19,11 @@ mod error;
 mod flight;
 mod install;
 mod outcome;
+mod places;
 mod publishers;
 mod recovery;
+mod run;
+mod stages;
 
 pub use api::{
     CallOutput, CallRequest, CallStatus, CallView, Consent, ErrorView, InstallRequest, ProgressView, PublisherView,

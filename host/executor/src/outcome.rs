@@ -3,16 +3,26 @@
 use crate::api::{CallOutput, ErrorView};
 use crate::{CallError, CallStatus};
 use serde::{Deserialize, Serialize};
-use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
+use serde_json::Value;
+use sophon_guard::{Finding, KnownSecrets, RawOutput, Source, sanitise};
 use sophon_sandbox::RunFailure;
 use sophon_types::{CallId, Entropy, Fault, FaultKind, Stage, ToolName};
 use sophon_vault::Vault;
 
 /// The end of a call, everything in it scanned and wrapped.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ending {
     pub(crate) output: Option<CallOutput>,
     pub(crate) error: Option<ErrorView>,
+}
+
+/// An ending at rest. Only what the vault opened is ever read into it: the vault's seal is the evidence.
+#[derive(Serialize, Deserialize)]
+struct AtRest {
+    content: Option<String>,
+    result: Option<Value>,
+    findings: Vec<Finding>,
+    error: Option<ErrorView>,
 }
 
 /// What the vault seals for: results of calls.
@@ -35,6 +45,7 @@ impl Ending {
                 let wrapped = sanitise(RawOutput::new(Source::error(tool), failure.to_string()), secrets, entropy);
                 let error = ErrorView {
                     stage: failure.stage(),
+                    kind: failure.kind(),
                     code: failure.code().to_owned(),
                     message: wrapped.content().to_owned(),
                     hint: failure.hint(),
@@ -49,9 +60,22 @@ impl Ending {
     pub(crate) fn unknown() -> Self {
         let error = ErrorView {
             stage: Stage::Sandbox,
+            kind: FaultKind::Internal,
             code: "unknown_outcome".into(),
             message: "the host stopped while the call ran; whether it had its effect is not known".into(),
             hint: Some("look at the other side before you call again, with a new idempotency key".into()),
+        };
+        Self { output: None, error: Some(error) }
+    }
+
+    /// The end of a call whose outcome is on record, but whose result was not kept any more.
+    pub(crate) fn lost() -> Self {
+        let error = ErrorView {
+            stage: Stage::Store,
+            kind: FaultKind::Internal,
+            code: "result_lost".into(),
+            message: "the call ended as its status says, but the host stopped before its result was kept".into(),
+            hint: Some("look at the other side; calling again would do it again".into()),
         };
         Self { output: None, error: Some(error) }
     }
@@ -65,13 +89,19 @@ impl Ending {
 
     /// For rest: results may hold what a user told in confidence.
     pub(crate) fn seal(&self, vault: &Vault, call: CallId) -> Result<Vec<u8>, CallError> {
-        let plain = serde_json::to_vec(self).map_err(|error| CallError::Vault(unreadable(&error)))?;
+        let output = self.output.clone();
+        let (content, result, findings) =
+            output.map_or((None, None, Vec::new()), |output| (Some(output.content), output.result, output.findings));
+        let at_rest = AtRest { content, result, findings, error: self.error.clone() };
+        let plain = serde_json::to_vec(&at_rest).map_err(|error| CallError::Vault(unreadable(&error)))?;
         Ok(vault.seal(PURPOSE, call.as_bytes(), &plain)?)
     }
 
     pub(crate) fn unseal(vault: &Vault, call: CallId, sealed: &[u8]) -> Result<Self, CallError> {
         let plain = vault.unseal(PURPOSE, call.as_bytes(), sealed)?;
-        serde_json::from_slice(&plain).map_err(|error| CallError::Vault(unreadable(&error)))
+        let at_rest: AtRest = serde_json::from_slice(&plain).map_err(|error| CallError::Vault(unreadable(&error)))?;
+        let AtRest { content, result, findings, error } = at_rest;
+        Ok(Self { output: content.map(|content| CallOutput { content, result, findings }), error })
     }
 }
 

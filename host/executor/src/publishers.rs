@@ -22,12 +22,13 @@ impl Executor {
         let key: PublicKey = key.trim().parse().map_err(|error| InstallError::PublicKey(format!("{error}")))?;
         let fingerprint = key.fingerprint().to_string();
         let parts = &self.0.parts;
-        let record = Record::new(Action::PublisherTrust, Outcome::Ok)
+        let _turn = self.0.installing.turn(&principal.tenant).await;
+        let record = Record::new(Action::PublisherTrust, Outcome::Intent)
             .principal(principal)
             .detail("fingerprint", fingerprint.as_str())
             .detail("name", name)
             .detail("role", name_of(role));
-        parts.audit.append(record).await?;
+        parts.audit.append(record.clone()).await?;
         let row = PublisherRow {
             tenant: principal.tenant.clone(),
             fingerprint: fingerprint.clone(),
@@ -37,7 +38,9 @@ impl Executor {
             added_at: parts.clock.now(),
             revoked_at: None,
         };
-        parts.store.publishers().insert(row).await?;
+        parts.store.publishers().trust(row).await?;
+        parts.audit.append(record.then(Action::PublisherTrust, Outcome::Ok)).await?;
+        self.reload_signed(&principal.tenant, &fingerprint).await?;
         self.publisher(principal, &fingerprint).await
     }
 
@@ -75,18 +78,27 @@ impl Executor {
         fingerprint: &str,
     ) -> Result<PublisherView, InstallError> {
         let parts = &self.0.parts;
-        let _one_at_a_time = self.0.installing.lock().await;
+        let _turn = self.0.installing.turn(&principal.tenant).await;
         self.publisher(principal, fingerprint).await?;
-        let record = Record::new(Action::PublisherRevoke, Outcome::Ok).principal(principal);
-        parts.audit.append(record.detail("fingerprint", fingerprint)).await?;
+        let record = Record::new(Action::PublisherRevoke, Outcome::Intent)
+            .principal(principal)
+            .detail("fingerprint", fingerprint);
+        parts.audit.append(record.clone()).await?;
         parts.store.publishers().revoke(&principal.tenant, fingerprint, parts.clock.now()).await?;
-        let trust = self.trust_store(&principal.tenant).await?;
-        for row in parts.store.skills().list(&principal.tenant).await? {
+        parts.audit.append(record.then(Action::PublisherRevoke, Outcome::Ok)).await?;
+        self.reload_signed(&principal.tenant, fingerprint).await?;
+        self.publisher(principal, fingerprint).await
+    }
+
+    /// Derives the skills that a key signed again, on what is trusted now.
+    async fn reload_signed(&self, tenant: &TenantId, fingerprint: &str) -> Result<(), sophon_store::StoreError> {
+        let trust = self.trust_store(tenant).await?;
+        for row in self.0.parts.store.skills().list(tenant).await? {
             if row.publisher.as_deref() == Some(fingerprint) {
                 self.reload(row, &trust).await;
             }
         }
-        self.publisher(principal, fingerprint).await
+        Ok(())
     }
 
     /// What the tenant trusts, as the signature check wants it.

@@ -2,14 +2,15 @@
 
 use crate::auth::Caller;
 use crate::extract::{BodyLimit, Correlation};
-use crate::frame::address;
+use crate::frame::{Deadline, address};
+use crate::limit::Failure;
 use crate::problem::Problem;
 use crate::{Gateway, GatewayError};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::HeaderMap;
-use sophon_types::Role;
+use sophon_types::{Fault as _, Role};
 use std::net::IpAddr;
 
 /// Who may use a route.
@@ -23,12 +24,22 @@ pub(crate) enum Access {
     Roles(&'static [Role]),
 }
 
+/// Whether the answer has to be there within the request timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hurry {
+    /// Whoever asks.
+    Always,
+    /// Not for the person at the machine: a pass over the whole log takes as long as the log is.
+    NotForTheOperator,
+}
+
 /// What the layer of one route goes by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
     pub(crate) access: Access,
+    pub(crate) hurry: Hurry,
     pub(crate) body_limit: BodyLimit,
 }
 
@@ -52,30 +63,43 @@ pub(crate) async fn admit(
                 let role = principal.role;
                 return Err(GatewayError::RoleRefused { method: rule.method, route: rule.path, role, allowed }.into());
             }
+            if rule.hurry == Hurry::NotForTheOperator
+                && caller.standing.is_operator()
+                && let Some(deadline) = request.extensions().get::<Deadline>()
+            {
+                deadline.lift();
+            }
             request.extensions_mut().insert(caller);
         }
     }
     Ok(next.run(request).await)
 }
 
-/// A valid key is never held up by the failures of others behind the same address; only what fails is counted.
+/// Only what fails is counted. A key that was valid before is never held up by the failures of others behind the same
+/// address; one that this gateway has not seen is, while the address is over its limit (see [`Authenticator`]).
+///
+/// [`Authenticator`]: crate::auth::Authenticator
 async fn authenticate(
     gateway: &Gateway,
     headers: &HeaderMap,
     from: Option<IpAddr>,
     correlation: Option<Correlation>,
 ) -> Result<Caller, Problem> {
-    let problem = match gateway.authenticator().authenticate(headers).await {
+    let problem = match gateway.authenticator().authenticate(headers, || gateway.limits().guessing(from)).await {
         Ok(caller) => return Ok(caller),
         Err(problem) => problem,
     };
-    if !problem.is_unauthenticated() {
+    let unread = problem.is_rate_limited();
+    if !unread && !problem.is_unauthenticated() {
         return Err(problem);
     }
     gateway.metrics().refused();
     if let Some(Correlation(correlation)) = correlation {
         gateway.refusals().note(from, problem.code(), correlation);
     }
-    gateway.limits().failure(from)?;
+    if !unread {
+        let guess = if problem.code() == GatewayError::KeyInvalid.code() { Failure::Guess } else { Failure::NoKey };
+        gateway.limits().failure(from, guess)?;
+    }
     Err(problem)
 }

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use parking_lot::Mutex;
 use sophon_executor::Results;
-use sophon_store::Store;
+use sophon_store::{KeyRow, Store};
 use sophon_types::{Digest, KeyId, Principal, TenantId, UserId};
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -54,7 +54,15 @@ pub(crate) struct Authenticator {
     store: Store,
     operator: Digest,
     operator_key: KeyId,
-    known: Mutex<HashMap<Digest, Known>>,
+    known: Mutex<KnownKeys>,
+}
+
+/// The keys that were valid when they were last looked up, or made here.
+#[derive(Debug, Default)]
+struct KnownKeys {
+    keys: HashMap<Digest, Known>,
+    /// Rises with every key that is forgotten: what was read before then is not remembered.
+    generation: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -64,56 +72,104 @@ struct Known {
     since: Instant,
 }
 
+impl Known {
+    fn of(row: &KeyRow, since: Instant) -> Self {
+        let principal = Principal { tenant: row.tenant.clone(), user: row.user.clone(), key: row.id, role: row.role };
+        Self { principal, results: results_named(&row.results), since }
+    }
+}
+
+impl KnownKeys {
+    /// What may be believed of a key.
+    fn believed(&self, digest: &Digest) -> Option<Known> {
+        self.keys.get(digest).filter(|known| known.since.elapsed() < BELIEVED).cloned()
+    }
+
+    /// Remembers what was read in `generation`, unless a key was forgotten meanwhile: it could be this one.
+    fn remember(&mut self, generation: u64, digest: Digest, known: Known) {
+        if self.generation != generation {
+            return;
+        }
+        if self.keys.len() >= REMEMBERED {
+            self.keys.retain(|_digest, known| known.since.elapsed() < BELIEVED);
+        }
+        if self.keys.len() < REMEMBERED {
+            self.keys.insert(digest, known);
+        }
+    }
+
+    fn forget(&mut self, is_it: impl Fn(&Known) -> bool) {
+        self.generation += 1;
+        self.keys.retain(|_digest, known| !is_it(known));
+    }
+}
+
 impl Authenticator {
     /// Knows the keys of `store`, and `operator`.
     pub(crate) fn new(store: Store, operator: &OperatorToken) -> Self {
-        Self { store, operator: operator.digest(), operator_key: operator.key(), known: Mutex::new(HashMap::new()) }
+        Self { store, operator: operator.digest(), operator_key: operator.key(), known: Mutex::default() }
     }
 
-    /// The caller of a request.
-    pub(crate) async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+    /// The caller of a request. `may_guess` is asked before the store is, for a key that was not valid here before: a
+    /// flood of wrong keys is refused without costing a read each.
+    pub(crate) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        may_guess: impl FnOnce() -> Result<(), GatewayError> + Send,
+    ) -> Result<Caller, Problem> {
         let (purpose, key) = bearer(headers)?;
         let digest = key.digest();
         drop(key);
         match purpose {
             KeyUse::Operator if digest == self.operator => self.operator(headers).map_err(Problem::from),
             KeyUse::Operator => Err(GatewayError::KeyInvalid.into()),
-            KeyUse::Api => self.key(digest).await,
+            KeyUse::Api => self.key(digest, may_guess).await,
         }
+    }
+
+    /// Knows a key that was just made, so that its first use is not taken for a guess.
+    pub(crate) fn made(&self, row: &KeyRow) {
+        let mut known = self.known.lock();
+        let generation = known.generation;
+        known.remember(generation, row.secret_digest, Known::of(row, Instant::now()));
     }
 
     /// Forgets what is known of a key.
     pub(crate) fn forget(&self, id: KeyId) {
-        self.known.lock().retain(|_digest, known| known.principal.key != id);
+        self.known.lock().forget(|known| known.principal.key == id);
     }
 
-    async fn key(&self, digest: Digest) -> Result<Caller, Problem> {
-        let remembered = self.known.lock().get(&digest).filter(|known| known.since.elapsed() < BELIEVED).cloned();
-        let known = match remembered {
+    async fn key(
+        &self,
+        digest: Digest,
+        may_guess: impl FnOnce() -> Result<(), GatewayError> + Send,
+    ) -> Result<Caller, Problem> {
+        let (believed, was_valid) = {
+            let known = self.known.lock();
+            (known.believed(&digest), known.keys.contains_key(&digest))
+        };
+        let known = match believed {
             Some(known) => known,
-            None => self.look_up(digest).await?,
+            None => {
+                if !was_valid {
+                    may_guess()?;
+                }
+                self.look_up(digest).await?
+            }
         };
         Ok(Caller { principal: known.principal, standing: Standing::Key, results: known.results })
     }
 
     async fn look_up(&self, digest: Digest) -> Result<Known, Problem> {
-        // Taken before the store is asked: a key revoked meanwhile is believed for less long, not for longer.
-        let since = Instant::now();
+        // Both taken before the store is asked: a key revoked meanwhile is not remembered, and none for longer.
+        let (since, generation) = (Instant::now(), self.known.lock().generation);
         let row = self.store.keys().by_digest(&digest).await?;
         let Some(row) = row.filter(|row| row.revoked_at.is_none()) else {
-            self.known.lock().remove(&digest);
+            self.known.lock().keys.remove(&digest);
             return Err(GatewayError::KeyInvalid.into());
         };
-        let results = results_named(&row.results);
-        let principal = Principal { tenant: row.tenant, user: row.user, key: row.id, role: row.role };
-        let known = Known { principal, results, since };
-        let mut remembered = self.known.lock();
-        if remembered.len() >= REMEMBERED {
-            remembered.retain(|_digest, known| known.since.elapsed() < BELIEVED);
-        }
-        if remembered.len() < REMEMBERED {
-            remembered.insert(digest, known.clone());
-        }
+        let known = Known::of(&row, since);
+        self.known.lock().remember(generation, digest, known.clone());
         Ok(known)
     }
 
@@ -181,5 +237,21 @@ mod tests {
         ] {
             assert_eq!(read(&bad), Err("key_invalid"), "{} values", bad.len());
         }
+    }
+
+    #[test]
+    fn a_key_that_was_revoked_while_it_was_read_is_not_remembered() {
+        let id = KeyId::mint(&CountingEntropy::default());
+        let known = |since| Known { principal: OperatorToken::principal(id), results: Results::Text, since };
+        let mut keys = KnownKeys::default();
+        let (digest, other) = (Digest::of(b"one"), Digest::of(b"two"));
+        let before = keys.generation;
+        keys.forget(|known| known.principal.key == id);
+        keys.remember(before, digest, known(Instant::now()));
+        assert!(keys.believed(&digest).is_none(), "the row was read before the key was revoked");
+        keys.remember(keys.generation, other, known(Instant::now()));
+        assert!(keys.believed(&other).is_some());
+        keys.forget(|known| known.principal.key == id);
+        assert!(keys.believed(&other).is_none());
     }
 }

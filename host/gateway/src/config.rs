@@ -24,10 +24,15 @@ pub struct GatewayConfig {
     pub max_package_bytes: NonZeroUsize,
     /// Connections at the same time; more wait to be accepted.
     pub max_connections: NonZeroUsize,
+    /// Connections of one address (IPv6: one /64) at the same time; more are closed at once. Trusted proxies are not
+    /// counted: they speak for many.
+    pub max_connections_per_address: NonZeroUsize,
     /// Calls that clients wait for at the same time; more are answered 503.
     pub max_concurrent_calls: NonZeroUsize,
     /// Seconds within which a request is answered; a client that waits for a call longer than that asks again.
     pub request_timeout_seconds: NonZeroU32,
+    /// Seconds that a client may go without taking the answer, or sending the body, that is due.
+    pub stall_seconds: NonZeroU32,
     /// Seconds that running calls have to finish when the gateway stops.
     pub drain_seconds: u32,
 }
@@ -42,8 +47,10 @@ impl Default for GatewayConfig {
             max_body_bytes: size(1 << 20),
             max_package_bytes: size(64 << 20),
             max_connections: size(1024),
+            max_connections_per_address: size(256),
             max_concurrent_calls: size(256),
             request_timeout_seconds: count(75),
+            stall_seconds: count(30),
             drain_seconds: 20,
         }
     }
@@ -52,6 +59,10 @@ impl Default for GatewayConfig {
 impl GatewayConfig {
     pub(crate) fn request_timeout(&self) -> Duration {
         Duration::from_secs(self.request_timeout_seconds.get().into())
+    }
+
+    pub(crate) fn stall(&self) -> Duration {
+        Duration::from_secs(self.stall_seconds.get().into())
     }
 
     pub(crate) fn drain(&self) -> Duration {

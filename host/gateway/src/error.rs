@@ -94,6 +94,9 @@ pub enum GatewayError {
         /// The configured most.
         limit: usize,
     },
+    /// Somebody reads the whole audit log already.
+    #[error("the audit log is being checked or exported already")]
+    AuditBusy,
     /// The request was not served within the configured time.
     #[error("the request was not served within {seconds} seconds")]
     TimedOut {
@@ -142,7 +145,7 @@ impl Fault for GatewayError {
             | Self::ScopeRefused { .. }
             | Self::HostRefused { .. }
             | Self::OriginRefused { .. } => Stage::Authz,
-            Self::RateLimited { .. } | Self::Busy { .. } => Stage::RateLimit,
+            Self::RateLimited { .. } | Self::Busy { .. } | Self::AuditBusy => Stage::RateLimit,
             Self::NoRoute { .. } | Self::MethodRefused { .. } | Self::NotFound { .. } | Self::Conflict { .. } => {
                 Stage::Resolve
             }
@@ -170,7 +173,7 @@ impl Fault for GatewayError {
             Self::NoRoute { .. } | Self::NotFound { .. } => FaultKind::NotFound,
             Self::Conflict { .. } => FaultKind::Conflict,
             Self::RateLimited { .. } => FaultKind::RateLimited,
-            Self::Busy { .. } | Self::NotReady { .. } => FaultKind::Unavailable,
+            Self::Busy { .. } | Self::AuditBusy | Self::NotReady { .. } => FaultKind::Unavailable,
             Self::TimedOut { .. } => FaultKind::Timeout,
             Self::Broken { .. } | Self::RunFile { .. } => FaultKind::Internal,
         }
@@ -192,6 +195,7 @@ impl Fault for GatewayError {
             Self::MethodRefused { .. } => "method_not_allowed",
             Self::RateLimited { .. } => "rate_limited",
             Self::Busy { .. } => "over_capacity",
+            Self::AuditBusy => "audit_busy",
             Self::TimedOut { .. } => "request_timeout",
             Self::NotFound { .. } => "not_found",
             Self::Conflict { .. } => "conflict",
@@ -234,6 +238,7 @@ impl Fault for GatewayError {
             Self::Busy { .. } => {
                 "try again in a moment; [gateway] max_concurrent_calls in sophon.toml sets the limit".into()
             }
+            Self::AuditBusy => "try again when it is done; one pass over the whole log runs at a time".into(),
             Self::TimedOut { .. } => "try again; for long calls use wait_seconds and GET /v1/calls/{id}?wait=30".into(),
             Self::NotReady { .. } => "`sophon doctor` says what is wrong".into(),
             Self::NotFound { .. } | Self::Conflict { .. } | Self::Broken { .. } | Self::RunFile { .. } => return None,

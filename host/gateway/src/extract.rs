@@ -5,12 +5,13 @@ use crate::problem::Problem;
 use crate::{Gateway, GatewayError};
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use sophon_types::CorrelationId;
+use std::time::Duration;
 
 /// The most bytes of body that the route at hand takes; set by the table of routes.
 #[derive(Debug, Clone, Copy)]
@@ -38,13 +39,13 @@ pub(crate) struct Json<T>(pub(crate) T);
 impl<T: WireBody> FromRequest<Gateway> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _gateway: &Gateway) -> Result<Self, Problem> {
+    async fn from_request(request: Request, gateway: &Gateway) -> Result<Self, Problem> {
         let declared = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = declared.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(GatewayError::MediaTypeRefused.into());
         }
-        let bytes = read(request).await?;
+        let bytes = read(request, gateway.config().stall()).await?;
         match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Self(value)),
             Err(error) => Err(GatewayError::BodyInvalid { message: said(&error, T::QUOTE) }.into()),
@@ -52,16 +53,34 @@ impl<T: WireBody> FromRequest<Gateway> for Json<T> {
     }
 }
 
-async fn read(request: Request) -> Result<Bytes, Problem> {
+/// Reads a body of at most the route's size, from a client that keeps sending.
+async fn read(request: Request, patience: Duration) -> Result<Bytes, Problem> {
     let limit = request.extensions().get::<BodyLimit>().map_or(0, |limit| limit.0);
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(GatewayError::BodyTooLarge { limit }.into());
     }
-    match Limited::new(request.into_body(), limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(GatewayError::BodyTooLarge { limit }.into()),
-        Err(error) => Err(GatewayError::BodyInvalid { message: format!("it ended early: {error}") }.into()),
+    let mut body = Limited::new(request.into_body(), limit);
+    let mut bytes = BytesMut::new();
+    loop {
+        match tokio::time::timeout(patience, body.frame()).await {
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    bytes.extend_from_slice(&data);
+                }
+            }
+            Ok(None) => return Ok(bytes.freeze()),
+            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => {
+                return Err(GatewayError::BodyTooLarge { limit }.into());
+            }
+            Ok(Some(Err(error))) => {
+                return Err(GatewayError::BodyInvalid { message: format!("it ended early: {error}") }.into());
+            }
+            Err(_elapsed) => {
+                let message = format!("nothing more of it came for {} seconds", patience.as_secs());
+                return Err(GatewayError::BodyInvalid { message }.into());
+            }
+        }
     }
 }
 

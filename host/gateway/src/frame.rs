@@ -13,6 +13,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use std::any::Any;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tracing::Instrument as _;
 
@@ -41,13 +44,34 @@ pub(crate) async fn frame(State(gateway): State<Gateway>, mut request: Request, 
     response
 }
 
-async fn serve(gateway: &Gateway, request: Request, next: Next) -> Response {
+/// The end of a request's time, which the layer of its route may lift.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Deadline(Arc<AtomicBool>);
+
+impl Deadline {
+    /// The request takes as long as it takes.
+    pub(crate) fn lift(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_lifted(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+async fn serve(gateway: &Gateway, mut request: Request, next: Next) -> Response {
     if let Err(refused) = gateway.origins().check(request.uri(), request.headers()) {
         return Problem::from(refused).into_response();
     }
     let within = gateway.config().request_timeout();
-    let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(within, handled).await {
+    let deadline = Deadline::default();
+    request.extensions_mut().insert(deadline.clone());
+    let mut handled = pin!(AssertUnwindSafe(next.run(request)).catch_unwind());
+    let handled = match tokio::time::timeout(within, handled.as_mut()).await {
+        Err(_elapsed) if deadline.is_lifted() => Ok(handled.await),
+        in_time => in_time,
+    };
+    match handled {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
             Problem::from(GatewayError::Broken { detail: format!("a handler panicked: {}", said(&*panic)) })

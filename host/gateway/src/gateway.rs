@@ -6,6 +6,7 @@ use crate::config::{GatewayConfig, RateLimits};
 use crate::extract::BodyLimit;
 use crate::limit::Limits;
 use crate::metrics::Metrics;
+use crate::operator::Prover;
 use crate::origin::OriginRule;
 use crate::readiness::Readiness;
 use crate::refusals::Refusals;
@@ -73,7 +74,9 @@ struct Inner {
     refusals: Refusals,
     origins: OriginRule,
     metrics: Metrics,
+    prover: Prover,
     calls: Arc<Semaphore>,
+    audit_passes: Arc<Semaphore>,
     stopping: AtomicBool,
     openapi: Mutex<Option<Bytes>>,
     readiness: Readiness,
@@ -96,6 +99,8 @@ impl Gateway {
             ),
             metrics: Metrics::new(),
             calls: Arc::new(Semaphore::new(config.max_concurrent_calls.get().min(Semaphore::MAX_PERMITS))),
+            prover: operator.prover(),
+            audit_passes: Arc::new(Semaphore::new(1)),
             stopping: AtomicBool::new(false),
             openapi: Mutex::new(None),
             readiness: Readiness::default(),
@@ -121,7 +126,8 @@ impl Gateway {
                     coded.saturating_add(self.0.config.max_body_bytes.get())
                 }
             });
-            let rule = Rule { method: route.verb.as_str(), path: route.path, access: route.access, body_limit };
+            let (method, path) = (route.verb.as_str(), route.path);
+            let rule = Rule { method, path, access: route.access, hurry: route.hurry, body_limit };
             let handler = route.handler.route_layer(from_fn_with_state((self.clone(), rule), admit));
             router = router.route(route.path, handler);
         }
@@ -189,6 +195,15 @@ impl Gateway {
 
     pub(crate) fn calls(&self) -> &Arc<Semaphore> {
         &self.0.calls
+    }
+
+    pub(crate) fn prover(&self) -> &Prover {
+        &self.0.prover
+    }
+
+    /// The one place for a pass over the whole audit log.
+    pub(crate) fn audit_passes(&self) -> &Arc<Semaphore> {
+        &self.0.audit_passes
     }
 
     pub(crate) fn last_readiness(&self) -> &Readiness {

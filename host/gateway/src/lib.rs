@@ -8,7 +8,8 @@
 //! - [`Gateway::new`] takes the [`GatewayParts`] that it stands on; [`Gateway::router`] is all of it without a socket,
 //!   [`Gateway::serve`] with one.
 //! - [`GatewayConfig`] and [`RateLimits`]: what an operator may set.
-//! - [`OperatorToken`] and [`RunFile`]: how the person at the machine speaks to the gateway of their home.
+//! - [`OperatorToken`] and [`RunFile`]: how the person at the machine speaks to the gateway of their home; a
+//!   [`Challenge`] tells them first that it is that gateway. [`write_whole`] writes such files.
 //! - [`GatewayError`]: what the gateway itself refuses.
 
 mod admission;
@@ -28,18 +29,23 @@ mod openapi;
 mod operator;
 mod origin;
 mod peer;
+mod places;
 mod problem;
 mod readiness;
 mod refusals;
 mod routes;
 mod server;
+mod stall;
 #[cfg(test)]
 mod tests;
+mod untrusted;
+mod whole_file;
 mod wire;
 
 pub use config::{GatewayConfig, RateLimits};
 pub use error::GatewayError;
 pub use gateway::{Gateway, GatewayParts};
 pub use key::KeyText;
-pub use operator::{OperatorToken, RunFile, RunFileGuard};
+pub use operator::{Challenge, OperatorToken, RunFile, RunFileGuard};
 pub use peer::Network;
+pub use whole_file::write_whole;

@@ -2,15 +2,17 @@
 //! adds what it leaves open: the memory that counting takes is bounded whatever the clients send.
 
 use crate::GatewayError;
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::{Clock, DefaultClock, Reference as _};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::RateLimits;
 use crate::peer::site;
@@ -19,12 +21,26 @@ use sophon_types::{TenantId, UserId};
 /// How many shared counters stand in for single ones while there are too many clients to count one by one.
 const CROWD: u64 = 256;
 
+/// Why a request was of nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It showed no key.
+    NoKey,
+    /// It showed something that is no key, or not one of this host.
+    Guess,
+}
+
+/// Whose failures are counted, in words.
+const GUESSES: &str = "without a valid key from this address";
+
 /// The limits of a gateway.
 #[derive(Debug)]
 pub(crate) struct Limits<C: Clock = DefaultClock> {
     users: Counter<(TenantId, UserId), C>,
     addresses: Counter<IpAddr, C>,
     failures: Counter<IpAddr, C>,
+    /// Addresses whose last guess was one too many: since when, and for how long.
+    guessing: Mutex<HashMap<IpAddr, (C::Instant, Duration)>>,
 }
 
 impl Limits {
@@ -42,6 +58,7 @@ impl<C: Clock + Clone> Limits<C> {
             users: Counter::new(config.user_per_minute, config.user_burst, most, clock),
             addresses: Counter::new(config.address_per_minute, config.address_burst, most, clock),
             failures: Counter::new(config.failures_per_minute, config.failures_burst, most, clock),
+            guessing: Mutex::new(HashMap::new()),
         }
     }
 
@@ -56,8 +73,39 @@ impl<C: Clock + Clone> Limits<C> {
     }
 
     /// Counts a failed authentication.
-    pub(crate) fn failure(&self, address: Option<IpAddr>) -> Result<(), GatewayError> {
-        address.map_or(Ok(()), |address| self.failures.check(site(address), "without a valid key from this address"))
+    pub(crate) fn failure(&self, address: Option<IpAddr>, failure: Failure) -> Result<(), GatewayError> {
+        let Some(address) = address.map(site) else { return Ok(()) };
+        let counted = self.failures.check(address, GUESSES);
+        if let (Failure::Guess, Err(GatewayError::RateLimited { retry_after, .. })) = (failure, &counted) {
+            self.remember_guessing(address, *retry_after);
+        }
+        counted
+    }
+
+    /// Whether the address has guessed so many keys that its next guess need not even be looked up.
+    pub(crate) fn guessing(&self, address: Option<IpAddr>) -> Result<(), GatewayError> {
+        let Some(address) = address.map(site) else { return Ok(()) };
+        match self.guessing.lock().get(&address).and_then(|held| self.left(held)) {
+            Some(retry_after) => Err(GatewayError::RateLimited { of: GUESSES, retry_after }),
+            None => Ok(()),
+        }
+    }
+
+    fn remember_guessing(&self, address: IpAddr, retry_after: Duration) {
+        let mut guessing = self.guessing.lock();
+        if guessing.len() >= self.failures.most {
+            guessing.retain(|_address, held| self.left(held).is_some());
+        }
+        // Without room the next guess costs a look-up, as if nobody had counted.
+        if guessing.len() < self.failures.most {
+            guessing.insert(address, (self.failures.clock.now(), retry_after));
+        }
+    }
+
+    /// What is left of the time that an address has to wait.
+    fn left(&self, (since, span): &(C::Instant, Duration)) -> Option<Duration> {
+        let gone: Duration = self.failures.clock.now().duration_since(*since).into();
+        span.checked_sub(gone).filter(|left| !left.is_zero())
     }
 
     /// Forgets clients that have been quiet long enough to be as good as new.
@@ -65,6 +113,7 @@ impl<C: Clock + Clone> Limits<C> {
         self.users.limiter.retain_recent();
         self.addresses.limiter.retain_recent();
         self.failures.limiter.retain_recent();
+        self.guessing.lock().retain(|_address, held| self.left(held).is_some());
     }
 }
 
@@ -131,7 +180,6 @@ impl<K: Clone + Hash + Eq, C: Clock + Clone> Counter<K, C> {
 mod tests {
     use super::*;
     use governor::clock::FakeRelativeClock;
-    use std::time::Duration;
 
     fn config(per_minute: u32, burst: u32, max_tracked: u32) -> RateLimits {
         let number = |n| NonZeroU32::new(n).unwrap();
@@ -201,5 +249,38 @@ mod tests {
         clock.advance(Duration::from_secs(120));
         limits.sweep();
         assert_eq!(limits.addresses.limiter.len(), 0);
+    }
+
+    #[test]
+    fn attack_44_who_guesses_too_often_is_held_until_the_time_is_over() {
+        let clock = FakeRelativeClock::default();
+        let mut settings = config(60, 5, 2);
+        (settings.failures_per_minute, settings.failures_burst) =
+            (NonZeroU32::new(60).unwrap(), NonZeroU32::new(2).unwrap());
+        let limits = Limits::with_clock(&settings, &clock);
+        let guess = |text: &str| limits.failure(address(text), Failure::Guess);
+        assert!(guess("203.0.113.5").is_ok() && guess("203.0.113.5").is_ok());
+        assert!(limits.guessing(address("203.0.113.5")).is_ok(), "the limit is not passed yet");
+        assert!(guess("203.0.113.5").is_err());
+        let Err(GatewayError::RateLimited { retry_after, .. }) = limits.guessing(address("203.0.113.5")) else {
+            panic!("the next guess is looked up");
+        };
+        assert!(limits.guessing(address("203.0.113.6")).is_ok(), "another address is not held");
+        assert!(limits.guessing(None).is_ok(), "the command line in this process is not held");
+        clock.advance(retry_after);
+        assert!(limits.guessing(address("203.0.113.5")).is_ok(), "the time is over");
+
+        // Requests without a key cost no look-up, so they hold up nobody's.
+        for _ in 0..5 {
+            drop(limits.failure(address("203.0.113.9"), Failure::NoKey));
+        }
+        assert!(limits.guessing(address("203.0.113.9")).is_ok());
+        for n in 0..100_u32 {
+            (0..3).for_each(|_| drop(limits.failure(Some(IpAddr::from(n.to_be_bytes())), Failure::Guess)));
+        }
+        assert!(limits.guessing.lock().len() <= 2, "what is remembered is bounded");
+        clock.advance(Duration::from_secs(60));
+        limits.sweep();
+        assert!(limits.guessing.lock().is_empty());
     }
 }

@@ -13,6 +13,7 @@ const REQUESTS: &str = "sophon_http_requests_total";
 const SECONDS: &str = "sophon_http_request_seconds";
 const CALLS: &str = "sophon_calls_total";
 const CONNECTIONS: &str = "sophon_http_connections";
+const TURNED_AWAY: &str = "sophon_http_connections_refused_total";
 const REFUSED: &str = "sophon_authn_refused_total";
 
 /// The counters of one gateway. Its own, not the process's, so that several can live in one process.
@@ -41,6 +42,7 @@ impl Metrics {
             metrics::describe_histogram!(SECONDS, "Seconds until the answer began, by route.");
             metrics::describe_counter!(CALLS, "Calls of tools answered, by status.");
             metrics::describe_gauge!(CONNECTIONS, "Connections open at present.");
+            metrics::describe_counter!(TURNED_AWAY, "Connections closed because their address has its share.");
             metrics::describe_counter!(REFUSED, "Requests without a valid key.");
         });
     }
@@ -76,6 +78,11 @@ impl Metrics {
     /// A connection was closed.
     pub(crate) fn connection_closed(&self) {
         metrics::with_local_recorder(&self.recorder, || gauge!(CONNECTIONS).decrement(1));
+    }
+
+    /// A connection was closed because its address has as many as it may.
+    pub(crate) fn connection_refused(&self) {
+        metrics::with_local_recorder(&self.recorder, || counter!(TURNED_AWAY).increment(1));
     }
 
     /// The text that Prometheus reads.

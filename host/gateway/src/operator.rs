@@ -3,13 +3,19 @@
 
 use crate::GatewayError;
 use crate::key::{KeyText, KeyUse};
+use crate::whole_file::write_whole;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use sophon_types::{Digest, Entropy, KeyId, Principal, Role};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fmt;
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+/// What the proof of a token begins with, so that it is a proof of nothing else.
+const HELLO: &str = "sophon operator hello 1\n";
 
 /// The token of one run.
 #[derive(Debug)]
@@ -35,6 +41,10 @@ impl OperatorToken {
         self.text.digest()
     }
 
+    pub(crate) fn prover(&self) -> Prover {
+        Prover(mac(self.expose()))
+    }
+
     pub(crate) fn key(&self) -> KeyId {
         self.key
     }
@@ -48,6 +58,60 @@ impl OperatorToken {
             role: Role::Admin,
         }
     }
+}
+
+/// Answers challenges: shows that this gateway has the token, without showing the token.
+pub(crate) struct Prover(Hmac<Sha256>);
+
+impl Prover {
+    /// HMAC-SHA256 of the nonce under the token, in hexadecimal.
+    pub(crate) fn proof(&self, nonce: &str) -> String {
+        hex::encode(said(self.0.clone(), nonce).finalize().into_bytes())
+    }
+}
+
+impl fmt::Debug for Prover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Prover(..)")
+    }
+}
+
+/// A question that only the gateway of a run can answer. To be asked before anything else is sent: the address in a run
+/// file may be anybody's after the gateway was killed.
+#[derive(Debug)]
+pub struct Challenge {
+    nonce: String,
+}
+
+impl Challenge {
+    /// A question that was never asked before.
+    #[must_use]
+    pub fn fresh(entropy: &dyn Entropy) -> Self {
+        Self { nonce: hex::encode(entropy.bytes::<32>()) }
+    }
+
+    /// What to GET; the answer's `proof` is the proof.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/v1/operator/hello?nonce={}", self.nonce)
+    }
+
+    /// Whether this is the answer of whoever wrote the run file. Compared in constant time.
+    #[must_use]
+    pub fn is_answered(&self, run: &RunFile, proof: &str) -> bool {
+        let expected = said(mac(&run.token), &self.nonce);
+        hex::decode(proof).is_ok_and(|proof| expected.verify_slice(&proof).is_ok())
+    }
+}
+
+fn mac(token: &str) -> Hmac<Sha256> {
+    Hmac::new_from_slice(token.as_bytes()).expect("HMAC takes a key of any length")
+}
+
+fn said(mut mac: Hmac<Sha256>, nonce: &str) -> Hmac<Sha256> {
+    mac.update(HELLO.as_bytes());
+    mac.update(nonce.as_bytes());
+    mac
 }
 
 /// Where the gateway of a home listens and how its operator speaks to it: `run/gateway.json`.
@@ -80,17 +144,22 @@ impl RunFile {
     ///
     /// # Errors
     /// [`GatewayError::RunFile`] where it cannot be written.
-    pub fn write(path: &Path, address: SocketAddr, token: &OperatorToken) -> Result<RunFileGuard, GatewayError> {
+    pub fn write(
+        path: &Path,
+        address: SocketAddr,
+        token: &OperatorToken,
+        entropy: &dyn Entropy,
+    ) -> Result<RunFileGuard, GatewayError> {
         let file = Self { address, token: token.expose().to_owned(), pid: std::process::id() };
         let failed = |source| GatewayError::RunFile { path: path.display().to_string(), source };
         let bytes = serde_json::to_vec(&file).map_err(|error| failed(error.into()))?;
-        replace(path, &bytes, 0o600).map_err(failed)?;
+        write_whole(path, &bytes, 0o600, entropy).map_err(failed)?;
         Ok(RunFileGuard { path: path.to_owned() })
     }
 }
 
-impl std::fmt::Debug for RunFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for RunFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunFile").field("address", &self.address).field("pid", &self.pid).finish_non_exhaustive()
     }
 }
@@ -109,21 +178,6 @@ impl Drop for RunFileGuard {
     }
 }
 
-/// Writes `bytes` beside `path` and moves them there, so that a reader sees all of them or none.
-fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let beside = PathBuf::from(beside);
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,13 +189,36 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gateway.json");
         assert!(RunFile::read(&path).unwrap().is_none());
-        let token = OperatorToken::mint(&CountingEntropy::default());
-        let guard = RunFile::write(&path, "127.0.0.1:4711".parse().unwrap(), &token).unwrap();
+        let entropy = CountingEntropy::default();
+        let token = OperatorToken::mint(&entropy);
+        let guard = RunFile::write(&path, "127.0.0.1:4711".parse().unwrap(), &token, &entropy).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let read = RunFile::read(&path).unwrap().unwrap();
         assert_eq!((read.address.port(), read.token.as_str()), (4711, token.expose()));
         assert!(!format!("{read:?} {token:?}").contains(token.expose()));
         drop(guard);
         assert!(RunFile::read(&path).unwrap().is_none());
+    }
+
+    #[test]
+    fn only_the_holder_of_the_token_answers_a_challenge() {
+        let entropy = CountingEntropy::default();
+        let (token, other) = (OperatorToken::mint(&entropy), OperatorToken::mint(&entropy));
+        let run = RunFile {
+            address: "127.0.0.1:4711".parse().unwrap(),
+            token: token.expose().to_owned(),
+            pid: std::process::id(),
+        };
+        let challenge = Challenge::fresh(&entropy);
+        let proof = token.prover().proof(&challenge.nonce);
+        assert!(challenge.is_answered(&run, &proof));
+        assert!(!proof.contains(token.expose()) && !challenge.path().contains(token.expose()));
+        for wrong in ["", "00", &proof[..62], &"0".repeat(64), &other.prover().proof(&challenge.nonce)] {
+            assert!(!challenge.is_answered(&run, wrong), "{wrong}");
+        }
+        let again = Challenge::fresh(&entropy);
+        assert_ne!(again.nonce, challenge.nonce);
+        assert!(!again.is_answered(&run, &proof), "an answer is an answer to one question");
+        assert_eq!(format!("{:?}", token.prover()), "Prover(..)");
     }
 }

@@ -62,6 +62,11 @@ impl Problem {
         self.report.kind == FaultKind::Unauthenticated
     }
 
+    /// Whether it came too often.
+    pub(crate) fn is_rate_limited(&self) -> bool {
+        self.report.kind == FaultKind::RateLimited
+    }
+
     /// The stable code, for a record.
     pub(crate) fn code(&self) -> &str {
         &self.report.code

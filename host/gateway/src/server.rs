@@ -3,7 +3,9 @@
 
 use crate::Gateway;
 use crate::peer::Peer;
+use crate::places::Places;
 use crate::refusals::AtTheEnd;
+use crate::stall::Stalling;
 use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -45,6 +47,9 @@ impl Gateway {
         self.audit().append(Record::new(Action::GatewayStart, Outcome::Ok)).await?;
         let router = self.router();
         let connections = Arc::new(Semaphore::new(self.config().max_connections.get().min(Semaphore::MAX_PERMITS)));
+        let config = self.config();
+        let places = Places::new(config.max_connections_per_address.get(), &config.trusted_proxies);
+        let patience = config.stall();
         let graceful = GracefulShutdown::new();
         let tasks = TaskTracker::new();
         let mut sweep = tokio::time::interval(SWEEP);
@@ -61,9 +66,16 @@ impl Gateway {
                         Ok(accepted) => accepted,
                         Err(error) => {
                             tracing::warn!(%error, "a connection could not be accepted");
-                            tokio::time::sleep(ACCEPT_AGAIN).await;
+                            if !is_of_one_connection(&error) {
+                                tokio::time::sleep(ACCEPT_AGAIN).await;
+                            }
                             continue;
                         }
+                    };
+                    let Some(place) = places.take(peer.ip()) else {
+                        // Closed without a word: an answer would be one more thing to wait for.
+                        self.metrics().connection_refused();
+                        continue;
                     };
                     let router = router.clone();
                     let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -72,19 +84,22 @@ impl Gateway {
                         router.clone().oneshot(request as Request)
                     });
                     let mut builder = http1::Builder::new();
+                    // Pipelined requests are answered one after the other, and each answer is flushed before the next
+                    // (`pipeline_flush` stays off): what a client does not read is bounded by one buffer, and
+                    // `Stalling` ends it.
                     builder
                         .timer(TokioTimer::new())
                         .header_read_timeout(HEADERS_WITHIN)
                         .max_headers(MAX_HEADERS)
                         .max_buf_size(MAX_HEAD);
-                    let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+                    let connection = graceful.watch(builder.serve_connection(TokioIo::new(Stalling::new(stream, patience)), service));
                     let gateway = self.clone();
                     gateway.metrics().connection_opened();
                     tasks.spawn(async move {
                         if let Err(error) = connection.await {
                             tracing::debug!(%error, %peer, "a connection ended early");
                         }
-                        drop(permit);
+                        drop((permit, place));
                         gateway.metrics().connection_closed();
                     });
                 }
@@ -117,6 +132,14 @@ async fn accept(
     // The place first: a connection that cannot be served waits in the kernel's queue, not in this process.
     let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
-    stream.set_nodelay(true)?;
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, %peer, "a connection keeps its delay");
+    }
     Ok((stream, peer, permit))
+}
+
+/// Whether only that one connection failed, so that the next can be accepted without a pause.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

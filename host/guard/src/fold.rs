@@ -2,6 +2,7 @@
 //!
 //! Used to look for something, never to change a text: each folded byte remembers which bytes it came from.
 
+use sophon_types::is_invisible;
 use unicode_normalization::UnicodeNormalization;
 
 /// A text as it reads once one layer of escapes is undone.
@@ -12,10 +13,26 @@ pub(crate) struct Folded {
     edits: Vec<Edit>,
 }
 
-/// A spelling that was undone: `from` (in the input) became `to` (in the folded bytes).
+/// Spellings in a row, each of which was undone alike: `count` times `from_len` bytes of the input, from `from` on,
+/// became `to_len` folded bytes, from `to` on. Twelve bytes, because hostile text is made of nothing else.
 struct Edit {
-    from: (usize, usize),
-    to: (usize, usize),
+    from: u32,
+    to: u32,
+    count: u16,
+    from_len: u8,
+    to_len: u8,
+}
+
+impl Edit {
+    fn ends(&self) -> (usize, usize) {
+        let count = usize::from(self.count);
+        (self.from as usize + count * usize::from(self.from_len), self.to as usize + count * usize::from(self.to_len))
+    }
+
+    /// Whether it could be made one longer by an edit of these lengths at these places.
+    fn goes_on(&self, at: (usize, usize), lengths: (u8, u8)) -> bool {
+        self.ends() == at && (self.from_len, self.to_len) == lengths && self.count < u16::MAX
+    }
 }
 
 impl Folded {
@@ -26,22 +43,58 @@ impl Folded {
 
     /// The input range that gave one folded byte.
     fn locate(&self, at: usize) -> (usize, usize) {
-        let before = self.edits.partition_point(|edit| edit.to.0 <= at);
+        let before = self.edits.partition_point(|edit| edit.to as usize <= at);
         let Some(edit) = before.checked_sub(1).and_then(|index| self.edits.get(index)) else { return (at, at + 1) };
-        if at < edit.to.1 {
-            return edit.from;
+        let (from, to) = edit.ends();
+        if at < to {
+            let which = (at - edit.to as usize) / usize::from(edit.to_len);
+            let start = edit.from as usize + which * usize::from(edit.from_len);
+            return (start, start + usize::from(edit.from_len));
         }
-        let place = edit.from.1 + (at - edit.to.1);
+        let place = from + (at - to);
         (place, place + 1)
+    }
+
+    /// `None` where there is no room for it.
+    fn edit(&mut self, from: (usize, usize), text: &[u8], budget: &mut Budget) -> Option<()> {
+        let to = self.bytes.len();
+        self.bytes.extend_from_slice(text);
+        let lengths = (u8::try_from(from.1).ok()?, u8::try_from(text.len()).ok()?);
+        if let Some(last) = self.edits.last_mut().filter(|last| last.goes_on((from.0, to), lengths)) {
+            last.count += 1;
+            return Some(());
+        }
+        budget.0 = budget.0.checked_sub(1)?;
+        let (from, to) = (u32::try_from(from.0).ok()?, u32::try_from(to).ok()?);
+        self.edits.push(Edit { from, to, count: 1, from_len: lengths.0, to_len: lengths.1 });
+        Some(())
     }
 }
 
 /// Most layers of escapes that are undone (`%2573` is two).
 pub(crate) const MAX_LAYERS: usize = 3;
 
+/// Most edits that are remembered for one text, all layers together: 24 MiB.
+pub(crate) const MAX_EDITS: usize = 2 * 1024 * 1024;
+
+/// How many edits may still be remembered.
+pub(crate) struct Budget(usize);
+
+impl Budget {
+    pub(crate) const fn new() -> Self {
+        Self(MAX_EDITS)
+    }
+}
+
+/// There are more escapes, or they grow to more text, than may be looked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooMuch;
+
 /// `input` with one layer of percent, HTML, backslash and compatibility spelling undone; `None` where that changes
 /// nothing, which is the usual case and allocates nothing.
-pub(crate) fn fold(input: &[u8]) -> Option<Folded> {
+pub(crate) fn fold(input: &[u8], budget: &mut Budget) -> Result<Option<Folded>, TooMuch> {
+    // Some compatibility forms are ten times as long as their character.
+    let most = 2 * input.len() + 1024;
     let mut folded: Option<Folded> = None;
     let (mut at, mut copied) = (0, 0);
     while let Some(next) = input[at..].iter().position(|b| matches!(b, b'%' | b'&' | b'\\' | 0x80..)) {
@@ -55,9 +108,10 @@ pub(crate) fn fold(input: &[u8]) -> Option<Folded> {
             let folded =
                 folded.get_or_insert_with(|| Folded { bytes: Vec::with_capacity(input.len()), edits: Vec::new() });
             folded.bytes.extend_from_slice(&input[copied..at]);
-            let start = folded.bytes.len();
-            folded.bytes.extend_from_slice(text.as_bytes());
-            folded.edits.push(Edit { from: (at, at + len), to: (start, folded.bytes.len()) });
+            folded.edit((at, len), text.as_bytes(), budget).ok_or(TooMuch)?;
+            if folded.bytes.len() > most {
+                return Err(TooMuch);
+            }
             copied = at + len;
         }
         at += len;
@@ -65,7 +119,7 @@ pub(crate) fn fold(input: &[u8]) -> Option<Folded> {
     if let Some(folded) = &mut folded {
         folded.bytes.extend_from_slice(&input[copied..]);
     }
-    folded
+    Ok(folded)
 }
 
 /// A spelling of `len` bytes and what it stands for.
@@ -189,7 +243,7 @@ fn wide(input: &[u8], at: usize) -> Option<Undone> {
     };
     let c = valid.chars().next()?;
     let mut text = Short::new();
-    if !is_ignorable(c) {
+    if !is_invisible(c) {
         std::iter::once(c).nfkc().for_each(|folded| text.push(folded));
     }
     Some(Undone { len: c.len_utf8(), text })
@@ -203,23 +257,18 @@ fn number(digits: &[u8], radix: u32) -> Option<u32> {
     digits.iter().try_fold(0_u32, |sum, b| sum.checked_mul(radix)?.checked_add(char::from(*b).to_digit(radix)?))
 }
 
-/// Default_Ignorable_Code_Point of Unicode 16 (DerivedCoreProperties.txt).
-pub(crate) fn is_ignorable(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn folded(input: &[u8]) -> Option<Folded> {
+        fold(input, &mut Budget::new()).unwrap()
+    }
+
     #[test]
     fn one_layer_of_every_spelling_is_undone() {
         let check = |input: &str, expected: Option<&str>| {
-            let folded = fold(input.as_bytes()).map(|folded| String::from_utf8_lossy(&folded.bytes).into_owned());
+            let folded = folded(input.as_bytes()).map(|folded| String::from_utf8_lossy(&folded.bytes).into_owned());
             assert_eq!(folded.as_deref(), expected, "{input}");
         };
         check("plain text, nothing to undo", None);
@@ -235,9 +284,50 @@ mod tests {
 
     #[test]
     fn folded_bytes_know_their_origin() {
-        let folded = fold(b"ab%63%64ef").unwrap();
+        let folded = folded(b"ab%63%64ef").unwrap();
         assert_eq!(folded.bytes, b"abcdef");
         assert_eq!(folded.origin(2, 4), (2, 8));
         assert_eq!(folded.origin(1, 5), (1, 9));
+    }
+
+    #[test]
+    fn every_folded_byte_knows_its_origin_however_long_the_run() {
+        // What is undone here is never longer than what it came from, so that the origin can be counted by hand.
+        let check = |unit: &str, times: usize, edits: usize| {
+            let input = format!("ab{}c%64", unit.repeat(times));
+            let folded = folded(input.as_bytes()).unwrap();
+            assert_eq!(folded.edits.len(), edits, "{unit}");
+            let alone = super::fold(unit.as_bytes(), &mut Budget::new()).unwrap().unwrap();
+            let each = alone.bytes.len();
+            for k in [0, 1, 2, times / 2, times - 1] {
+                for byte in 0..each {
+                    let at = 2 + k * each + byte;
+                    let (start, end) = alone.origin(byte, byte + 1);
+                    assert_eq!(folded.origin(at, at + 1), (2 + k * unit.len() + start, 2 + k * unit.len() + end));
+                }
+            }
+            let c = folded.bytes.len() - 2;
+            assert_eq!(folded.origin(c, c + 2), (input.len() - 4, input.len()), "{unit}");
+        };
+        check("%41", 1000, 2);
+        check(r"\\", 70_000, 3);
+        check("%41x", 100, 101);
+        check("\u{ff01}", 100, 2);
+        check("x\u{200b}", 100, 101);
+        check("\u{2026}", 100, 2);
+    }
+
+    #[test]
+    fn folding_stays_within_its_bounds() {
+        assert_eq!(size_of::<Edit>(), 12);
+        let check = |input: &str, budget: usize, within: bool| {
+            assert_eq!(fold(input.as_bytes(), &mut Budget(budget)).is_ok(), within, "{input:.20}");
+        };
+        check(&"%41".repeat(100), 1, true);
+        check(&r"\n%41".repeat(5), 9, false);
+        check(&r"\n%41".repeat(5), 10, true);
+        // One character that folds to eighteen.
+        check(&"\u{fdfa}".repeat(20), 1, true);
+        check(&"\u{fdfa}".repeat(5000), 1, false);
     }
 }

@@ -5,24 +5,24 @@
 //! spaced letters) and base64 variants at once. Shorter ones are looked for byte for byte. Both are repeated on the
 //! text with up to three layers of escapes undone ([`fold`]).
 //!
-//! What is not found: compressed or encrypted copies, and parts shorter than half. Copies of a secret are wiped when
-//! dropped, except those inside the automata, which their library gives no way to wipe.
+//! What is not found: compressed or encrypted copies, and parts shorter than half. A text that cannot be looked
+//! through within bounds is withheld as a whole. Copies of a secret are wiped when dropped, except those inside the
+//! automata, which their library gives no way to wipe.
+//!
+//! There is no redaction in pieces: a secret that is cut by the border of two chunks is whole again in the body, so
+//! bodies are collected whole (within the limits of whoever reads them) and redacted whole.
 
-use crate::fold::{self, Folded, fold};
-use crate::stream::StreamRedactor;
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use crate::automata::Automata;
+use crate::fold::{self, Budget, Folded, TooMuch, fold};
+use crate::spellings::{MIN_SECRET_BYTES, Secret};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use zeroize::Zeroizing;
 
-/// Secrets shorter than this are not looked for: replacing them would destroy ordinary text. The vault refuses to keep one.
-pub const MIN_SECRET_BYTES: usize = 8;
-
-/// Shortest compact form that is looked for; below it, the compact view would join words of prose into a match.
-const MIN_COMPACT: usize = 16;
+/// The label of a text that was withheld.
+const WITHHELD: &str = "unreadable-escapes";
 
 /// How a secret was spelled where it was found. Escapes (percent, HTML, `\u`) are undone first and not told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +46,8 @@ pub enum Encoding {
     Rot13,
     /// The first or second half alone.
     Half,
+    /// Not known: the text has so many escapes that it was withheld as a whole instead of looked through.
+    Withheld,
 }
 
 /// A secret that was found.
@@ -75,10 +77,13 @@ pub struct TextRedaction<'a> {
     pub hits: Vec<Hit>,
 }
 
-/// A set of secrets, ready to be looked for. Cheap to clone and to merge.
+/// A set of secrets, ready to be looked for. Cheap to clone and to merge; what it costs to look for them does not
+/// depend on how many they are.
 #[derive(Clone, Default)]
 pub struct KnownSecrets {
     secrets: Arc<[Arc<Secret>]>,
+    /// Built when the set is first used; `None` inside where it could not be built.
+    automata: Arc<OnceLock<Option<Automata>>>,
 }
 
 /// Collects secrets for [`KnownSecrets`].
@@ -98,11 +103,17 @@ impl KnownSecretsBuilder {
         self
     }
 
-    /// The set.
+    /// The set; a secret that was added twice under one label is in it once.
     #[must_use]
     pub fn build(self) -> KnownSecrets {
-        KnownSecrets { secrets: self.secrets.into() }
+        KnownSecrets { secrets: distinct(self.secrets.iter()).into(), automata: Arc::default() }
     }
+}
+
+/// `secrets` without those that have both the label and the bytes of one before them.
+fn distinct<'a>(secrets: impl Iterator<Item = &'a Arc<Secret>>) -> Vec<Arc<Secret>> {
+    let mut seen = HashSet::new();
+    secrets.filter(|secret| seen.insert((&*secret.label, secret.bytes.as_slice()))).cloned().collect()
 }
 
 impl KnownSecrets {
@@ -118,10 +129,15 @@ impl KnownSecrets {
         KnownSecretsBuilder::default()
     }
 
-    /// All secrets of `sets`.
+    /// All secrets of `sets`, each once.
     #[must_use]
     pub fn merge(sets: &[&Self]) -> Self {
-        Self { secrets: sets.iter().flat_map(|set| set.secrets.iter().cloned()).collect() }
+        let secrets = distinct(sets.iter().flat_map(|set| set.secrets.iter()));
+        // A set that has them all has their automata too.
+        match sets.iter().find(|set| set.secrets.len() == secrets.len()) {
+            Some(set) => (*set).clone(),
+            None => Self { secrets: secrets.into(), automata: Arc::default() },
+        }
     }
 
     /// Whether there is nothing to look for.
@@ -130,30 +146,35 @@ impl KnownSecrets {
         self.secrets.is_empty()
     }
 
-    /// The first secret in `bytes`, if there is one.
+    /// The first secret in `bytes`, if there is one; also where there may be one that cannot be made out
+    /// ([`Encoding::Withheld`]).
     #[must_use]
     pub fn find(&self, bytes: &[u8]) -> Option<Hit> {
-        self.ranges(bytes).into_iter().next().map(|range| range.hit)
+        match self.ranges(bytes) {
+            Ok(ranges) => ranges.into_iter().next().map(|range| range.hit),
+            Err(TooMuch) => Some(withheld()),
+        }
     }
 
-    /// `bytes` without secrets.
+    /// `bytes` without secrets. Bytes with so many escapes that they cannot be looked through are withheld as a whole.
     #[must_use]
     pub fn redact<'a>(&self, bytes: &'a [u8]) -> Redaction<'a> {
-        let ranges = self.ranges(bytes);
-        if ranges.is_empty() {
-            return Redaction { bytes: Cow::Borrowed(bytes), hits: Vec::new() };
-        }
-        let (out, hits) = replace(bytes, ranges);
+        let (out, hits) = match self.ranges(bytes) {
+            Ok(ranges) if ranges.is_empty() => return Redaction { bytes: Cow::Borrowed(bytes), hits: Vec::new() },
+            Ok(ranges) => replace(bytes, ranges),
+            Err(TooMuch) => (mark(WITHHELD).into_bytes(), vec![withheld()]),
+        };
         Redaction { bytes: Cow::Owned(out), hits }
     }
 
-    /// `text` without secrets.
+    /// `text` without secrets. Text with so many escapes that it cannot be looked through is withheld as a whole.
     #[must_use]
     pub fn redact_text<'a>(&self, text: &'a str) -> TextRedaction<'a> {
-        let mut ranges = self.ranges(text.as_bytes());
-        if ranges.is_empty() {
-            return TextRedaction { text: Cow::Borrowed(text), hits: Vec::new() };
-        }
+        let mut ranges = match self.ranges(text.as_bytes()) {
+            Ok(ranges) if ranges.is_empty() => return TextRedaction { text: Cow::Borrowed(text), hits: Vec::new() },
+            Ok(ranges) => ranges,
+            Err(TooMuch) => return TextRedaction { text: Cow::Owned(mark(WITHHELD)), hits: vec![withheld()] },
+        };
         for range in &mut ranges {
             range.start = text.floor_char_boundary(range.start);
             range.end = text.ceil_char_boundary(range.end);
@@ -162,61 +183,40 @@ impl KnownSecrets {
         TextRedaction { text: Cow::Owned(String::from_utf8_lossy(&out).into_owned()), hits }
     }
 
-    /// Redacts bytes that arrive in pieces; a secret across pieces is found all the same.
-    #[must_use]
-    pub fn stream(&self) -> StreamRedactor {
-        StreamRedactor::new(self.clone())
-    }
-
-    /// Bytes that the longest secret may take in a reasonable spelling: sixteen for each byte of it.
-    pub(crate) fn window(&self) -> usize {
-        16 * self.secrets.iter().map(|secret| secret.len).max().unwrap_or(0) + 64
-    }
-
-    /// Where secrets are in `bytes`: in order, not overlapping.
-    pub(crate) fn ranges(&self, bytes: &[u8]) -> Vec<Range> {
+    /// Where secrets are in `bytes`: in order, not overlapping. An error where that cannot be said.
+    fn ranges(&self, bytes: &[u8]) -> Result<Vec<Range>, TooMuch> {
         if self.is_empty() || bytes.len() < MIN_SECRET_BYTES {
-            return Vec::new();
+            return Ok(Vec::new());
         }
+        let automata = self.automata.get_or_init(|| Automata::new(&self.secrets)).as_ref().ok_or(TooMuch)?;
         let mut ranges = Vec::new();
         let mut compact = Zeroizing::new(Vec::new());
-        self.view(bytes, &mut compact, &mut ranges, |start, end| (start, end));
+        let mut view = |bytes: &[u8], layers: &[Folded]| {
+            for found in automata.find(&self.secrets, bytes, &mut compact) {
+                let (start, end) =
+                    layers.iter().rev().fold((found.start, found.end), |(start, end), layer| layer.origin(start, end));
+                let hit = Hit { label: self.secrets[found.secret].label.clone(), encoding: found.encoding };
+                ranges.push(Range { start, end, hit });
+            }
+        };
+        view(bytes, &[]);
         // Each layer maps to the one before it.
         let mut layers: Vec<Folded> = Vec::new();
+        let mut budget = Budget::new();
         while layers.len() < fold::MAX_LAYERS {
-            let Some(folded) = fold(layers.last().map_or(bytes, |layer| &layer.bytes)) else { break };
+            let Some(folded) = fold(layers.last().map_or(bytes, |layer| &layer.bytes), &mut budget)? else { break };
             layers.push(folded);
-            let Some(top) = layers.last() else { break };
-            self.view(&top.bytes, &mut compact, &mut ranges, |start, end| {
-                layers.iter().rev().fold((start, end), |(start, end), layer| layer.origin(start, end))
-            });
+            if let Some(top) = layers.last() {
+                view(&top.bytes, &layers);
+            }
         }
-        merged(ranges)
+        Ok(merged(ranges))
     }
+}
 
-    fn view(
-        &self,
-        bytes: &[u8],
-        compact: &mut Vec<u8>,
-        ranges: &mut Vec<Range>,
-        origin: impl Fn(usize, usize) -> (usize, usize),
-    ) {
-        squeeze(bytes, compact);
-        for secret in self.secrets.iter() {
-            let mut found: Vec<(usize, usize, Encoding)> = Vec::new();
-            if let Some(direct) = &secret.direct {
-                found.extend(direct.find(bytes));
-            }
-            if let Some(patterns) = &secret.compact {
-                let squeezed: Vec<_> = patterns.find(compact).collect();
-                found.extend(unsqueeze(bytes, squeezed).map(|hit| secret.with_edges(bytes, hit)));
-            }
-            ranges.extend(found.into_iter().map(|(start, end, encoding)| {
-                let (start, end) = origin(start, end);
-                Range { start, end, hit: Hit { label: secret.label.clone(), encoding } }
-            }));
-        }
-    }
+/// What is said of a text that was withheld.
+fn withheld() -> Hit {
+    Hit { label: WITHHELD.into(), encoding: Encoding::Withheld }
 }
 
 impl fmt::Debug for KnownSecrets {
@@ -233,10 +233,10 @@ impl fmt::Debug for KnownSecretsBuilder {
 
 /// Where a secret is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Range {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-    pub(crate) hit: Hit,
+struct Range {
+    start: usize,
+    end: usize,
+    hit: Hit,
 }
 
 /// In order, and joined where they overlap.
@@ -253,7 +253,7 @@ fn merged(mut ranges: Vec<Range>) -> Vec<Range> {
 }
 
 /// `bytes` with each range replaced by its mark.
-pub(crate) fn replace(bytes: &[u8], ranges: Vec<Range>) -> (Vec<u8>, Vec<Hit>) {
+fn replace(bytes: &[u8], ranges: Vec<Range>) -> (Vec<u8>, Vec<Hit>) {
     let mut out = Vec::with_capacity(bytes.len());
     let mut hits = Vec::with_capacity(ranges.len());
     let mut at = 0;
@@ -272,193 +272,88 @@ pub(crate) fn mark(label: &str) -> String {
     format!("[redacted:{label}]")
 }
 
-/// One secret with its automata.
-struct Secret {
-    label: Arc<str>,
-    len: usize,
-    /// Punctuation before the first and after the last letter or digit, which the compact view does not see.
-    edges: (Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>),
-    direct: Option<Patterns>,
-    compact: Option<Patterns>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Secret {
-    fn new(label: &str, secret: &[u8]) -> Self {
-        let spellings = spellings(secret);
-        let kept = |b: &u8| KEPT[usize::from(*b)] != 0;
-        let head = secret.iter().position(kept).unwrap_or(secret.len());
-        let tail = secret.iter().rposition(kept).map_or(secret.len(), |at| at + 1);
-        let (mut direct, mut compact) = (Vec::new(), Vec::new());
-        for (encoding, bytes) in spellings {
-            let mut squeezed = Zeroizing::new(Vec::new());
-            squeeze(&bytes, &mut squeezed);
-            if squeezed.len() >= MIN_COMPACT {
-                compact.push((encoding, squeezed));
-            } else if bytes.len() >= MIN_SECRET_BYTES {
-                direct.push((encoding, bytes));
-            }
+    #[test]
+    fn a_secret_is_in_a_set_once_and_its_automata_are_kept() {
+        let one = |label: &str| KnownSecrets::builder().add(label, b"skh_live_5bNLqtirsqPaayJs").build();
+        let twice = KnownSecrets::builder().add("a", b"kP9s+q2V/T7m").add("a", b"kP9s+q2V/T7m").build();
+        assert_eq!(twice.secrets.len(), 1);
+        // A session that leases the same secret again and again.
+        let mut session = KnownSecrets::merge(&[&twice, &one("b")]);
+        assert!(session.find(b"skh_live_5bNLqtirsqPaayJs").is_some());
+        let automata = session.automata.clone();
+        assert!(automata.get().is_some());
+        for _ in 0..1000 {
+            session = KnownSecrets::merge(&[&session, &one("b")]);
         }
-        // The label is shown to models: it must not be able to say more than a name.
-        let label: String = label.chars().map(|c| if c.is_ascii_graphic() && c != ']' { c } else { '_' }).collect();
-        Self {
-            label: label.into(),
-            len: secret.len(),
-            edges: (Zeroizing::new(secret[..head].to_vec()), Zeroizing::new(secret[tail..].to_vec())),
-            direct: (!direct.is_empty()).then(|| Patterns::new(&direct)),
-            compact: (!compact.is_empty()).then(|| Patterns::new(&compact)),
-        }
+        assert_eq!(session.secrets.len(), 2);
+        assert!(Arc::ptr_eq(&automata, &session.automata), "the automata were built again");
+        // Other labels and other secrets are other entries, and none is lost.
+        let more = KnownSecrets::merge(&[&session, &one("c"), &KnownSecrets::none()]);
+        assert_eq!(more.secrets.len(), 3);
+        assert_eq!(more.find(b"x kP9s+q2V/T7m y").map(|hit| hit.label.to_string()).as_deref(), Some("a"));
     }
 
-    /// A hit of the compact view, widened by the secret's own punctuation where that is there too.
-    fn with_edges(
-        &self,
-        bytes: &[u8],
-        (mut start, mut end, encoding): (usize, usize, Encoding),
-    ) -> (usize, usize, Encoding) {
-        if bytes[..start].ends_with(&self.edges.0) {
-            start -= self.edges.0.len();
-        }
-        if bytes[end..].starts_with(&self.edges.1) {
-            end += self.edges.1.len();
-        }
-        (start, end, encoding)
-    }
-}
-
-/// An automaton and what each of its patterns is.
-struct Patterns {
-    automaton: Option<AhoCorasick>,
-    encodings: Vec<Encoding>,
-}
-
-impl Patterns {
-    fn new(patterns: &[(Encoding, Zeroizing<Vec<u8>>)]) -> Self {
-        let encodings = patterns.iter().map(|(encoding, _)| *encoding).collect();
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            // A few hundred states, built for one call: the contiguous NFA is built in a tenth of a DFA's time.
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(patterns.iter().map(|(_, bytes)| bytes.as_slice()))
-            .ok();
-        Self { automaton, encodings }
+    #[test]
+    fn secrets_that_overlap_are_covered_together() {
+        let check = |text: &str, expected: &str| {
+            let known = KnownSecrets::builder()
+                .add("a", b"skh_live_5bNLqtirsqPaayJs")
+                .add("b", b"PaayJsCffVcHZxUpNxOX6Y!!")
+                .add("c", b"-q2VT7mW-")
+                .build();
+            assert_eq!(known.redact_text(text).text, expected);
+        };
+        check("x skh_live_5bNLqtirsqPaayJsCffVcHZxUpNxOX6Y!! y", "x [redacted:a] y");
+        check("x skh_live_5bNLqtirsqPaayJs y", "x [redacted:a] y");
+        check("x PaayJsCffVcHZxUpNxOX6Y!!-q2VT7mW- y", "x [redacted:b][redacted:c] y");
+        check("skh_live_5bNLqtirsqPaayJsskh_live_5bNLqtirsqPaayJs", "[redacted:a][redacted:a]");
     }
 
-    fn find<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (usize, usize, Encoding)> + 'a {
-        self.automaton
-            .iter()
-            .flat_map(move |automaton| automaton.find_iter(bytes))
-            .map(|found| (found.start(), found.end(), self.encodings[found.pattern().as_usize()]))
-    }
-}
-
-/// What the compact view keeps of each byte: letters in lower case, digits, and bytes beyond ASCII; 0 is dropped.
-static KEPT: [u8; 256] = {
-    let mut table = [0_u8; 256];
-    let mut byte = 0_u8;
-    loop {
-        if byte.is_ascii_alphanumeric() || byte >= 0x80 {
-            table[byte as usize] = byte.to_ascii_lowercase();
-        }
-        if byte == 255 {
-            break table;
-        }
-        byte += 1;
-    }
-};
-
-/// The compact view of `bytes`, into `out`.
-fn squeeze(bytes: &[u8], out: &mut Vec<u8>) {
-    out.clear();
-    out.resize(bytes.len(), 0);
-    let mut len = 0;
-    // No branch in the loop: text is half separators, and a mispredicted branch costs more than a store.
-    for byte in bytes {
-        let kept = KEPT[usize::from(*byte)];
-        out[len] = kept;
-        len += usize::from(kept != 0);
-    }
-    out.truncate(len);
-}
-
-/// Hits in the compact view of `bytes`, in order, as hits in `bytes`.
-fn unsqueeze(bytes: &[u8], hits: Vec<(usize, usize, Encoding)>) -> impl Iterator<Item = (usize, usize, Encoding)> + '_ {
-    let mut kept = bytes.iter().enumerate().filter(|(_, b)| KEPT[usize::from(**b)] != 0).map(|(at, _)| at);
-    let mut next = 0;
-    hits.into_iter().filter_map(move |(start, end, encoding)| {
-        let first = kept.nth(start - next)?;
-        // A pattern has at least MIN_COMPACT bytes, so its last byte comes after its first.
-        let last = kept.nth(end - start - 2)?;
-        next = end;
-        Some((first, last + 1, encoding))
-    })
-}
-
-/// The secret in every encoding that one layer of undoing escapes does not already show.
-fn spellings(secret: &[u8]) -> Vec<(Encoding, Zeroizing<Vec<u8>>)> {
-    let mut out: Vec<(Encoding, Zeroizing<Vec<u8>>)> = Vec::with_capacity(32);
-    let mut add = |encoding, bytes: Vec<u8>| out.push((encoding, Zeroizing::new(bytes)));
-    add(Encoding::Plain, secret.to_vec());
-    // A text may be stored in another normal form than the secret.
-    if let Some(folded) = fold(secret) {
-        add(Encoding::Plain, folded.bytes);
-    }
-    add(Encoding::Reversed, secret.iter().rev().copied().collect());
-    add(Encoding::Hex, hex::encode(secret).into_bytes());
-    add(Encoding::Hex, hex::encode_upper(secret).into_bytes());
-    for lead in 0..3 {
-        add(Encoding::Base64, core(secret, lead, 6, |bytes| STANDARD_NO_PAD.encode(bytes)));
-        add(Encoding::Base64, core(secret, lead, 6, |bytes| URL_SAFE_NO_PAD.encode(bytes)));
-    }
-    let once = Zeroizing::new(STANDARD.encode(secret));
-    for lead in 0..3 {
-        add(Encoding::Base64Twice, core(once.as_bytes(), lead, 6, |bytes| STANDARD_NO_PAD.encode(bytes)));
-    }
-    for lead in 0..5 {
-        let core = core(secret, lead, 5, base32);
-        add(Encoding::Base32, core.to_ascii_lowercase());
-        add(Encoding::Base32, core);
-    }
-    add(Encoding::Decimal, secret.iter().map(u8::to_string).collect::<Vec<_>>().join(",").into_bytes());
-    add(Encoding::Rot13, secret.iter().map(|b| rot13(*b)).collect());
-    if secret.len() >= 2 * MIN_COMPACT {
-        let (first, second) = secret.split_at(secret.len() / 2);
-        add(Encoding::Half, first.to_vec());
-        add(Encoding::Half, second.to_vec());
-    }
-    out
-}
-
-/// The digits of `encode` that depend on `secret` alone when `lead` bytes stand before it and any number after.
-fn core(secret: &[u8], lead: usize, bits: usize, encode: impl Fn(&[u8]) -> String) -> Vec<u8> {
-    let mut padded = Zeroizing::new(vec![0; lead]);
-    padded.extend_from_slice(secret);
-    let digits = Zeroizing::new(encode(&padded).into_bytes());
-    digits[(lead * 8).div_ceil(bits)..padded.len() * 8 / bits].to_vec()
-}
-
-/// RFC 4648 base32 without padding.
-fn base32(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let mut out = String::with_capacity(bytes.len().div_ceil(5) * 8);
-    let (mut buffer, mut have) = (0_u32, 0);
-    for byte in bytes {
-        buffer = (buffer << 8 | u32::from(*byte)) & 0xffff;
-        have += 8;
-        while have >= 5 {
-            have -= 5;
-            out.push(char::from(DIGITS[(buffer >> have & 31) as usize]));
+    #[test]
+    fn many_secrets_are_all_found() {
+        let secret = |n: u64| format!("tok{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let known = (0..200).fold(KnownSecrets::builder(), |set, n| set.add(&format!("s{n}"), secret(n).as_bytes()));
+        let known = known.build();
+        for n in [0, 1, 99, 199] {
+            let redacted = known.redact_text(&format!("a {} b", secret(n))).text.into_owned();
+            assert_eq!(redacted, format!("a [redacted:s{n}] b"));
         }
     }
-    if have > 0 {
-        out.push(char::from(DIGITS[(buffer << (5 - have) & 31) as usize]));
-    }
-    out
-}
 
-fn rot13(byte: u8) -> u8 {
-    match byte {
-        b'a'..=b'z' => (byte - b'a' + 13) % 26 + b'a',
-        b'A'..=b'Z' => (byte - b'A' + 13) % 26 + b'A',
-        _ => byte,
+    #[test]
+    fn attack_15_text_that_cannot_be_looked_through_is_withheld() {
+        let known = KnownSecrets::builder().add("a", b"skh_live_5bNLqtirsqPaayJs").build();
+        // Escapes of changing length, so that no two of them share an entry.
+        let flood = r"\n%41".repeat(fold::MAX_EDITS / 2 + 1);
+        for text in [flood.clone(), format!("{flood}skh_live_5bNLqtirsqPaayJs")] {
+            let redacted = known.redact_text(&text);
+            assert_eq!(redacted.text, "[redacted:unreadable-escapes]");
+            assert_eq!(redacted.hits[0].encoding, Encoding::Withheld);
+            assert_eq!(known.redact(text.as_bytes()).bytes.as_ref(), b"[redacted:unreadable-escapes]");
+        }
+        assert_eq!(known.find(flood.as_bytes()).map(|hit| hit.encoding), Some(Encoding::Withheld));
+        assert!(KnownSecrets::none().redact_text(&flood).hits.is_empty());
+        // Monotonous escapes are many, and cheap.
+        let slashes = format!("{}%73kh_live_5bNLqtirsqPaayJs", r"".repeat(4 * 1024 * 1024));
+        let redacted = known.redact_text(&slashes).text.into_owned();
+        let tail = &redacted[redacted.len().saturating_sub(40)..];
+        assert!(redacted.len() > slashes.len() / 2 && tail.ends_with(r"\[redacted:a]"), "{tail}");
+    }
+}
+#[cfg(test)]
+mod dbg {
+    use super::*;
+    #[test]
+    fn dbg() {
+        let known = KnownSecrets::builder().add("a", b"skh_live_5bNLqtirsqPaayJs").build();
+        for n in [4usize, 8, 16, 131072, 131070, 262144, 524288, 1 << 20] {
+            let slashes = format!("{}%73kh_live_5bNLqtirsqPaayJs", r"\".repeat(n));
+            let r = known.ranges(slashes.as_bytes()).unwrap();
+            println!("{n} {r:?}");
+        }
     }
 }

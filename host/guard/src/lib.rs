@@ -5,7 +5,8 @@
 //! values), neutralisation of terminal escapes, bidi controls and invisible characters, [`scan_secrets`] for secrets
 //! nobody told us of, and [`wrap`], which puts the text between two markers that carry a nonce the text does not know.
 //!
-//! Detection annotates ([`Finding`]) and never blocks; only redaction and neutralisation change text.
+//! Detection annotates ([`Finding`]) and never blocks; only redaction and neutralisation change text. Text is looked at
+//! whole: whoever reads a body in chunks collects it, within limits, before it comes here.
 //!
 //! ```
 //! # struct Fixed;
@@ -17,6 +18,7 @@
 //! assert!(clean.content().contains("echo: [redacted:github.token]"));
 //! ```
 
+mod automata;
 mod finding;
 mod fold;
 mod injection;
@@ -25,12 +27,12 @@ mod known;
 mod neutral;
 mod sanitise;
 mod scan;
-mod stream;
+mod spellings;
 mod wrap;
 
 pub use finding::{Finding, FindingKind};
-pub use known::{Encoding, Hit, KnownSecrets, KnownSecretsBuilder, MIN_SECRET_BYTES, Redaction, TextRedaction};
+pub use known::{Encoding, Hit, KnownSecrets, KnownSecretsBuilder, Redaction, TextRedaction};
 pub use sanitise::{RawOutput, SanitizedOutput, Source, sanitise};
 pub use scan::scan_secrets;
-pub use stream::StreamRedactor;
+pub use spellings::MIN_SECRET_BYTES;
 pub use wrap::{Wrapped, wrap};

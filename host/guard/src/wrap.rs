@@ -6,7 +6,7 @@
 
 use crate::neutral::neutralise;
 use crate::{Finding, scan_secrets};
-use sophon_types::Entropy;
+use sophon_types::{Entropy, is_invisible};
 use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization;
 
@@ -71,7 +71,7 @@ fn fresh_nonce(source: &str, text: &str, entropy: &dyn Entropy) -> String {
 /// or a bracket back; then escaped; invisible and control characters dropped.
 fn attribute(source: &str) -> String {
     let mut out = String::with_capacity(source.len() + 16);
-    let visible = source.chars().filter(|c| !crate::fold::is_ignorable(*c)).nfkc();
+    let visible = source.chars().filter(|c| !is_invisible(*c)).nfkc();
     for c in visible.take(MAX_SOURCE) {
         match c {
             '&' => out.push_str("&amp;"),
@@ -79,7 +79,7 @@ fn attribute(source: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             c if c.is_control() || c.is_whitespace() => out.push(' '),
-            c if crate::fold::is_ignorable(c) => {}
+            c if is_invisible(c) => {}
             c => out.push(c),
         }
     }

@@ -198,17 +198,12 @@ fn attack_15_known_secrets_are_found_in_every_encoding() {
     for row in corpus::<SecretRow>("secrets").iter().filter(|row| row.source == "house-made") {
         let secret = row.secret.as_ref().unwrap();
         let known = KnownSecrets::builder().add("test.token", secret.as_bytes()).build();
-        let mut stream = known.stream();
-        let mut out = Vec::new();
-        for piece in row.text.split("|CHUNK|") {
-            out.extend(stream.push(piece.as_bytes()));
-        }
-        let (rest, streamed) = stream.finish();
-        out.extend(rest);
+        // Whatever the chunks a body came in, it is redacted whole.
         let joined = row.text.replace("|CHUNK|", "");
         let redacted = known.redact_text(&joined);
-        assert_eq!(String::from_utf8_lossy(&out), redacted.text, "{} {}", row.id, row.kind);
-        assert_eq!(streamed, redacted.hits, "{} {}", row.id, row.kind);
+        let bytes = known.redact(joined.as_bytes());
+        assert_eq!(String::from_utf8_lossy(&bytes.bytes), redacted.text, "{} {}", row.id, row.kind);
+        assert_eq!(bytes.hits, redacted.hits, "{} {}", row.id, row.kind);
         let found = !redacted.hits.is_empty();
         if row.expect == "detect" {
             assert!(found, "{} {}: {}", row.id, row.kind, row.text);
@@ -257,7 +252,7 @@ fn spellings(secret: &str) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn attack_15_every_split_and_every_length() {
+fn attack_15_every_spelling_and_every_length() {
     let long = "skh_live_5bNLqtirsqPaayJsCffVcHZxUpNxOX6Y";
     for secret in ["pa55-Wd!", "kP9s+q2V/T7m", "n0t;SoShort~&<it>?", long] {
         let known = KnownSecrets::builder().add("t", secret.as_bytes()).build();
@@ -267,30 +262,14 @@ fn attack_15_every_split_and_every_length() {
             let whole = known.redact_text(&text);
             assert!(!whole.hits.is_empty(), "{secret} {name}: {text}");
             assert!(whole.text.starts_with("before ") && whole.text.ends_with(" after"), "{name}: {}", whole.text);
-            for cut in 0..=text.len() {
-                let mut stream = known.stream();
-                let mut out = stream.push(&text.as_bytes()[..cut]);
-                out.extend(stream.push(&text.as_bytes()[cut..]));
-                let (rest, hits) = stream.finish();
-                out.extend(rest);
-                assert_eq!(
-                    (String::from_utf8_lossy(&out), hits),
-                    (whole.text.clone(), whole.hits.clone()),
-                    "{name} {cut}"
-                );
-            }
-            // Long streams, so that the held-back window moves over the secret.
-            let text = format!("{padding}{padding}{padding}{spelled}{padding}{padding}{padding}");
-            for size in [1, 7, 64, 1000, 5000] {
-                let mut stream = known.stream();
-                let mut out = Vec::new();
-                for piece in text.as_bytes().chunks(size) {
-                    out.extend(stream.push(piece));
-                }
-                let (rest, hits) = stream.finish();
-                out.extend(rest);
-                assert_eq!(hits.len(), 1, "{name} in pieces of {size}");
-                assert_eq!(String::from_utf8_lossy(&out), known.redact_text(&text).text, "{name} in pieces of {size}");
+            // Within a long text, at every alignment.
+            for lead in 0..8 {
+                let before = &padding[lead..];
+                let text = format!("{before}{spelled}{padding}");
+                let redacted = known.redact_text(&text);
+                assert_eq!(redacted.hits.len(), 1, "{name} after {lead}");
+                assert!(redacted.text.starts_with(before.trim_end()), "{name} after {lead}");
+                assert!(redacted.text.ends_with(padding.trim_start()), "{name} after {lead}");
             }
         }
     }

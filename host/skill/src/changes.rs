@@ -84,17 +84,19 @@ pub fn changes(old: &Manifest, new: &Manifest) -> Vec<Change> {
     for tool in &new.tools {
         match old.tool(&tool.name) {
             None => list.push(Change::ToolAdded { tool: tool.name.clone() }),
-            Some(known) => tool_changes(known, tool, &mut list),
+            Some(known) => tool_changes(known, tool, old_rules, &mut list),
         }
     }
     list
 }
 
+/// Whether a person agreed to `rule` already. A rule that names a credential gives it away without the connection
+/// having to name the host, so one that was silent about it is no agreement to that.
 fn is_covered(rule: &NetworkRule, by: &[NetworkRule]) -> bool {
-    by.iter().any(|wide| wide.covers(rule))
+    by.iter().any(|wide| wide.covers(rule) && wide.credential == rule.credential)
 }
 
-fn tool_changes(old: &Tool, new: &Tool, list: &mut Vec<Change>) {
+fn tool_changes(old: &Tool, new: &Tool, old_rules: &[NetworkRule], list: &mut Vec<Change>) {
     let parts = new.differing_parts(old);
     if !parts.is_empty() {
         list.push(Change::ToolChanged { tool: new.name.clone(), parts });
@@ -102,8 +104,10 @@ fn tool_changes(old: &Tool, new: &Tool, list: &mut Vec<Change>) {
     let widened = match (&old.network, &new.network) {
         (Some(old), Some(new)) => new.iter().any(|rule| !is_covered(rule, old)),
         (Some(_), None) => true,
-        // Without a list of its own the tool had all of the skill's, which are compared as such.
-        (None, _) => false,
+        // Without a list of its own the tool had all of the skill's; a new list only narrows, except that it may name
+        // a credential.
+        (None, Some(new)) => new.iter().any(|rule| rule.credential.is_some() && !is_covered(rule, old_rules)),
+        (None, None) => false,
     };
     if widened {
         list.push(Change::ToolNetworkWidened { tool: new.name.clone() });
@@ -152,6 +156,19 @@ mod tests {
             |m| m["permissions"]["network"][0]["methods"] = json!(["GET", "DELETE"]),
             &["network: GET,DELETE https://*.example.com"],
         );
+        check(
+            |m| m["permissions"]["network"][0]["credential"] = json!("github"),
+            &["network: GET https://*.example.com (credential github)"],
+        );
+        check(
+            |m| m["permissions"]["network"] = json!([{"host": "a.example.com", "methods": ["GET"], "credential": "github"}]),
+            &["network: GET https://a.example.com (credential github)"],
+        );
+        check(
+            |m| m["tools"][0]["network"] = json!([{"host": "a.example.com", "methods": ["GET"], "credential": "github"}]),
+            &["demo.get may reach more of the network"],
+        );
+        check(|m| m["tools"][0]["network"] = json!([{"host": "a.example.com", "methods": ["GET"]}]), &[]);
         check(|m| m["credentials"][0]["scopes"] = json!([]), &[]);
         check(|m| m["credentials"][0]["scopes"] = json!(["write"]), &["asks more of the credential of github"]);
         check(|m| m["credentials"][0]["access"] = json!("scoped-token"), &["asks more of the credential of github"]);

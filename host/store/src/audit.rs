@@ -60,6 +60,15 @@ pub struct AuditHead {
     pub hash: Digest,
 }
 
+/// Which rows the table has for a writer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditExtent {
+    /// How many.
+    pub rows: u64,
+    /// The least place that one of them claims; a chain begins with 1.
+    pub least: Option<i64>,
+}
+
 /// A signed statement about the end of a chain at some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -187,7 +196,27 @@ impl<'s> AuditLines<'s> {
         rows.iter().map(read).collect()
     }
 
-    /// Rows that match, in order of arrival or against it, beyond the position `after`, at most `limit`.
+    /// How many rows of a writer stand at `upto` or before, and the least place among them. Counts the table's own
+    /// rows, whatever place they claim, not what an index says of them; so it tells of rows that a walk from the
+    /// chain's beginning does not meet.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn extent(&self, writer: &str, upto: u64) -> Result<AuditExtent, StoreError> {
+        // `+` and a column that no index has keep the count on the table.
+        let row = sqlx::query(
+            "SELECT COUNT(body_digest) AS n, MIN(seq) AS least FROM audit WHERE +writer = $1 AND +seq <= $2",
+        )
+        .bind(writer)
+        .bind(signed(upto))
+        .fetch_one(self.store.readers())
+        .await
+        .map_err(|error| classify(&error))?;
+        Ok(AuditExtent { rows: count(&row, "n")?, least: column(&row, "least")? })
+    }
+
+    /// Rows that match, in order of arrival or against it, beyond the position `after`, at most `limit`. Rows that
+    /// claim a place before the first are in no chain, so they are left out; [`AuditLines::extent`] counts them.
     ///
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
@@ -310,7 +339,7 @@ async fn last(connection: &mut Connection, writer: &str) -> Result<AuditHead, St
 }
 
 fn select(filter: &AuditFilter, order: Order, after: Option<u64>, limit: u32) -> QueryBuilder<Engine> {
-    let mut query = QueryBuilder::new("SELECT * FROM audit WHERE 1 = 1");
+    let mut query = QueryBuilder::new("SELECT * FROM audit WHERE seq >= 1");
     for (column, value) in [
         (" AND tenant = ", &filter.tenant),
         (" AND user_id = ", &filter.user),

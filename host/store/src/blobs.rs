@@ -1,6 +1,6 @@
 //! Blobs, addressed by their content: a name is a digest, and what comes back has been checked against it.
 
-use crate::StoreError;
+use crate::{StoreError, private};
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
@@ -17,9 +17,7 @@ pub struct Blobs {
 
 impl Blobs {
     pub(crate) async fn open(folder: &Path) -> Result<Self, StoreError> {
-        tokio::fs::create_dir_all(folder)
-            .await
-            .map_err(|error| StoreError::Unavailable { detail: format!("{}: {error}", folder.display()) })?;
+        private::folder(folder)?;
         // A file is written aside and renamed; with_fsync syncs the file and its folders before `put` returns.
         let objects = LocalFileSystem::new_with_prefix(folder).map_err(|error| classify(&error))?.with_fsync(true);
         Ok(Self { objects: Arc::new(objects) })

@@ -1,6 +1,6 @@
 //! Calls in flight, and the results that are kept for a while. Results are sealed by the vault; here are bytes.
 
-use crate::engine::{Connection, Row, classify};
+use crate::engine::{Connection, Row, classify, conflict};
 use crate::row::{column, digest, parsed, time, time_opt};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
@@ -274,7 +274,7 @@ async fn insert(connection: &mut Connection, call: CallRow) -> Result<(), StoreE
     .bind(call.expires_at.as_micros())
     .execute(connection)
     .await
-    .map_err(|error| classify(&error))?;
+    .map_err(|error| conflict(&error, "a call with this id exists already"))?;
     Ok(())
 }
 

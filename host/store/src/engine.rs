@@ -2,6 +2,7 @@
 //! through the aliases here.
 
 use crate::StoreError;
+use sqlx::error::ErrorKind;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqlSafeStr as _};
@@ -90,6 +91,23 @@ pub(crate) async fn migrate(connection: &mut Connection) -> Result<(), StoreErro
     }
 }
 
+/// What an error means, in the caller's words where it is a violated constraint.
+pub(crate) fn conflict(error: &sqlx::Error, what: &str) -> StoreError {
+    match classify(error) {
+        StoreError::Conflict { .. } => StoreError::Conflict { what: what.to_owned() },
+        other => other,
+    }
+}
+
+/// A violated constraint without the engine's words, which name tables and columns.
+fn violated(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::UniqueViolation => "it exists already",
+        ErrorKind::ForeignKeyViolation => "what it belongs to does not exist, or is still in use",
+        _other => "a value is not one that may be stored here",
+    }
+}
+
 /// What an error of the engine means. The numbers are SQLite's primary result codes
 /// (<https://www.sqlite.org/rescode.html>).
 pub(crate) fn classify(error: &sqlx::Error) -> StoreError {
@@ -101,7 +119,7 @@ pub(crate) fn classify(error: &sqlx::Error) -> StoreError {
                 5 | 6 => StoreError::Locked,
                 10 | 13 => StoreError::Full { detail },
                 11 | 26 => StoreError::Corrupt { what: detail },
-                19 => StoreError::Conflict { what: detail },
+                19 => StoreError::Conflict { what: violated(database.kind()).into() },
                 3 | 7 | 8 | 9 | 14 | 15 | 23 => StoreError::Unavailable { detail },
                 _ => StoreError::Internal { detail },
             }

@@ -1,6 +1,6 @@
 //! API keys. The key itself is never stored, only its digest.
 
-use crate::engine::{Row, classify};
+use crate::engine::{Row, classify, conflict};
 use crate::row::{column, digest, parsed, time, time_opt};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
@@ -64,7 +64,7 @@ impl<'s> Keys<'s> {
                     .bind(key.revoked_at.map(Timestamp::as_micros))
                     .execute(connection)
                     .await
-                    .map_err(|error| classify(&error))?;
+                    .map_err(|error| conflict(&error, "a key with this id or secret exists already"))?;
                     Ok(())
                 })
             })

@@ -21,6 +21,7 @@ mod connections;
 mod engine;
 mod error;
 mod keys;
+mod private;
 mod publishers;
 mod row;
 mod skills;
@@ -28,7 +29,7 @@ mod state;
 mod store;
 mod writer;
 
-pub use audit::{AuditFilter, AuditHead, AuditLines, AuditRow, Checkpoint, Order, StoredAuditRow};
+pub use audit::{AuditExtent, AuditFilter, AuditHead, AuditLines, AuditRow, Checkpoint, Order, StoredAuditRow};
 pub use blobs::Blobs;
 pub use calls::{Begun, CallRow, Calls};
 pub use connections::{Connection, ConnectionRow, Connections, SealedField, VaultMeta};

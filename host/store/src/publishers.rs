@@ -1,6 +1,6 @@
 //! Trusted publishers, and the pin of each skill's name to the key that first signed it.
 
-use crate::engine::{Row, classify};
+use crate::engine::{Row, classify, conflict};
 use crate::row::{bytes, column, parsed, time, time_opt};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
@@ -59,8 +59,43 @@ impl<'s> Publishers<'s> {
                     .bind(publisher.revoked_at.map(Timestamp::as_micros))
                     .execute(connection)
                     .await
-                    .map_err(|error| classify(&error))?;
+                    .map_err(|error| conflict(&error, "this publisher is known already, trusted or revoked"))?;
                     Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Trusts a publisher, also one that was revoked before: name, role and time become those given, and the
+    /// revocation ends. For a person who says so; what only adds is [`Publishers::insert`].
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where the fingerprint is stored with another key.
+    pub async fn trust(&self, publisher: PublisherRow) -> Result<(), StoreError> {
+        self.store
+            .writer()
+            .run(Scope::Statement, move |connection| {
+                Box::pin(async move {
+                    let done = sqlx::query(
+                        "INSERT INTO publishers (tenant, fingerprint, public_key, name, role, added_at, revoked_at) \
+                         VALUES ($1, $2, $3, $4, $5, $6, NULL) \
+                         ON CONFLICT (tenant, fingerprint) DO UPDATE SET name = excluded.name, role = excluded.role, \
+                         added_at = excluded.added_at, revoked_at = NULL \
+                         WHERE publishers.public_key = excluded.public_key",
+                    )
+                    .bind(publisher.tenant.as_str())
+                    .bind(publisher.fingerprint)
+                    .bind(publisher.public_key.as_slice())
+                    .bind(publisher.name)
+                    .bind(publisher.role)
+                    .bind(publisher.added_at.as_micros())
+                    .execute(connection)
+                    .await
+                    .map_err(|error| classify(&error))?;
+                    if done.rows_affected() == 1 {
+                        return Ok(());
+                    }
+                    Err(StoreError::Conflict { what: "the fingerprint is stored with another key".into() })
                 })
             })
             .await

@@ -56,7 +56,8 @@ impl<'s> Skills<'s> {
         Self { store }
     }
 
-    /// Installs, or replaces what the tenant has under this name, and remembers the version for ever.
+    /// Installs, or replaces what the tenant has under this name, and remembers the version for ever, with the
+    /// digest that it was first installed with.
     ///
     /// # Errors
     /// [`StoreError`] where the change cannot be made durable.
@@ -91,11 +92,13 @@ impl<'s> Skills<'s> {
                     .await
                     .map_err(|error| classify(&error))?;
                     sqlx::query(
-                        "INSERT INTO skill_versions (tenant, name, version) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                        "INSERT INTO skill_versions (tenant, name, version, digest) VALUES ($1, $2, $3, $4) \
+                         ON CONFLICT DO NOTHING",
                     )
                     .bind(skill.tenant.as_str())
                     .bind(skill.name.as_str())
                     .bind(skill.version.to_string())
+                    .bind(skill.digest.as_bytes().as_slice())
                     .execute(connection)
                     .await
                     .map_err(|error| classify(&error))?;
@@ -228,6 +231,27 @@ impl<'s> Skills<'s> {
             }
         }
         Ok(highest)
+    }
+
+    /// The digest of the package that was first installed as this version; `None` where the version never was.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn versions_digest(
+        &self,
+        tenant: &TenantId,
+        name: &SkillName,
+        version: &Version,
+    ) -> Result<Option<Digest>, StoreError> {
+        sqlx::query("SELECT digest FROM skill_versions WHERE tenant = $1 AND name = $2 AND version = $3")
+            .bind(tenant.as_str())
+            .bind(name.as_str())
+            .bind(version.to_string())
+            .fetch_optional(self.store.readers())
+            .await
+            .map_err(|error| classify(&error))?
+            .map(|row| digest(&row, "digest"))
+            .transpose()
     }
 }
 

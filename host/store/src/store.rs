@@ -3,7 +3,7 @@
 use crate::audit::AuditLines;
 use crate::engine::{self, Pool, classify};
 use crate::writer::{Scope, Writer};
-use crate::{Blobs, Calls, Connections, Keys, Publishers, Skills, State, StoreError, VaultMeta};
+use crate::{Blobs, Calls, Connections, Keys, Publishers, Skills, State, StoreError, VaultMeta, private};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -32,13 +32,15 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the store and brings its tables up to date. Must be called within a tokio runtime, which then runs
+    /// Opens the store and brings its tables up to date. Only this user may read its files, whatever the umask and
+    /// whatever they were before. Must be called within a tokio runtime, which then runs
     /// the writer task.
     ///
     /// # Errors
     /// [`StoreError::Locked`], [`StoreError::Full`], [`StoreError::Newer`] or [`StoreError::Unavailable`], as the
     /// database or the blob folder have it.
     pub async fn open(config: StoreConfig) -> Result<Self, StoreError> {
+        private::files(&config.database)?;
         let writer = Writer::open(engine::writing(&config.database)).await?;
         let readers = engine::readers(&config.database).await?;
         let blobs = Blobs::open(&config.blobs).await?;

@@ -6,6 +6,7 @@
 //! - [`ids`](CallId): random identifiers of calls, keys, sessions and correlations.
 //! - [`Digest`]: SHA-256 of bytes. [`CanonicalJson`]: JSON as RFC 8785 writes it, duplicate keys refused.
 //! - [`Risk`], [`Trust`], [`Principal`]: who may do what with which code.
+//! - [`is_invisible`] and its like: the one table of characters that a reader does not see.
 //! - [`Fault`]: what every error of the house can say of itself: stage, kind, code and a hint that works.
 
 mod canonical;
@@ -18,6 +19,7 @@ mod principal;
 mod risk;
 mod time;
 mod trust;
+mod unicode;
 
 pub use canonical::{CanonicalJson, JsonError};
 pub use digest::{Digest, DigestError};
@@ -30,3 +32,4 @@ pub use risk::{Risk, UnknownRisk};
 pub use semver::Version;
 pub use time::{Clock, Timestamp};
 pub use trust::Trust;
+pub use unicode::{is_bidi_control, is_invisible, is_joiner, is_tag, is_variation_selector};

@@ -1,10 +1,12 @@
 //! A connected account: whose it is, where its secrets may travel, how they are attached, and the rules of its fields.
 
 use crate::VaultError;
+use crate::header::may_carry;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use sophon_guard::MIN_SECRET_BYTES;
+use sophon_skill::{HostGrant, HostPattern};
 use sophon_store::ConnectionRow;
 use sophon_types::{ServiceName, Timestamp, UserId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +49,8 @@ pub enum Attach {
     },
     /// `Authorization: Basic` (RFC 7617).
     Basic {
-        /// The field with the user's name; not secret.
+        /// The field with the user's name. Looked for in output like a secret where it has 8 bytes or more and is not
+        /// listed as plain: some services take a token for it.
         user_field: String,
         /// The field with the password.
         password_field: String,
@@ -65,11 +68,23 @@ impl Attach {
             Self::Placeholders => vec![],
         }
     }
+
+    /// The field that authorises, which is secret whatever a binding says.
+    pub(crate) fn secret_field(&self) -> Option<&str> {
+        match self {
+            Self::Bearer { field } | Self::Header { field, .. } => Some(field),
+            Self::Basic { password_field, .. } => Some(password_field),
+            Self::Placeholders => None,
+        }
+    }
 }
 
 /// A host that a credential may travel to: an exact name or address, and a port.
+///
+/// Read by the parser that reads the hosts of manifests and grants, so that one host has one spelling.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostBinding {
+    pattern: HostPattern,
     host: String,
     port: Option<u16>,
 }
@@ -90,7 +105,7 @@ impl HostBinding {
     /// Whether it covers `host` (as a URL has it: lower case, ASCII) at `port`, where `scheme_port` is the scheme's own.
     #[must_use]
     pub fn covers(&self, host: &str, port: u16, scheme_port: u16) -> bool {
-        self.host == host && self.port.unwrap_or(scheme_port) == port
+        host.parse::<HostPattern>().is_ok_and(|host| host == self.pattern) && self.port.unwrap_or(scheme_port) == port
     }
 }
 
@@ -99,30 +114,12 @@ impl FromStr for HostBinding {
     fn from_str(text: &str) -> Result<Self, VaultError> {
         let wrong =
             || VaultError::InvalidBinding(format!("{:?} is not a host", text.chars().take(80).collect::<String>()));
-        let bracket = text.rfind(']');
-        let (host, port) = match text.rfind(':').filter(|colon| bracket.is_none_or(|end| end < *colon)) {
-            Some(colon) => (&text[..colon], Some(text[colon + 1..].parse().map_err(|_not_a_port| wrong())?)),
-            None => (text, None),
-        };
-        let host = host.to_ascii_lowercase();
-        let good = match host.strip_prefix('[') {
-            Some(address) => {
-                address.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
-            }
-            None => {
-                host.len() <= 253
-                    && host.split('.').all(|label| {
-                        (1..=63).contains(&label.len())
-                            && !label.starts_with('-')
-                            && !label.ends_with('-')
-                            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-                    })
-            }
-        };
-        if !good || port == Some(0) {
+        // What a grant has besides host and port is no part of a binding.
+        if text.contains(['=', '/']) {
             return Err(wrong());
         }
-        Ok(Self { host, port })
+        let place: HostGrant = text.parse().map_err(|_invalid| wrong())?;
+        Ok(Self { pattern: place.host().clone(), host: place.host().to_string(), port: place.stated_port() })
     }
 }
 
@@ -151,7 +148,9 @@ impl<'de> Deserialize<'de> for HostBinding {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Binding {
-    /// Hosts the credential may travel to. `None`: those the skill's manifest names for it.
+    /// Hosts the credential may travel to. `None`: those that a rule of the skill's manifest names exactly, together
+    /// with the credential, and those that a person granted it. A rule with a wildcard host is not enough: it means
+    /// hosts that nobody has seen.
     #[serde(default)]
     pub hosts: Option<Vec<HostBinding>>,
     /// How it is attached. `None` when putting: as a bearer token from the field `token` or the only secret field, else
@@ -204,7 +203,13 @@ impl Meta {
             return Err(wrong("", "a connection has 1 to 16 fields"));
         }
         let attach = binding.attach.take().unwrap_or_else(|| default_attach(fields, &binding.plain));
-        if let Attach::Basic { user_field, .. } = &attach {
+        if let Some(field) = attach.secret_field().filter(|field| binding.plain.contains(*field)) {
+            return Err(VaultError::InvalidBinding(format!("{field:?} authorises requests, so it is not plain")));
+        }
+        // Too short to be told from ordinary text; a longer one may be a token.
+        if let Attach::Basic { user_field, .. } = &attach
+            && fields.get(user_field).is_some_and(|user| user.expose_secret().len() < MIN_SECRET_BYTES)
+        {
             binding.plain.insert(user_field.clone());
         }
         for (name, value) in fields {
@@ -233,7 +238,7 @@ impl Meta {
         }
         match &attach {
             Attach::Header { name, prefix, .. } => {
-                if !is_header(name) {
+                if !may_carry(name) {
                     return Err(VaultError::InvalidBinding(format!("{name:?} is not a header a credential may use")));
                 }
                 if prefix.len() > 64 || !prefix.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
@@ -285,8 +290,9 @@ fn owner_of(user: Option<&UserId>) -> Owner {
 
 fn default_attach(fields: &BTreeMap<String, SecretString>, plain: &BTreeSet<String>) -> Attach {
     let mut secret = fields.keys().filter(|name| !plain.contains(*name));
+    let token = secret.clone().find(|name| *name == "token");
     let only = secret.next().filter(|_| secret.next().is_none());
-    match fields.contains_key("token").then(|| "token".to_owned()).or_else(|| only.cloned()) {
+    match token.or(only).cloned() {
         Some(field) => Attach::Bearer { field },
         None => Attach::Placeholders,
     }
@@ -294,27 +300,6 @@ fn default_attach(fields: &BTreeMap<String, SecretString>, plain: &BTreeSet<Stri
 
 fn is_field_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
-}
-
-/// A field name of RFC 9110, section 5.1, that does not steer the connection itself.
-fn is_header(name: &str) -> bool {
-    const REFUSED: &[&str] = &[
-        "host",
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "content-length",
-        "content-type",
-        "expect",
-        "proxy-authorization",
-    ];
-    (1..=64).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-        && !REFUSED.contains(&name.to_ascii_lowercase().as_str())
 }
 
 #[cfg(test)]
@@ -336,9 +321,24 @@ mod tests {
         assert_eq!(chosen(&[("api_key", "12345678")]), Attach::Bearer { field: "api_key".into() });
         assert_eq!(chosen(&[("a", "12345678"), ("token", "12345678")]), Attach::Bearer { field: "token".into() });
         assert_eq!(chosen(&[("a", "12345678"), ("b", "12345678")]), Attach::Placeholders);
-        let basic = Attach::Basic { user_field: "u".into(), password_field: "p".into() };
-        let meta = check(&[("u", "ann"), ("p", "12345678")], attach(basic)).unwrap();
-        assert!(meta.binding.plain.contains("u"));
+        let plain = Binding { plain: ["token".to_owned()].into(), ..Binding::default() };
+        let meta = check(&[("a", "12345678"), ("token", "12345678")], plain).unwrap();
+        assert_eq!(meta.binding.attach, Some(Attach::Bearer { field: "a".into() }));
+    }
+
+    #[test]
+    fn attack_16_what_authorises_is_looked_for_in_output() {
+        let basic = || attach(Attach::Basic { user_field: "u".into(), password_field: "p".into() });
+        let plain = |binding: Binding, field: &str| Binding { plain: [field.to_owned()].into(), ..binding };
+        let is_plain = |user: &str, binding| check(&[("u", user), ("p", "12345678")], binding).unwrap().binding.plain;
+        assert!(is_plain("ann", basic()).contains("u"));
+        assert!(!is_plain("sk_live_12345678", basic()).contains("u"), "a token may stand for the user's name");
+        assert!(is_plain("sk_live_12345678", plain(basic(), "u")).contains("u"), "unless a person says it does not");
+        let pair: &[(&str, &str)] = &[("u", "ann"), ("p", "12345678")];
+        let header = Attach::Header { name: "X-Key".into(), prefix: String::new(), field: "p".into() };
+        for binding in [basic(), attach(Attach::Bearer { field: "p".into() }), attach(header)] {
+            assert!(check(pair, plain(binding.clone(), "p")).is_err(), "{binding:?}");
+        }
     }
 
     #[test]
@@ -356,6 +356,12 @@ mod tests {
             (good, header("Host", "")),
             (good, header("Transfer-Encoding", "")),
             (good, header("X\r\nY", "")),
+            (good, header("X-Forwarded-For", "")),
+            (good, header("X_HTTP_Method_Override", "")),
+            (good, header("Proxy-Authorization", "")),
+            (good, header("Forwarded", "")),
+            (good, header("Content-Type", "")),
+            (good, header("Range", "")),
             (good, header("X-Key", "a\r\nb: ")),
             (good, attach(Attach::Bearer { field: "other".into() })),
             (good, Binding { hosts: Some(vec![]), ..Binding::default() }),
@@ -375,6 +381,9 @@ mod tests {
         check("localhost:8080", Some("localhost:8080"));
         check("[::1]:8080", Some("[::1]:8080"));
         check("[::1]", Some("[::1]"));
+        check("::1", Some("[::1]"));
+        check("[2001:DB8:0::0001]:8443", Some("[2001:db8::1]:8443"));
+        check("bücher.example", Some("xn--bcher-kva.example"));
         for bad in [
             "",
             "https://a.example",
@@ -384,14 +393,18 @@ mod tests {
             "*.example.com",
             "a:0",
             "a:99999",
-            "::1",
-            "é.example",
             "u@h",
+            "0x7f.1",
+            "a.example=b",
+            "http://a.example",
         ] {
             check(bad, None);
         }
         let host: HostBinding = "a.example".parse().unwrap();
         assert!(host.covers("a.example", 443, 443) && !host.covers("a.example", 8443, 443));
+        let mapped: HostBinding = "[::ffff:192.0.2.1]".parse().unwrap();
+        // As the URL standard writes it.
+        assert!(mapped.covers("[::ffff:c000:201]", 443, 443) && !mapped.covers("192.0.2.1", 443, 443));
         assert!(!host.covers("b.a.example", 443, 443) && !host.covers("a.example.", 443, 443));
     }
 }

@@ -45,6 +45,9 @@ pub enum VaultError {
     /// The owner is another user, and the caller's role may not act for them.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// The receipt that was shown is not the one of the intent of the call that wants the credential.
+    #[error("the receipt is not of this call's intent")]
+    NotIntended,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -71,7 +74,7 @@ impl Fault for VaultError {
             Self::InvalidKey | Self::InvalidField { .. } | Self::InvalidBinding(_) => FaultKind::Invalid,
             Self::NotConnected { .. } => FaultKind::NotFound,
             Self::Forbidden(_) => FaultKind::Denied,
-            Self::Tampered | Self::Internal(_) => FaultKind::Internal,
+            Self::Tampered | Self::NotIntended | Self::Internal(_) => FaultKind::Internal,
             Self::Store(error) => error.kind(),
             Self::Audit(error) => error.kind(),
         }
@@ -88,6 +91,7 @@ impl Fault for VaultError {
             Self::InvalidField { .. } => "invalid_field",
             Self::InvalidBinding(_) => "invalid_binding",
             Self::Forbidden(_) => "forbidden",
+            Self::NotIntended => "vault_not_intended",
             Self::Store(error) => error.code(),
             Self::Audit(error) => error.code(),
             Self::Internal(_) => "vault_internal",
@@ -110,7 +114,7 @@ impl Fault for VaultError {
             Self::Forbidden(_) => "ask an admin of the tenant".into(),
             Self::Store(error) => return error.hint(),
             Self::Audit(error) => return error.hint(),
-            Self::Internal(_) => "run: sophon doctor".into(),
+            Self::NotIntended | Self::Internal(_) => "run: sophon doctor".into(),
         };
         Some(hint)
     }

@@ -1,6 +1,6 @@
 //! One use of a credential: what egress holds while it sends a request.
 
-use crate::{Attach, Binding, Secret, VaultError};
+use crate::{Attach, Binding, Owner, Secret, VaultError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sophon_guard::KnownSecrets;
@@ -30,6 +30,7 @@ pub struct Purpose {
 /// An opened credential. Wiped when dropped.
 pub struct Lease {
     service: ServiceName,
+    owner: Owner,
     version: u64,
     binding: Binding,
     attach: Attach,
@@ -49,12 +50,13 @@ pub struct Attachment {
 impl Lease {
     pub(crate) fn new(
         service: ServiceName,
+        owner: Owner,
         version: u64,
         mut binding: Binding,
         fields: BTreeMap<String, Secret>,
     ) -> Result<Self, VaultError> {
         let attach = binding.attach.get_or_insert(Attach::Placeholders).clone();
-        Ok(Self { service, version, binding, attach, fields, known: OnceLock::new() })
+        Ok(Self { service, owner, version, binding, attach, fields, known: OnceLock::new() })
     }
 
     /// The service.
@@ -63,7 +65,14 @@ impl Lease {
         &self.service
     }
 
-    /// The connection's version: a lease of another version holds other secrets.
+    /// Whose connection it is: the user's own or the tenant's.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// The connection's version: a lease of another version holds other secrets. Counted for each owner and service,
+    /// and never used twice.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
@@ -130,7 +139,9 @@ impl Lease {
     #[must_use]
     pub fn known_secrets(&self) -> KnownSecrets {
         let known = self.known.get_or_init(|| {
-            let secret = self.fields.iter().filter(|(name, _)| !self.binding.plain.contains(*name));
+            let authorises = self.attach.secret_field();
+            let is_secret = |name: &str| !self.binding.plain.contains(name) || authorises == Some(name);
+            let secret = self.fields.iter().filter(|(name, _)| is_secret(name));
             secret
                 .fold(KnownSecrets::builder(), |set, (name, secret)| {
                     set.add(&format!("{}.{name}", self.service), opened(secret))

@@ -1,15 +1,16 @@
 //! Credentials at rest; besides egress the only crate that opens a secret.
 //!
 //! Promises: a secret is stored only as AES-256-GCM ciphertext under a key of its own; a record that was moved,
-//! exchanged, cut or changed is refused, never half-read; every use is in the audit log, after the intent of the call
-//! that uses it; no `Display`, `Debug` or `Serialize` shows a secret. Never: reads the environment or a file (the key
+//! exchanged, cut or changed is refused, never half-read; every use has its place in the audit log's chain, after the
+//! durable intent of the call that uses it and before that call's outcome; no `Display`, `Debug` or `Serialize` shows a secret. Never: reads the environment or a file (the key
 //! is passed in), or sends anything anywhere.
 //!
 //! - [`Kek`]: the key-encryption key, from 32 bytes or a passphrase (Argon2id, [`KdfParams`]). [`Vault::open`] proves
 //!   it against a canary.
 //! - [`Vault::put`], [`Vault::list`], [`Vault::delete`]: connected accounts of a user or a tenant, each with a
 //!   [`Binding`]: the hosts it may travel to, and how it is attached to a request ([`Attach`]).
-//! - [`Vault::lease`]: what egress asks for to attach a credential; demands an audit receipt and records the use.
+//! - [`Vault::lease`], [`Vault::lease_checked`]: what egress asks for to attach a credential; demands the receipt of
+//!   the call's intent and records the use.
 //! - [`Vault::seal`], [`Vault::unseal`]: other data at rest, under a data key, purpose by purpose.
 //! - [`Vault::rotate`]: a new key-encryption key; every record is sealed anew in one transaction.
 //!
@@ -20,6 +21,7 @@
 mod aead;
 mod connection;
 mod error;
+mod header;
 mod kek;
 mod lease;
 mod secret;
@@ -27,6 +29,7 @@ mod vault;
 
 pub use connection::{Attach, Binding, ConnectionInfo, HostBinding, Owner};
 pub use error::VaultError;
+pub use header::is_reserved_header;
 pub use kek::{KdfParams, Kek};
 pub use lease::{Attachment, Lease, Purpose};
 pub use secret::Secret;

@@ -4,7 +4,7 @@ use crate::aead::{self, KEY, Key, Place};
 use crate::connection::Meta;
 use crate::{Binding, ConnectionInfo, KdfParams, Kek, Lease, Owner, Purpose, Secret, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
-use sophon_audit::{Action, AuditLog, Outcome, Receipt, Record};
+use sophon_audit::{Action, AuditError, AuditLog, Outcome, Receipt, Record};
 use sophon_store::{Connection, ConnectionRow, SealedField, Store, StoreError};
 use sophon_types::{Clock, Entropy, Fault as _, Principal, Role, ServiceName, TenantId, UserId};
 use std::collections::BTreeMap;
@@ -206,16 +206,38 @@ impl Vault {
 
     /// Opens a credential for one request: the user's own, else the tenant's.
     ///
-    /// `intent` is the evidence that the call's intent is durable; the record of this use takes its place in the
-    /// chain before anything is opened.
+    /// `intent` is the evidence that the intent of the same call is durable. The record of this use has its place in
+    /// the chain before anything is opened, and is durable no later than the next record that somebody waits for, at the
+    /// latest the outcome of the call. Of a process that ends before that, the call's intent is the trace.
     ///
     /// # Errors
-    /// [`VaultError::NotConnected`]; [`VaultError::Audit`] where the use could not be recorded (nothing was opened);
-    /// [`VaultError::Tampered`] where a field does not open; [`VaultError::Store`].
+    /// [`VaultError::NotIntended`] where `intent` belongs to something else; [`VaultError::NotConnected`];
+    /// [`VaultError::Audit`] where the log is closed or was failing (nothing was opened); [`VaultError::Tampered`]
+    /// where a field does not open; [`VaultError::Store`].
     pub async fn lease(&self, purpose: &Purpose, service: &ServiceName, intent: &Receipt) -> Result<Lease, VaultError> {
+        self.lease_checked(purpose, service, intent, |_public| Ok(())).await
+    }
+
+    /// As [`Vault::lease`], but asks `check` first, with what is public about the connection; where it refuses, no
+    /// secret is opened and no use recorded. What it saw is authenticated only once the lease is there, and is then
+    /// the lease's own binding.
+    ///
+    /// # Errors
+    /// As [`Vault::lease`], or what `check` says.
+    pub async fn lease_checked<E: From<VaultError>>(
+        &self,
+        purpose: &Purpose,
+        service: &ServiceName,
+        intent: &Receipt,
+        check: impl FnOnce(&ConnectionInfo) -> Result<(), E> + Send,
+    ) -> Result<Lease, E> {
+        if intent.action() != Action::CallIntent || intent.call() != Some(purpose.call) {
+            return Err(VaultError::NotIntended.into());
+        }
         let kek = self.inner.kek.read().await;
         let found = self.find(&purpose.tenant, &purpose.user, service).await?;
         let found = found.ok_or_else(|| VaultError::NotConnected { service: service.clone() })?;
+        check(&ConnectionInfo::of(&found.row)?)?;
         let record = |outcome| {
             Record::new(Action::CredentialUse, outcome)
                 .tenant(&purpose.tenant)
@@ -229,13 +251,22 @@ impl Vault {
                 .detail("version", found.row.version)
                 .detail("intent", intent.seq())
         };
-        self.inner.audit.enqueue(record(Outcome::Intent))?;
+        self.record(record(Outcome::Intent)).await?;
         let opened = open_connection(&kek, &found);
         if let Err(error) = &opened {
             tracing::error!(%service, version = found.row.version, %error, "a credential does not open");
-            self.inner.audit.enqueue(record(Outcome::Failed { code: error.code().into() }))?;
+            self.record(record(Outcome::Failed { code: error.code().into() })).await?;
         }
-        opened
+        Ok(opened?)
+    }
+
+    /// Takes a place in the chain; where too many wait for one, waits too.
+    async fn record(&self, record: Record) -> Result<(), VaultError> {
+        match self.inner.audit.enqueue(record.clone()) {
+            Err(AuditError::Busy) => self.inner.audit.append(record).await.map(drop),
+            other => other,
+        }
+        .map_err(VaultError::Audit)
     }
 
     /// Seals every record with `new` instead of the present key, in one transaction, and switches to it. Data sealed by
@@ -336,7 +367,8 @@ fn open_connection(kek: &Key, connection: &Connection) -> Result<Lease, VaultErr
         Ok((field.field.clone(), Secret::new(plaintext)))
     });
     let fields = fields.collect::<Result<_, VaultError>>()?;
-    Lease::new(connection.row.service.clone(), connection.row.version, meta.binding, fields)
+    let owner = if connection.row.user.is_some() { Owner::User } else { Owner::Tenant };
+    Lease::new(connection.row.service.clone(), owner, connection.row.version, meta.binding, fields)
 }
 
 /// The vault's own entries under `kek`.

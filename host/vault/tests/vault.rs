@@ -5,7 +5,7 @@
 use secrecy::SecretString;
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Query, Receipt, Record};
 use sophon_store::{Store, StoreConfig};
-use sophon_types::{Clock, CorrelationId, Entropy, KeyId, Principal, Role, ServiceName, Timestamp};
+use sophon_types::{CallId, Clock, CorrelationId, Entropy, KeyId, Principal, Role, ServiceName, Timestamp};
 use sophon_vault::{Attach, Binding, Kek, Owner, Purpose, Vault, VaultError};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -40,7 +40,7 @@ async fn home(folder: &Path) -> Home {
     let store = Store::open(config).await.unwrap();
     let config = AuditConfig { writer: "test".into(), keys: AuditKeys::new([1; 32], [2; 32]), checkpoint_every: 1000 };
     let audit = AuditLog::open(config, store.clone(), Arc::new(Noon)).await.unwrap();
-    let intent = audit.append(Record::new(Action::CallIntent, Outcome::Intent)).await.unwrap();
+    let intent = audit.append(Record::new(Action::CallIntent, Outcome::Intent).call(call())).await.unwrap();
     Home { store, audit, intent }
 }
 
@@ -76,13 +76,17 @@ fn person(user: &str, role: Role) -> Principal {
     Principal { tenant: "acme".parse().unwrap(), user: user.parse().unwrap(), key, role }
 }
 
+fn call() -> CallId {
+    CallId::from_bytes([3; 16])
+}
+
 fn purpose(user: &str) -> Purpose {
     Purpose {
         tenant: "acme".parse().unwrap(),
         user: user.parse().unwrap(),
         skill: "issues".parse().unwrap(),
         tool: "issues.list".parse().unwrap(),
-        call: sophon_types::CallId::from_bytes([3; 16]),
+        call: call(),
         correlation: CorrelationId::from_bytes([4; 16]),
     }
 }
@@ -166,6 +170,35 @@ async fn connections_are_kept_used_and_forgotten() {
         (2, 1, 1)
     );
     assert_eq!(count("credential.use intent"), 8, "{recorded:?}");
+    home.close().await;
+}
+
+#[tokio::test]
+async fn a_credential_is_opened_for_the_call_whose_intent_is_shown_and_only_where_it_may_travel() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = home(folder.path()).await;
+    let vault = home.vault(1).await.unwrap();
+    let ann = person("ann", Role::Approver);
+    vault.put(&ann, Owner::User, &service(), fields(&[("token", TOKEN)]), Binding::default()).await.unwrap();
+    for other in [
+        Record::new(Action::CallIntent, Outcome::Intent),
+        Record::new(Action::CallIntent, Outcome::Intent).call(CallId::from_bytes([5; 16])),
+        Record::new(Action::CallOutcome, Outcome::Ok).call(call()),
+    ] {
+        let receipt = home.audit.append(other).await.unwrap();
+        assert!(matches!(header(&vault, "ann", &receipt).await, Err(VaultError::NotIntended)), "{receipt:?}");
+    }
+    // Refused on what is public: nothing is opened, and no use is recorded.
+    let refused = vault
+        .lease_checked(&purpose("ann"), &service(), &home.intent, |public| {
+            assert_eq!((public.owner, public.version, public.binding.hosts.as_ref()), (Owner::User, 1, None));
+            Err(VaultError::Forbidden("not there"))
+        })
+        .await;
+    assert!(matches!(refused, Err(VaultError::Forbidden("not there"))));
+    let recorded = home.recorded().await;
+    assert!(!recorded.iter().any(|line| line.starts_with("credential.use")), "{recorded:?}");
+    assert!(header(&vault, "ann", &home.intent).await.is_ok());
     home.close().await;
 }
 

@@ -13,6 +13,8 @@ use sophon_audit::{ExportScope, Order, Query};
 use sophon_types::{TenantId, Timestamp};
 use std::fmt::Display;
 use std::str::FromStr;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What a query may name.
 pub(crate) const QUERIES: &[(&str, &str)] = &[
@@ -61,18 +63,21 @@ pub(crate) async fn verify(
     State(gateway): State<Gateway>,
     _caller: Caller,
 ) -> Result<axum::Json<AuditVerification>, Problem> {
+    let _pass = pass(&gateway)?;
     let found = gateway.audit().verify().await?;
     Ok(axum::Json(AuditVerification::of(found, gateway.audit().public_key())))
 }
 
 /// The log as JSON lines, to be kept outside the home. Ends with a fresh checkpoint, so that what is cut off later shows.
+/// The checkpoint is signed only where something was appended since the last one.
 pub(crate) async fn export(State(gateway): State<Gateway>, caller: Caller) -> Result<Response, Problem> {
+    let pass = pass(&gateway)?;
     gateway.audit().checkpoint().await?;
     let scope = tenant(&caller).map_or(ExportScope::Everything, ExportScope::Tenant);
     let export = gateway.audit().export(scope, gateway.clock().now());
-    let chunks = futures::stream::try_unfold(export, |mut export| async move {
+    let chunks = futures::stream::try_unfold((export, pass), |(mut export, pass)| async move {
         match export.next_chunk().await {
-            Ok(chunk) => Ok(chunk.map(|chunk| (chunk, export))),
+            Ok(chunk) => Ok(chunk.map(|chunk| (chunk, (export, pass)))),
             Err(error) => {
                 // The status is out already; an answer that ends without its last chunk is seen as broken.
                 tracing::error!(%error, "an export of the audit log ended early");
@@ -81,6 +86,11 @@ pub(crate) async fn export(State(gateway): State<Gateway>, caller: Caller) -> Re
         }
     });
     Ok(streamed(Body::from_stream(chunks), "application/x-ndjson"))
+}
+
+/// The right to read the whole log; one at a time, because each pass reads and hashes every row.
+fn pass(gateway: &Gateway) -> Result<OwnedSemaphorePermit, GatewayError> {
+    Arc::clone(gateway.audit_passes()).try_acquire_owned().map_err(|_taken| GatewayError::AuditBusy)
 }
 
 fn tenant(caller: &Caller) -> Option<TenantId> {

@@ -63,6 +63,7 @@ pub(crate) async fn create(
         };
         gateway.audit().append(record(Outcome::Intent)).await?;
         gateway.store().keys().insert(row.clone()).await?;
+        gateway.authenticator().made(&row);
         gateway.audit().append(record(Outcome::Ok)).await?;
         Ok(KeyView::from(row))
     })

@@ -7,10 +7,11 @@ mod content;
 mod credentials;
 mod health;
 mod keys;
+mod operator;
 mod publishers;
 mod skills;
 
-use crate::admission::Access;
+use crate::admission::{Access, Hurry};
 use crate::problem::Problem;
 use crate::{Gateway, GatewayError, wire};
 use axum::handler::Handler;
@@ -35,6 +36,7 @@ pub(crate) struct Route {
     pub(crate) access: Access,
     pub(crate) summary: &'static str,
     pub(crate) size: Size,
+    pub(crate) hurry: Hurry,
     pub(crate) queries: &'static [(&'static str, &'static str)],
     pub(crate) takes: Option<Described>,
     pub(crate) answers: Vec<(u16, Answer)>,
@@ -104,6 +106,9 @@ pub(crate) fn table() -> Vec<Route> {
         get("/readyz", Access::Exempt, "Whether calls can be served.", health::readyz).answers::<wire::Readiness>(200),
         get("/metrics", Access::Exempt, "Counters for Prometheus.", health::metrics).raw("text/plain"),
         get("/openapi.json", Access::Public, "This document.", health::openapi).raw("application/json"),
+        get("/v1/operator/hello", Access::Exempt, "Proves that the gateway knows its run's token.", operator::hello)
+            .queries(operator::QUERIES)
+            .answers::<wire::Hello>(200),
         get("/v1/tools", CALLERS, "The tools that the caller may use.", calls::tools).answers::<wire::ToolList>(200),
         post("/v1/tools/{tool}/call", CALLERS, "Calls a tool.", calls::call)
             .takes::<wire::CallBody>()
@@ -156,8 +161,10 @@ pub(crate) fn table() -> Vec<Route> {
             .queries(audit::QUERIES)
             .answers::<wire::AuditPage>(200),
         get("/v1/audit/verify", ADMINS, "Checks the chain and its checkpoints.", audit::verify)
+            .unhurried()
             .answers::<wire::AuditVerification>(200),
         get("/v1/audit/export", ADMINS, "The whole log as JSON lines, with checkpoints.", audit::export)
+            .unhurried()
             .raw("application/x-ndjson"),
     ]
 }
@@ -185,7 +192,18 @@ impl Route {
         T: 'static,
     {
         let handler = on(verb.filter(), handler);
-        Self { verb, path, access, summary, size: Size::Usual, queries: &[], takes: None, answers: Vec::new(), handler }
+        Self {
+            verb,
+            path,
+            access,
+            summary,
+            size: Size::Usual,
+            hurry: Hurry::Always,
+            queries: &[],
+            takes: None,
+            answers: Vec::new(),
+            handler,
+        }
     }
 
     fn takes<T: ToSchema>(mut self) -> Self {
@@ -210,6 +228,11 @@ impl Route {
 
     fn queries(mut self, queries: &'static [(&'static str, &'static str)]) -> Self {
         self.queries = queries;
+        self
+    }
+
+    fn unhurried(mut self) -> Self {
+        self.hurry = Hurry::NotForTheOperator;
         self
     }
 
@@ -247,6 +270,7 @@ mod tests {
         GET /readyz exempt
         GET /metrics exempt
         GET /openapi.json public
+        GET /v1/operator/hello exempt
         GET /v1/tools agent,admin
         POST /v1/tools/{tool}/call agent,admin
         GET /v1/calls/{id} agent,admin

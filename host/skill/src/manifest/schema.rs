@@ -13,7 +13,7 @@ const MAX_BYTES: usize = 64 * 1024;
 /// Levels of schemas within schemas.
 const MAX_DEPTH: usize = 32;
 /// Schemas after following every reference: what one validation may have to visit for one value.
-const MAX_EXPANDED: u64 = 10_000;
+const MAX_EXPANDED: u64 = 1_000;
 /// Bytes of one regular expression.
 const MAX_PATTERN: usize = 512;
 
@@ -35,8 +35,64 @@ const ONE: [&str; 11] = [
 const MANY: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
 /// Keywords whose value is an object of schemas under free names.
 const NAMED: [&str; 5] = ["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"];
-/// Keywords that move the base of references or need a resolver.
-const REFUSED: [&str; 6] = ["$anchor", "$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor", "$recursiveRef"];
+/// Keywords whose value is data, or a word, number or text.
+const DATA: [&str; 43] = [
+    "$comment",
+    "$ref",
+    "$schema",
+    "const",
+    "contentEncoding",
+    "contentMediaType",
+    "default",
+    "dependentRequired",
+    "deprecated",
+    "description",
+    "enum",
+    "enumNames",
+    "example",
+    "examples",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "maxContains",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minContains",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "multipleOf",
+    "nullable",
+    "optional",
+    "order",
+    "pattern",
+    "patternMessage",
+    "placeholder",
+    "readOnly",
+    "required",
+    "secret",
+    "sensitive",
+    "title",
+    "type",
+    "uniqueItems",
+    "unit",
+    "writeOnly",
+];
+/// Keywords that move the base of references, need a resolver, or hold schemas in a form that only old drafts have.
+const REFUSED: [&str; 9] = [
+    "$anchor",
+    "$dynamicAnchor",
+    "$dynamicRef",
+    "$id",
+    "$recursiveAnchor",
+    "$recursiveRef",
+    "$vocabulary",
+    "dependencies",
+    "id",
+];
 
 /// A tool's `parameters`: a JSON Schema of an object, or the list form of the public templates, which is turned
 /// into one.
@@ -162,6 +218,11 @@ impl Walk<'_> {
             } else if key == "pattern" {
                 self.pattern(value, &place);
             }
+            // Whatever is not known may be compiled as a schema by some draft, and nobody would have looked at it.
+            let holds = matches!(value, Value::Object(_) | Value::Array(_));
+            if holds && !is_known(key) && !REFUSED.contains(&key) {
+                self.fail(&place, format!("{} is not a keyword of JSON Schema", quote(key)), "remove it, or name it x-…");
+            }
             self.nested(key, value, &place, depth + 1);
         }
     }
@@ -234,6 +295,15 @@ impl Walk<'_> {
             );
         }
     }
+}
+
+fn is_known(key: &str) -> bool {
+    key == "items"
+        || key.starts_with("x-")
+        || ONE.contains(&key)
+        || MANY.contains(&key)
+        || NAMED.contains(&key)
+        || DATA.contains(&key)
 }
 
 /// The schemas directly below a keyword, each with the rest of its place.
@@ -310,6 +380,36 @@ mod tests {
         let (violations, _) = record.into_parts();
         assert_eq!(sound, violations.is_empty(), "{schema}");
         violations.into_iter().map(|violation| violation.problem).collect()
+    }
+
+    #[test]
+    fn attack_20_schemas_hide_nowhere() {
+        let mut bomb = serde_json::Map::new();
+        bomb.insert("x".into(), json!({"$ref": "#/dependencies/a0"}));
+        for level in 0..40 {
+            let next = format!("#/dependencies/a{}", level + 1);
+            bomb.insert(format!("a{level}"), json!({"allOf": [{"$ref": next.clone()}, {"$ref": next}]}));
+        }
+        for schema in [
+            json!({"dependencies": bomb}),
+            json!({"dependencies": {"a": {"pattern": "(?=(a+)+b)\\1"}}}),
+            json!({"$schema": "http://json-schema.org/draft-04/schema#", "id": "https://elsewhere.example/"}),
+            json!({"unheardOf": {"allOf": [{"pattern": "(?=x)"}]}}),
+            json!({"unheardOf": [{"pattern": "(?=x)"}]}),
+        ] {
+            assert!(!problems(&schema).is_empty(), "{schema}");
+        }
+        let doubled = |levels: usize| {
+            let mut drawer = serde_json::Map::new();
+            for level in 0..levels {
+                let next = format!("#/$defs/a{}", level + 1);
+                drawer.insert(format!("a{level}"), json!({"allOf": [{"$ref": next.clone()}, {"$ref": next}]}));
+            }
+            drawer.insert(format!("a{levels}"), json!({"type": "string"}));
+            json!({"$defs": drawer, "properties": {"x": {"$ref": "#/$defs/a0"}}})
+        };
+        assert_eq!(problems(&doubled(4)), Vec::<String>::new());
+        assert!(!problems(&doubled(12)).is_empty());
     }
 
     #[test]

@@ -1,28 +1,34 @@
-//! What a person grants at installation: one host and port, with all methods and paths.
+//! What a person grants at installation: one host and port, and perhaps the credential that may travel there.
 
 use super::{HostError, HostPattern, Scheme};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sophon_types::{Fault, FaultKind, Stage};
+use sophon_types::{Fault, FaultKind, ServiceName, Stage};
 use std::fmt;
 use std::str::FromStr;
 use url::Host;
 
-/// A granted destination, written `[http://|https://]host[:port]`.
+/// A granted destination, written `[http://|https://]host[:port][=service]`.
 ///
 /// | text | lets through |
 /// |---|---|
 /// | `host` | `https` on 443 |
-/// | `host:8443` | `https` and `http` on 8443; the declared credentials over `https` only |
+/// | `host:8443` | `https` and `http` on 8443; a credential over `https` only |
 /// | `https://host[:port]` | `https` on that port or 443 |
-/// | `http://host[:port]` | `http` on that port or 80, the declared credentials too |
+/// | `http://host[:port]` | `http` on that port or 80, a credential too |
+/// | `…=service` | the same; of all credentials, that service's alone |
 ///
 /// A grant names one exact host, never a wildcard. A private, loopback or link-local address is reachable through
 /// the grant that names it, for exactly that port.
+///
+/// What the manifest says about the host still holds: methods, paths, credential. Where it says nothing about it,
+/// every method and path is open; a credential then travels where the grant names it, or where the skill declares
+/// no other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostGrant {
     scheme: Option<Scheme>,
     host: HostPattern,
     port: Option<u16>,
+    service: Option<ServiceName>,
 }
 
 impl HostGrant {
@@ -44,6 +50,18 @@ impl HostGrant {
         self.port.unwrap_or_else(|| self.scheme.unwrap_or(Scheme::Https).default_port())
     }
 
+    /// The port, where the grant names one.
+    #[must_use]
+    pub const fn stated_port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The service whose credential may travel there, where the grant names one.
+    #[must_use]
+    pub const fn service(&self) -> Option<&ServiceName> {
+        self.service.as_ref()
+    }
+
     /// The schemes that the grant opens.
     #[must_use]
     pub const fn schemes(&self) -> &'static [Scheme] {
@@ -60,7 +78,7 @@ impl HostGrant {
         self.host.matches(host) && self.port() == port && self.schemes().contains(&scheme)
     }
 
-    /// Whether the skill's declared credentials may travel over `scheme`: always over `https`, over plain `http`
+    /// Whether a credential may travel over `scheme`: always over `https`, over plain `http`
     /// only where the person wrote `http://`.
     #[must_use]
     pub fn carries_credentials(&self, scheme: Scheme) -> bool {
@@ -73,18 +91,22 @@ impl FromStr for HostGrant {
 
     fn from_str(text: &str) -> Result<Self, GrantError> {
         let error = |cause| GrantError { text: text.chars().take(80).collect(), cause };
-        let (scheme, rest) = match text.split_once("://") {
+        let (place, service) = match text.split_once('=') {
+            Some((place, service)) => (place, Some(service.parse().map_err(|_other| error(Cause::Service))?)),
+            None => (text, None),
+        };
+        let (scheme, rest) = match place.split_once("://") {
             Some((scheme, rest)) => {
                 (Some(scheme.to_ascii_lowercase().parse().map_err(|_other| error(Cause::Scheme))?), rest)
             }
-            None => (None, text),
+            None => (None, place),
         };
         let (host, port) = split_port(rest).ok_or_else(|| error(Cause::Port))?;
         let host: HostPattern = host.parse().map_err(|cause| error(Cause::Host(cause)))?;
         if let HostPattern::Wildcard(_) = host {
             return Err(error(Cause::Wildcard));
         }
-        Ok(Self { scheme, host, port })
+        Ok(Self { scheme, host, port, service })
     }
 }
 
@@ -111,8 +133,11 @@ impl fmt::Display for HostGrant {
             write!(f, "{scheme}://")?;
         }
         write!(f, "{}", self.host)?;
-        match self.port {
-            Some(port) => write!(f, ":{port}"),
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        match &self.service {
+            Some(service) => write!(f, "={service}"),
             None => Ok(()),
         }
     }
@@ -146,6 +171,8 @@ enum Cause {
     Port,
     #[error("a grant names one host, not a wildcard")]
     Wildcard,
+    #[error("what follows '=' is not the name of a service")]
+    Service,
     #[error("{0}")]
     Host(HostError),
 }
@@ -161,7 +188,7 @@ impl Fault for GrantError {
         "invalid_host_grant"
     }
     fn hint(&self) -> Option<String> {
-        Some("write the host as in api.example.com, 192.168.1.20:8123 or http://nas.local:8080".into())
+        Some("write the host as in api.example.com, 192.168.1.20:8123 or http://nas.local:8080=nas".into())
     }
 }
 
@@ -208,14 +235,34 @@ mod tests {
             "[::1",
             "0x7f.1:80",
             "http://http://host",
+            "host=",
+            "host=Not A Service",
+            "host=a=b",
+            "=a",
+            "host=a:443",
         ] {
             assert!(text.parse::<HostGrant>().is_err(), "{text:?} is accepted");
         }
     }
 
+    #[test]
+    fn a_grant_may_name_the_credential() {
+        let check = |text: &str, service: Option<&str>| {
+            let grant: HostGrant = text.parse().unwrap();
+            assert_eq!(grant.service().map(ServiceName::as_str), service, "{text}");
+            assert_eq!(grant.to_string(), text);
+            let json = serde_json::to_string(&grant).unwrap();
+            assert_eq!(serde_json::from_str::<HostGrant>(&json).unwrap(), grant, "{json}");
+        };
+        check("https://192.168.1.20:8123=hass", Some("hass"));
+        check("[::1]:8080=hass", Some("hass"));
+        check("api.example.com=github", Some("github"));
+        check("api.example.com", None);
+    }
+
     proptest! {
         #[test]
-        fn parsing_never_panics_and_is_stable(text in "(https?://)?\\PC{0,30}(:[0-9]{0,6})?") {
+        fn parsing_never_panics_and_is_stable(text in "(https?://)?\\PC{0,30}(:[0-9]{0,6})?(=[a-z]{0,3})?") {
             if let Ok(grant) = text.parse::<HostGrant>() {
                 prop_assert_eq!(grant.to_string().parse::<HostGrant>(), Ok(grant));
             }

@@ -119,7 +119,8 @@ impl NetworkRule {
         self.admits_destination(scheme, host, port) && self.admits_method(method) && self.admits_path(path)
     }
 
-    /// Whether every request that `other` admits is admitted by this rule too.
+    /// Whether every request that `other` admits is admitted by this rule too. A rule without a credential covers one
+    /// that names one, which is narrower in what may travel; what a person agreed to is compared more strictly.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let destinations = |rule: &Self| -> Vec<(Scheme, u16)> {

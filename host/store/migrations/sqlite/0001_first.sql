@@ -29,11 +29,13 @@ CREATE TABLE skills (
     PRIMARY KEY (tenant, name)
 ) STRICT;
 
--- Every version that was ever installed; never shrinks, so that a removed skill cannot come back older.
+-- Every version that was ever installed, with the digest of its package; never shrinks, so that a removed skill
+-- cannot come back older, nor as other bytes under the same version.
 CREATE TABLE skill_versions (
     tenant  TEXT NOT NULL,
     name    TEXT NOT NULL,
     version TEXT NOT NULL,
+    digest  BLOB NOT NULL,
     PRIMARY KEY (tenant, name, version)
 ) STRICT;
 
@@ -132,7 +134,7 @@ CREATE TABLE state_usage (
 CREATE TABLE audit (
     position    INTEGER NOT NULL PRIMARY KEY,
     writer      TEXT    NOT NULL,
-    seq         INTEGER NOT NULL,
+    seq         INTEGER NOT NULL CHECK (seq >= 1),
     time        INTEGER NOT NULL,
     tenant      TEXT,
     user_id     TEXT,
@@ -151,8 +153,8 @@ CREATE INDEX audit_by_time ON audit (time);
 
 CREATE TABLE audit_checkpoints (
     writer    TEXT   NOT NULL,
-    number    INTEGER NOT NULL,
-    seq       INTEGER NOT NULL,
+    number    INTEGER NOT NULL CHECK (number >= 1),
+    seq       INTEGER NOT NULL CHECK (seq >= 1),
     hash      BLOB   NOT NULL,
     time      INTEGER NOT NULL,
     signature BLOB   NOT NULL,

@@ -1,0 +1,106 @@
+//! Looking for secrets in what goes out and what comes back.
+//!
+//! Promise: a large body is read on a thread that may block, a few of them at once in the process, so that no async
+//! worker is held up by a skill's megabytes.
+
+use crate::admit::AllowedRequest;
+use crate::error::{Denial, HttpError};
+use bytes::Bytes;
+use sophon_guard::{Hit, KnownSecrets};
+use std::borrow::Cow;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+/// Bodies up to this many bytes are read where they are.
+const INLINE: usize = 64 * 1024;
+/// Large bodies that are read at once.
+const AT_ONCE: usize = 2;
+
+/// Reads bodies; one of these in a process.
+pub(crate) struct Scanner {
+    slots: Arc<Semaphore>,
+}
+
+impl Scanner {
+    pub(crate) fn new() -> Self {
+        Self { slots: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Refuses a request that holds one of `secrets` in any spelling: only the host attaches secrets.
+    pub(crate) async fn check(&self, secrets: &KnownSecrets, allowed: &AllowedRequest) -> Result<(), HttpError> {
+        if secrets.is_empty() {
+            return Ok(());
+        }
+        check_head(secrets, allowed)?;
+        let known = secrets.clone();
+        check_body(self.run(allowed.body(), move |body| known.find(body)).await?)
+    }
+
+    /// `body` without `secrets`.
+    pub(crate) async fn redact(&self, secrets: &KnownSecrets, body: &Bytes) -> Result<Bytes, HttpError> {
+        if secrets.is_empty() {
+            return Ok(body.clone());
+        }
+        let known = secrets.clone();
+        let changed = self.run(body, move |body| match known.redact(body).bytes {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(bytes) => Some(bytes),
+        });
+        Ok(changed.await?.map_or_else(|| body.clone(), Bytes::from))
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        body: &Bytes,
+        work: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> Result<T, HttpError> {
+        if body.len() <= INLINE {
+            return Ok(work(body));
+        }
+        let failed = || HttpError::HostUnavailable("a body could not be searched for secrets".into());
+        // Held by the thread, not by whoever waits for it: a cancelled call does not make room before it is done.
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_closed| failed())?;
+        let body = body.clone();
+        let found = spawn_blocking(move || {
+            let found = work(&body);
+            drop(slot);
+            found
+        });
+        found.await.map_err(|error| {
+            tracing::error!(%error, "the search for secrets failed");
+            failed()
+        })
+    }
+}
+
+/// As [`Scanner::check`], on the spot.
+pub(crate) fn check_here(secrets: &KnownSecrets, allowed: &AllowedRequest) -> Result<(), HttpError> {
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    check_head(secrets, allowed)?;
+    check_body(secrets.find(allowed.body()))
+}
+
+fn check_head(secrets: &KnownSecrets, allowed: &AllowedRequest) -> Result<(), HttpError> {
+    if let Some(hit) = secrets.find(allowed.url().as_bytes()) {
+        return Err(found("the URL", &hit));
+    }
+    let fields = allowed.headers().iter();
+    match fields.flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]).find_map(|at| secrets.find(at))
+    {
+        Some(hit) => Err(found("a header field", &hit)),
+        None => Ok(()),
+    }
+}
+
+fn check_body(hit: Option<Hit>) -> Result<(), HttpError> {
+    hit.map_or(Ok(()), |hit| Err(found("the body", &hit)))
+}
+
+fn found(place: &str, hit: &Hit) -> HttpError {
+    Denial::new("secret_in_request", format_args!("{place} of the request holds the secret {}", hit.label))
+        .hint("name the credential in the request; the host attaches it where the manifest says")
+        .into()
+}

@@ -1,0 +1,183 @@
+//! A call from its start to its end: run, sanitise, record, tell.
+
+use crate::Executor;
+use crate::api::{CallStatus, CallView, ProgressView};
+use crate::catalogue::Ready;
+use crate::effects::CallGate;
+use crate::flight::Flight;
+use crate::outcome::{Ending, audit_outcome};
+use crate::places::Place;
+use futures::FutureExt as _;
+use sophon_approval::ApprovedCall;
+use sophon_audit::{Action, Outcome, Receipt, Record};
+use sophon_egress::{CallScope, EgressSession};
+use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
+use sophon_sandbox::{Connection, Doors, LogLevel, Progress, RunFailure, RunReport, StoredState};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A call that is under way.
+pub(crate) struct Run {
+    pub(crate) executor: Executor,
+    pub(crate) ready: Arc<Ready>,
+    pub(crate) index: usize,
+    pub(crate) connections: Arc<[Connection]>,
+    pub(crate) record: Record,
+    pub(crate) view: CallView,
+    pub(crate) flight: Arc<Flight>,
+}
+
+impl Run {
+    /// Runs the call in a task that a shutdown can end, and settles it, however the run ended.
+    pub(crate) async fn see_through(self, approved: ApprovedCall, intent: Receipt, place: Place) {
+        let run = Arc::new(self);
+        let driven = Arc::clone(&run);
+        let task = tokio::spawn(async move {
+            let ended = AssertUnwindSafe(driven.drive(approved, intent, place)).catch_unwind().await;
+            let (ending, record) = ended.unwrap_or_else(|_panic| driven.broken());
+            driven.settle(ending, record).await;
+        });
+        run.flight.abortable(task.abort_handle());
+        // Aborted: whoever did that settles the call. A panic while settling leaves the row to the next start.
+        if let Err(error) = task.await {
+            tracing::error!(call = %run.view.call_id, %error, "a call was not settled by its own task");
+        }
+    }
+
+    async fn drive(&self, approved: ApprovedCall, intent: Receipt, place: Place) -> (Ending, Record) {
+        let parts = &self.executor.0.parts;
+        let deadline = Instant::now() + self.ready.prepared.limits().wall;
+        let session = self.session(&approved, &intent, deadline);
+        let doors = self.doors(&session);
+        let report = parts.runtime.run(&self.ready.prepared, approved, &intent, doors, deadline).await;
+        drop(place);
+        let secrets = session.secrets();
+        self.log(&report, &secrets);
+        let record = self.outcome_record(&report);
+        let ending = Ending::of(&self.view.tool, report.output, &secrets, &*parts.entropy);
+        let record = record.then(Action::CallOutcome, audit_outcome(&ending));
+        (ending, record)
+    }
+
+    fn outcome_record(&self, report: &RunReport) -> Record {
+        self.record
+            .clone()
+            .duration(report.usage.duration)
+            .detail("fuel", report.usage.fuel)
+            .detail("memory_peak", report.usage.memory_peak)
+            .detail("hostcalls", report.usage.hostcalls)
+            .detail("progress", report.progress.as_ref().map(|progress| progress.percent))
+    }
+
+    /// The end of a call in which the host itself broke.
+    fn broken(&self) -> (Ending, Record) {
+        let failure = RunFailure::Host { cause: "a panic in the host".into() };
+        let entropy = &*self.executor.0.parts.entropy;
+        let ending = Ending::of(&self.view.tool, Err(failure), &KnownSecrets::none(), entropy);
+        let record = self.record.clone().then(Action::CallOutcome, audit_outcome(&ending));
+        (ending, record)
+    }
+
+    /// Makes the outcome durable, then tells those who wait. Where it cannot be made durable nobody is told a result.
+    async fn settle(&self, ending: Ending, record: Record) {
+        let parts = &self.executor.0.parts;
+        let (call, finished) = (self.view.call_id, parts.clock.now());
+        let (ending, status, record, sealed) = match ending.seal(&parts.vault, call) {
+            Ok(sealed) => {
+                let status = ending.status();
+                (ending, status, record, Some(sealed))
+            }
+            Err(error) => {
+                tracing::error!(%error, %call, "a result could not be sealed");
+                let record = record.then(Action::CallOutcome, Outcome::Unknown);
+                (Ending::unknown(), CallStatus::UnknownOutcome, record, None)
+            }
+        };
+        // The record first: a row that says how the call ended is never without it. Killed in between, the next start
+        // finds the record and gives the row its state.
+        let durable = match parts.audit.append(record).await {
+            Ok(_receipt) => {
+                parts.store.calls().finish(call, status.as_str(), sealed, finished).await.map_err(|error| {
+                    tracing::error!(%error, %call, "the outcome of a call could not be stored");
+                })
+            }
+            Err(error) => {
+                tracing::error!(%error, %call, "the outcome of a call could not be recorded");
+                Err(())
+            }
+        };
+        let last = match durable {
+            Ok(()) => CallView { status, output: ending.output, error: ending.error, ..self.view.clone() },
+            // The effect may have happened, the record of it has not: exactly what this status means.
+            Err(()) => {
+                CallView { status: CallStatus::UnknownOutcome, error: Ending::unknown().error, ..self.view.clone() }
+            }
+        };
+        self.flight.finish(CallView { progress: None, finished_at: Some(finished), ..last });
+    }
+
+    fn session(&self, approved: &ApprovedCall, intent: &Receipt, deadline: Instant) -> Arc<EgressSession> {
+        let parts = &self.executor.0.parts;
+        let manifest = self.ready.skill.manifest();
+        let request = approved.request();
+        let gate = CallGate {
+            audit: parts.audit.clone(),
+            record: self.record.clone(),
+            gate: self.executor.0.gate,
+            approved: approved.risk(),
+        };
+        Arc::new(parts.egress.session(CallScope {
+            principal: request.principal.clone(),
+            skill: manifest.name.clone(),
+            tool: self.view.tool.clone(),
+            call: request.call,
+            correlation: request.correlation,
+            allowlist: Arc::clone(&self.ready.tools[self.index].allowlist),
+            credentials: manifest.credentials.clone().into(),
+            approved: approved.risk(),
+            intent: intent.clone(),
+            gate: Arc::new(gate),
+            deadline: deadline.into(),
+        }))
+    }
+
+    fn doors(&self, session: &Arc<EgressSession>) -> Doors {
+        let parts = &self.executor.0.parts;
+        let skill = &self.ready.skill;
+        let (known, told) = (Arc::clone(session), Arc::clone(&self.flight));
+        let (entropy, source) = (Arc::clone(&parts.entropy), Source::tool(&self.view.tool));
+        Doors {
+            http: Some(Arc::clone(session) as Arc<_>),
+            state: Arc::new(StoredState::new(
+                parts.store.clone(),
+                skill.tenant().clone(),
+                skill.manifest().name.clone(),
+            )),
+            connections: Arc::clone(&self.connections),
+            settings: Arc::clone(&self.ready.settings),
+            progress: Some(Arc::new(move |progress: &Progress| {
+                let raw = RawOutput::new(source.clone(), progress.message.clone());
+                let message = sanitise(raw, &known.secrets(), &*entropy).content().to_owned();
+                told.progress(ProgressView { percent: progress.percent, message });
+            })),
+        }
+    }
+
+    /// What the skill logged, for the operator: without secrets, quoted, as one line each.
+    fn log(&self, report: &RunReport, secrets: &KnownSecrets) {
+        let (call, tool) = (self.view.call_id, &self.view.tool);
+        for line in &report.logs {
+            let text = secrets.redact_text(&line.message).text;
+            match line.level {
+                LogLevel::Debug => tracing::debug!(target: "skill", %call, %tool, line = ?text),
+                LogLevel::Info => tracing::info!(target: "skill", %call, %tool, line = ?text),
+                LogLevel::Warn => tracing::warn!(target: "skill", %call, %tool, line = ?text),
+                LogLevel::Error => tracing::error!(target: "skill", %call, %tool, line = ?text),
+            }
+        }
+        if report.logs_dropped > 0 {
+            tracing::warn!(target: "skill", %call, %tool, dropped = report.logs_dropped, "log lines over the bound");
+        }
+    }
+}
