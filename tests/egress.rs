@@ -91,12 +91,17 @@ fn a_method_that_is_not_allowed_is_denied() {
     let refusal = stage.refusal("deleter");
     assert!(refusal.contains("method_not_allowed") && refusal.contains("DELETE"), "{refusal}");
 
-    // A person's grant opens every method of the host; what was approved for the call still bounds what it does.
+    // A person's grant of the host leaves the manifest's own rules for it as they are.
     stage.install("granted-deleter", delete(), rule(&upstream, &["GET"]), &[&upstream.host()]);
     let refusal = stage.refusal("granted-deleter");
+    assert!(refusal.contains("method_not_allowed") && refusal.contains("DELETE"), "{refusal}");
+
+    // Where the rules allow it, what was approved for the call still bounds what it does.
+    stage.install("wild-deleter", delete(), rule(&upstream, &["GET", "DELETE"]), &[&upstream.host()]);
+    let refusal = stage.refusal("wild-deleter");
     assert!(refusal.contains("approval_required") && refusal.contains("DELETE"), "{refusal}");
     assert!(upstream.seen().is_empty());
-    assert!(stage.gateway.audit("action=credential.use").is_empty(), "no secret was opened for either");
+    assert!(stage.gateway.audit("action=credential.use").is_empty(), "no secret was opened for any of them");
 }
 
 #[test]

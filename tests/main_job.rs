@@ -1,6 +1,6 @@
 //! The main job: a signed skill runs in WebAssembly and uses a credential that it never sees.
 
-use crate::harness::{Gateway, Home, Reply, Upstream, example};
+use crate::harness::{Cli, Gateway, Home, Reply, Upstream, example};
 use serde_json::{Value, json};
 use sophon_tests::Github;
 
@@ -168,4 +168,36 @@ fn text_tools_compute_and_reach_nothing() {
         tools["tools"].as_array().expect("tools").iter().filter_map(|t| t["name"].as_str()).collect();
     assert!(names.contains(&"text-tools.word_count"), "{names:?}");
     assert!(tools["tools"][0]["parameters"]["type"] == "object", "{tools}");
+}
+
+#[test]
+fn the_vaults_key_can_be_changed_and_a_change_that_broke_off_is_finished() {
+    let (home, upstream, mut gateway) = set_up();
+    let agent = gateway.agent();
+    Cli::new(&home, ["credential", "rotate"]).expect(2);
+    assert!(gateway.stop().success());
+
+    let (key, next) = (home.path().join("keys/kek"), home.path().join("keys/kek.next"));
+    let old = std::fs::read(&key).expect("the key");
+    assert_eq!(Cli::new(&home, ["credential", "rotate", "--json"]).expect(0).json()["rotated"], true);
+    let new = std::fs::read(&key).expect("the key");
+    assert_ne!(old, new);
+    assert!(!next.exists());
+
+    // As if the process had ended after everything was sealed anew and before the new key had its place.
+    std::fs::rename(&key, &next).expect("moved");
+    std::fs::copy(&next, &key).expect("a file of the same mode");
+    std::fs::write(&key, &old).expect("the old key");
+    let mut gateway = Gateway::start(&home);
+    gateway.call(&agent, "github-issues.list_issues", list()).expect(200);
+    assert_eq!(upstream.seen().last().and_then(|seen| seen.authorization.clone()), Some(format!("Bearer {TOKEN}")));
+    assert!(gateway.stop().success());
+    assert_eq!((std::fs::read(&key).expect("the key"), next.exists()), (new.clone(), false));
+
+    // As if it had ended before anything was sealed: the key that was to follow is of no use to anybody.
+    std::fs::copy(&key, &next).expect("a file of the same mode");
+    std::fs::write(&next, &old).expect("some other key");
+    let gateway = Gateway::start(&home);
+    gateway.call(&agent, "github-issues.list_issues", list()).expect(200);
+    assert_eq!((std::fs::read(&key).expect("the key"), next.exists()), (new, false));
 }

@@ -21,12 +21,14 @@ mod chain;
 mod error;
 mod export;
 mod keys;
+mod line;
 mod log;
 mod reader;
 mod record;
 mod redact;
 mod task;
 mod verify;
+mod walk;
 
 pub use action::{Action, Outcome, OutcomeKind, UnknownName};
 pub use error::AuditError;

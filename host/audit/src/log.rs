@@ -85,9 +85,9 @@ pub struct AuditLog {
 
 impl AuditLog {
     /// Opens the writer's chain, and checks its end: the newest checkpoint must be signed by these keys and be part
-    /// of the chain, and the rows after it must follow from it and be fewer than one checkpoint covers. A chain
-    /// without any checkpoint was not written by this house: the first record is signed with. Must be called within a tokio runtime, which then
-    /// runs the log's task.
+    /// of the chain, and the rows after it must follow from it and be no more than one checkpoint covers. A chain
+    /// without any checkpoint was not written by this host, which signs with the first record. What a killed process
+    /// left unsigned is signed. Must be called within a tokio runtime, which then runs the log's task.
     ///
     /// # Errors
     /// [`AuditError::Truncated`] or [`AuditError::Broken`] where the check fails: a log that was tampered with is
@@ -123,14 +123,23 @@ impl AuditLog {
             unsigned: None,
             lost: 0,
         };
+        let left_unsigned = task.head.seq - task.checkpoint.as_ref().map_or(0, |last| last.seq);
         tokio::spawn(task.run(messages));
-        Ok(Self {
+        let log = Self {
             queue,
             health,
             reader: AuditReader::with_keys(store, &config.keys).expecting(checkpoint_every, Arc::clone(&clock)),
             redactor: Redactor::new(&config.keys),
             clock,
-        })
+        };
+        if left_unsigned > 0 {
+            tracing::warn!(rows = left_unsigned, "the last process was killed; the records it left are signed now");
+            // Where that cannot be written, neither can anything else: whoever tries is told, and the log recovers.
+            if let Err(error) = log.checkpoint().await {
+                tracing::warn!(%error, "the records that the last process left are not signed yet");
+            }
+        }
+        Ok(log)
     }
 
     /// Appends a record. When this returns, the record and every one submitted before it are durable.

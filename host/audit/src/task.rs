@@ -87,10 +87,6 @@ impl Task {
     pub(crate) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut received = Vec::with_capacity(BATCH);
         let mut closing = Vec::new();
-        // What an earlier process left without a signature (it was killed) gets one before anything is added.
-        if self.head.seq > self.checkpoint.as_ref().map_or(0, |last| last.seq) {
-            drop(self.sign_end().await);
-        }
         let mut next_probe = Instant::now();
         loop {
             let healthy = self.health.check().is_ok();

@@ -5,7 +5,7 @@ use crate::project::Draft;
 use crate::sign::envelope_beside;
 use crate::{AuthorError, files};
 use serde::Serialize;
-use sophon_skill::{MAX_COMPONENT, Package, PackageError, Report, Verdict, analyse, pack};
+use sophon_skill::{MAX_COMPONENT, Package, PackageError, Report, Verdict, pack};
 use sophon_types::{Digest, Risk, SkillName, ToolName, Version};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -173,7 +173,7 @@ pub(crate) fn assemble(request: &BuildRequest) -> Result<Assembled, AuthorError>
         ("LICENSE".to_owned(), licence),
     ]);
     let package = Package::read(pack(&files).map_err(PackageError::Archive)?)?;
-    let report = analyse(package.entrypoint(), package.manifest());
+    let report = package.analyse();
     Ok(Assembled { package, report, warnings, compiler })
 }
 

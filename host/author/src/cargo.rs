@@ -1,11 +1,13 @@
 //! The one place that starts programs: cargo, to build the author's crate, and rustc, to see why that failed.
 //!
-//! Promises: nothing goes through a shell, and every argument is one argument.
+//! Promises: nothing goes through a shell, every argument is one argument, and no variable of this host (the vault's key
+//! is one) is seen by what they start: build scripts and macros are other people's code.
 
 use crate::{AuthorError, BuildRequest};
 use serde::Serialize;
 use serde_json::Value;
 use sophon_types::SkillName;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -97,9 +99,8 @@ pub(crate) fn compile(request: &BuildRequest, skill: &SkillName) -> Result<Artif
     Ok(Artifact { path: built.path, version: built.version, stderr })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place of this crate that starts programs")]
 fn run_cargo(request: &BuildRequest, cargo_toml: &Path) -> io::Result<Output> {
-    let mut command = Command::new(&request.cargo);
+    let mut command = command(request.cargo.as_os_str(), environment());
     command
         // cargo looks for its configuration, and rustup for the toolchain, from here upwards.
         .current_dir(&request.dir)
@@ -117,6 +118,26 @@ fn run_cargo(request: &BuildRequest, cargo_toml: &Path) -> io::Result<Output> {
     command.output()
 }
 
+/// What this host calls its own in the environment.
+const OWN: &[u8] = b"SOPHON_";
+/// The one of them that is for the compiler: whether the skill describes itself.
+const DESCRIBE: &str = "SOPHON_DESCRIBE";
+
+/// A program that is not told this host's own variables: of `environment`, the names of those that are set.
+#[expect(clippy::disallowed_methods, reason = "the one place of this crate that starts programs")]
+fn command(program: &OsStr, environment: impl Iterator<Item = OsString>) -> Command {
+    let mut command = Command::new(program);
+    for name in environment.filter(|name| name.as_encoded_bytes().starts_with(OWN) && name != DESCRIBE) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// The names of the variables that are set; no value is looked at.
+fn environment() -> impl Iterator<Item = OsString> {
+    std::env::vars_os().map(|(name, _value)| name)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Installed {
     Yes,
@@ -124,11 +145,11 @@ enum Installed {
 }
 
 /// Whether rustc has a standard library for the target; nothing where rustc does not say.
-#[expect(clippy::disallowed_methods, reason = "the one place of this crate that starts programs")]
 fn has_target(request: &BuildRequest) -> Option<Installed> {
     // A cargo that was named by its path has its rustc beside it.
     let rustc = request.cargo.parent().map(|dir| dir.join("rustc")).filter(|path| path.is_file());
-    let mut command = Command::new(rustc.unwrap_or_else(|| "rustc".into()));
+    let rustc = rustc.unwrap_or_else(|| "rustc".into());
+    let mut command = command(rustc.as_os_str(), environment());
     command.current_dir(&request.dir).args(["--print", "target-libdir", "--target", request.target.as_str()]);
     let output = command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;
     let dir = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim_end());
@@ -194,5 +215,15 @@ mod tests {
         let short = message(own, "cdylib", "/t/weather.wasm", "path+file:///home/weather#0.3.0");
         assert_eq!(find_library(short.as_bytes(), Path::new(own)).unwrap().version.as_deref(), Some("0.3.0"));
         assert_eq!(find_library(lines[..3].join("\n").as_bytes(), Path::new(own)), None);
+    }
+
+    #[test]
+    fn other_peoples_code_does_not_see_this_hosts_variables() {
+        let set = ["PATH", "SOPHON_VAULT_KEY", "SOPHON_VAULT_PASSPHRASE", "SOPHON__LOG__LEVEL", "SOPHON_DESCRIBE"];
+        let command = command(OsStr::new("cargo"), set.iter().map(OsString::from));
+        let removed: Vec<_> =
+            command.get_envs().filter(|(_name, value)| value.is_none()).map(|(name, _)| name).collect();
+        assert_eq!(removed, ["SOPHON_VAULT_KEY", "SOPHON_VAULT_PASSPHRASE", "SOPHON__LOG__LEVEL"]);
+        assert!(environment().any(|name| name == "PATH"), "what is set is looked at");
     }
 }

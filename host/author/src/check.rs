@@ -67,7 +67,7 @@ pub fn check(subject: &Subject) -> Result<Checked, AuthorError> {
                 skill: manifest.name.clone(),
                 version: manifest.version.clone(),
                 digest: Some(*package.digest()),
-                report: analyse(package.entrypoint(), manifest),
+                report: package.analyse(),
                 warnings: Vec::new(),
                 compiler: String::new(),
             })

@@ -4,7 +4,7 @@ use crate::component::outline;
 use crate::sign::{envelope_beside, read_envelope, read_package};
 use crate::{AuthorError, ToolSummary};
 use serde::Serialize;
-use sophon_skill::{Category, CredentialUse, Filesystem, Report, Runtime, Setting, analyse};
+use sophon_skill::{Category, CredentialUse, Filesystem, Report, Runtime, Setting};
 use sophon_types::{Digest, SkillName, Version};
 use std::path::{Path, PathBuf};
 
@@ -146,7 +146,7 @@ pub fn inspect(package: &Path) -> Result<Inspection, AuthorError> {
         imports: outline.imports,
         exports: outline.exports,
         sections: by_kind(outline.sections),
-        report: analyse(read.entrypoint(), manifest),
+        report: read.analyse(),
         signature,
     })
 }

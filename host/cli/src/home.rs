@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sophon_types::Entropy;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize as _, Zeroizing};
@@ -90,7 +90,8 @@ impl Home {
         Ok(())
     }
 
-    /// Takes the home for this process alone; none where another process has it.
+    /// Takes the home for this process alone; none where another process has it. What a gateway that was killed left of
+    /// its run is gone by then: its address may be anybody's by now.
     pub(crate) fn lock(&self) -> Result<Option<HomeLock>, CliError> {
         let path = self.lock_file();
         let file = OpenOptions::new()
@@ -101,7 +102,13 @@ impl Home {
             .open(&path)
             .map_err(|error| CliError::file(&path, error))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(HomeLock { _file: file })),
+            Ok(()) => {
+                let stale = self.run_file();
+                match fs::remove_file(&stale) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CliError::file(stale, error)),
+                    _ => Ok(Some(HomeLock { _file: file })),
+                }
+            }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(CliError::file(&path, error)),
         }
@@ -123,6 +130,52 @@ impl Home {
     }
 }
 
+/// A change of a key, half done until [`NextKey::adopt`]: both files are there, so that whichever key the data is sealed
+/// with when the process ends, its file exists.
+pub(crate) struct NextKey {
+    next: PathBuf,
+    present: PathBuf,
+}
+
+impl Home {
+    /// Makes the key that is to follow `name`.
+    pub(crate) fn next_key(&self, name: &str, entropy: &dyn Entropy) -> Result<(NextKey, KeyBytes), CliError> {
+        let next = NextKey { next: self.key_file(&format!("{name}.next")), present: self.key_file(name) };
+        next.discard()?;
+        let key: KeyBytes = Zeroizing::new(entropy.bytes());
+        let mut text = Zeroizing::new(STANDARD.encode(*key));
+        text.push('\n');
+        write_private(&next.next, text.as_bytes()).map_err(|error| CliError::file(&next.next, error))?;
+        Ok((next, key))
+    }
+
+    /// The key that was to follow `name` when an earlier process ended in the middle of the change.
+    pub(crate) fn interrupted_key(&self, name: &str) -> Result<Option<(NextKey, KeyBytes)>, CliError> {
+        let next = NextKey { next: self.key_file(&format!("{name}.next")), present: self.key_file(name) };
+        match read_key(&next.next) {
+            Ok(key) => Ok(Some((next, key))),
+            Err(CliError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl NextKey {
+    /// The new key is the key from now on.
+    pub(crate) fn adopt(self) -> Result<(), CliError> {
+        let moved = fs::rename(&self.next, &self.present).and_then(|()| sync_folder(&self.present));
+        moved.map_err(|error| CliError::file(&self.present, error))
+    }
+
+    /// The key stays what it was.
+    pub(crate) fn discard(&self) -> Result<(), CliError> {
+        match fs::remove_file(&self.next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CliError::file(&self.next, error)),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The home is this process's while this lives.
 #[derive(Debug)]
 pub(crate) struct HomeLock {
@@ -134,28 +187,32 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
+    sync_folder(path)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Writes `bytes` beside `path` and moves them there, so that a reader sees all of them or none.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.new", std::process::id()));
-    let beside = PathBuf::from(beside);
-    fs::write(&beside, bytes)?;
-    fs::rename(&beside, path)
-}
-
 /// Reads a key from its file, which only its owner may be able to read.
 fn read_key(path: &Path) -> Result<KeyBytes, CliError> {
-    let metadata = fs::metadata(path).map_err(|error| CliError::file(path, error))?;
-    let mode = metadata.mode() & 0o777;
+    let text = read_private(path)?;
+    parse_key(&text).ok_or_else(|| CliError::KeyFileInvalid { path: path.to_owned() })
+}
+
+/// Reads a file that only its owner may be able to read.
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<String>, CliError> {
+    let failed = |error| CliError::file(path, error);
+    let mut file = File::open(path).map_err(failed)?;
+    // Of the open file, so that what is checked is what is read.
+    let mode = file.metadata().map_err(failed)?.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(CliError::KeyFileOpen { path: path.to_owned(), mode });
     }
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| CliError::file(path, error))?);
-    parse_key(&text).ok_or_else(|| CliError::KeyFileInvalid { path: path.to_owned() })
+    let mut text = Zeroizing::new(String::new());
+    file.read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
 }
 
 /// 32 bytes as 64 hexadecimal digits or as base64.
@@ -219,6 +276,18 @@ mod tests {
         assert!(home.lock().unwrap().is_none());
         drop(lock);
         assert!(home.lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn who_takes_a_home_forgets_the_run_of_a_gateway_that_was_killed() {
+        let (_folder, home) = home();
+        let serving = home.lock().unwrap().unwrap();
+        fs::write(home.run_file(), "{}").unwrap();
+        assert!(home.lock().unwrap().is_none());
+        assert!(home.run_file().exists(), "it is the run of whoever has the home");
+        drop(serving);
+        let _lock = home.lock().unwrap().unwrap();
+        assert!(!home.run_file().exists(), "nobody runs");
     }
 
     #[test]

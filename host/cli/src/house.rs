@@ -18,7 +18,7 @@ use sophon_sandbox::{CodeCache, Compilation, CompileLimits, Limits, PoolLimits, 
 use sophon_skill::Preset;
 use sophon_store::{Store, StoreConfig};
 use sophon_types::{Clock, Entropy};
-use sophon_vault::{Kek, Vault};
+use sophon_vault::{Kek, Vault, VaultError};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +28,11 @@ use std::time::Duration;
 const KEY_VARIABLE: &str = "SOPHON_VAULT_KEY";
 /// The variable that holds its passphrase where `[vault] key = "passphrase"`.
 const PASSPHRASE_VARIABLE: &str = "SOPHON_VAULT_PASSPHRASE";
+/// The variables that hold what is to follow them, for a change of the key.
+const NEW_KEY_VARIABLE: &str = "SOPHON_VAULT_NEW_KEY";
+const NEW_PASSPHRASE_VARIABLE: &str = "SOPHON_VAULT_NEW_PASSPHRASE";
+/// The file of the vault's key, where it is in one.
+const VAULT_KEY: &str = "kek";
 
 /// An open home.
 pub(crate) struct House {
@@ -51,8 +56,7 @@ impl House {
         let entropy = context.shared_entropy();
         let store = Store::open(StoreConfig { database: home.database(), blobs: home.blobs() }).await?;
         let audit = open_audit(&home, &config, &store, &*entropy, Arc::clone(&clock)).await?;
-        let kek = kek(context, &home, &config, &store, &*entropy).await?;
-        let vault = Vault::open(store.clone(), audit.clone(), kek, Arc::clone(&clock), Arc::clone(&entropy)).await?;
+        let vault = open_vault(context, &home, &config, &store, &audit).await?;
         let own_listeners = OwnListeners::default();
         let egress_config = EgressConfig {
             roots: roots(&home, &config)?,
@@ -140,6 +144,82 @@ async fn open_audit(
     Ok(AuditLog::open(config, store.clone(), clock).await?)
 }
 
+/// Opens the vault. Where an earlier process ended in the middle of a change of the key, this finishes or undoes it.
+async fn open_vault(
+    context: &Context,
+    home: &Home,
+    config: &Config,
+    store: &Store,
+    audit: &AuditLog,
+) -> Result<Vault, CliError> {
+    let open = |kek| Vault::open(store.clone(), audit.clone(), kek, context.shared_clock(), context.shared_entropy());
+    let opened = open(kek(context, home, config, store, context.entropy()).await?).await;
+    if !matches!(config.vault.key, VaultKey::File) {
+        return Ok(opened?);
+    }
+    match (opened, home.interrupted_key(VAULT_KEY)?) {
+        (Err(VaultError::WrongKey), Some((next, key))) => {
+            let vault = open(Kek::from_bytes(*key)).await?;
+            next.adopt()?;
+            Ok(vault)
+        }
+        (Ok(vault), Some((next, _key))) => {
+            next.discard()?;
+            Ok(vault)
+        }
+        (opened, None) => Ok(opened?),
+        (Err(error), Some(_)) => Err(error.into()),
+    }
+}
+
+/// Seals every credential under a new key. Needs the home to itself.
+pub(crate) async fn rotate(context: &Context) -> Result<(), CliError> {
+    let (home, config) = (context.home()?, context.config()?);
+    home.create()?;
+    let Some(lock) = home.lock()? else {
+        return Err(CliError::usage("the home is in use", "stop the gateway, then rotate"));
+    };
+    let house = House::open(context, lock).await?;
+    let rotated = house.rotate(context, &home, &config).await;
+    house.close().await?;
+    rotated
+}
+
+impl House {
+    async fn rotate(&self, context: &Context, home: &Home, config: &Config) -> Result<(), CliError> {
+        let operator = OperatorToken::mint(context.entropy()).operator();
+        let environment = context.environment();
+        match config.vault.key {
+            VaultKey::File => {
+                let (next, key) = home.next_key(VAULT_KEY, context.entropy())?;
+                self.vault.rotate(&operator, Kek::from_bytes(*key)).await?;
+                next.adopt()
+            }
+            VaultKey::Env => {
+                let key = environment.value(NEW_KEY_VARIABLE).and_then(parse_key);
+                let key = key.ok_or(CliError::KeyVariable { variable: NEW_KEY_VARIABLE })?;
+                Ok(self.vault.rotate(&operator, Kek::from_bytes(*key)).await?)
+            }
+            VaultKey::Passphrase => {
+                let text = environment.value(NEW_PASSPHRASE_VARIABLE).map(SecretString::from);
+                let passphrase = match text {
+                    Some(text) => text,
+                    None if is_interactive() => crate::secret_input::ask("New passphrase of this home")?,
+                    None => return Err(CliError::KeyVariable { variable: NEW_PASSPHRASE_VARIABLE }),
+                };
+                let kek = derive(&self.store, context.entropy(), passphrase).await?;
+                Ok(self.vault.rotate(&operator, kek).await?)
+            }
+        }
+    }
+}
+
+async fn derive(store: &Store, entropy: &dyn Entropy, passphrase: SecretString) -> Result<Kek, CliError> {
+    let params = Vault::kdf_params(store, entropy).await?;
+    let derived = tokio::task::spawn_blocking(move || Kek::from_passphrase(&passphrase, &params)).await;
+    Ok(derived.map_err(|error| CliError::Start { message: error.to_string() })??)
+}
+
 async fn kek(
     context: &Context,
     home: &Home,
@@ -149,7 +229,7 @@ async fn kek(
 ) -> Result<Kek, CliError> {
     let environment = context.environment();
     match config.vault.key {
-        VaultKey::File => Ok(Kek::from_bytes(*home.key("kek", entropy)?)),
+        VaultKey::File => Ok(Kek::from_bytes(*home.key(VAULT_KEY, entropy)?)),
         VaultKey::Env => {
             let key = environment.value(KEY_VARIABLE).and_then(parse_key);
             Ok(Kek::from_bytes(*key.ok_or(CliError::KeyVariable { variable: KEY_VARIABLE })?))
@@ -160,9 +240,7 @@ async fn kek(
                 None if is_interactive() => crate::secret_input::ask("Passphrase of this home")?,
                 None => return Err(CliError::KeyVariable { variable: PASSPHRASE_VARIABLE }),
             };
-            let params = Vault::kdf_params(store, entropy).await?;
-            let derived = tokio::task::spawn_blocking(move || Kek::from_passphrase(&passphrase, &params)).await;
-            Ok(derived.map_err(|error| CliError::Start { message: error.to_string() })??)
+            derive(store, entropy, passphrase).await
         }
     }
 }

@@ -31,8 +31,8 @@ impl Output {
     /// Writes a value: as JSON, or as `text` makes it for people.
     pub(crate) fn data(self, value: &Value, text: impl FnOnce(&Value) -> String) -> Result<(), CliError> {
         let mut words = match self.format {
-            Format::Json => value.to_string(),
-            Format::Text => text(value),
+            Format::Json => escaped(&value.to_string()),
+            Format::Text => plain(&text(value)),
         };
         if !words.is_empty() && !words.ends_with('\n') {
             words.push('\n');
@@ -49,12 +49,17 @@ impl Output {
     /// Tells people something that is not data.
     pub(crate) fn note(self, words: &str) {
         if self.format == Format::Text {
-            to_stderr(&format!("{words}\n"));
+            to_stderr(&format!("{}\n", plain(words)));
         }
     }
 
     /// Tells what went wrong.
     pub(crate) fn error(self, error: &CliError) {
+        to_stderr(&self.told(error));
+    }
+
+    /// What is wrong may be said in the words of a file, a skill or another host: nothing of it moves the cursor.
+    fn told(self, error: &CliError) -> String {
         let report = error.report();
         let correlation = match error {
             CliError::Refused { correlation, .. } => correlation.as_deref(),
@@ -63,14 +68,14 @@ impl Output {
         match self.format {
             Format::Text => {
                 let id = correlation.map(|id| format!("\ncorrelation: {id}")).unwrap_or_default();
-                to_stderr(&format!("{report}{id}\n"));
+                plain(&format!("{report}{id}\n"))
             }
             Format::Json => {
                 let mut value = json!(report);
                 if let Some(id) = correlation {
                     value["correlation_id"] = id.into();
                 }
-                to_stderr(&format!("{value}\n"));
+                format!("{}\n", escaped(&value.to_string()))
             }
         }
     }
@@ -104,7 +109,7 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// The text of a field, or nothing; control characters are left out, so that no text from outside moves the cursor.
+/// The text of a field, or nothing, as [`plain`] leaves it.
 pub(crate) fn field(value: &Value, name: &str) -> String {
     match &value[name] {
         Value::Null => String::new(),
@@ -118,9 +123,33 @@ pub(crate) fn field(value: &Value, name: &str) -> String {
     }
 }
 
-/// A text without control characters.
+/// A text without what a terminal obeys and nobody sees.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    text.chars().filter(|c| !is_unseen(*c) || matches!(c, '\n' | '\t')).collect()
+}
+
+/// JSON text with unseen characters escaped: the same value, and nothing for a terminal to obey. Outside of strings JSON
+/// has none of them but the spaces between its signs.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_unseen(c) && !c.is_ascii_whitespace() {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Controls, bidi controls, tags, line separators of Unicode, and characters without width (Default_Ignorable_Code_Point).
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Rows of the items of a list, under their headings.
@@ -140,5 +169,27 @@ mod tests {
         let items = json!([{"name": "a\u{1b}[2J", "tags": ["x", "y"]}, {"name": "longer", "tags": []}]);
         assert_eq!(table(&items, &["name", "tags"]), "NAME    TAGS\na[2J    x, y\nlonger\n");
         assert_eq!(table(&json!([]), &["name"]), "");
+    }
+
+    /// Terminal control, C1 control, bidi override, tag, zero width, byte order mark.
+    const UNSEEN: [char; 6] = ['\u{1b}', '\u{9b}', '\u{202e}', '\u{e0041}', '\u{200b}', '\u{feff}'];
+
+    #[test]
+    fn attack_05_nothing_unseen_reaches_the_terminal() {
+        for c in UNSEEN {
+            let hostile = format!("a{c}b");
+            assert_eq!(plain(&hostile), "ab", "{c:?}");
+            let error = CliError::usage(hostile.clone(), hostile.clone());
+            let text = Output::new(Format::Text).told(&error);
+            assert_eq!(text, "client: ab\nhint: ab\n", "{c:?}");
+            let json = Output::new(Format::Json).told(&error);
+            assert!(!json.contains(c), "{c:?} in {json}");
+            let read: Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(read["message"], hostile, "a program reads what was said");
+        }
+        for seen in ["plain\n\ttext", "größe", "日本語", "a → b"] {
+            assert_eq!(plain(seen), seen);
+            assert_eq!(escaped(&json!(seen).to_string()), json!(seen).to_string());
+        }
     }
 }

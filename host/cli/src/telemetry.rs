@@ -5,7 +5,7 @@ use crate::error::CliError;
 use std::io;
 use tracing_subscriber::EnvFilter;
 
-/// Sends log lines to standard error from now on.
+/// Sends log lines to standard error from now on. A process does so once; again changes nothing.
 pub(crate) fn start(section: &LogSection) -> Result<(), CliError> {
     let filter = EnvFilter::builder().parse(&section.level).map_err(|error| CliError::Config {
         place: "[log] level".into(),
@@ -17,7 +17,8 @@ pub(crate) fn start(section: &LogSection) -> Result<(), CliError> {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
-    started.map_err(|error| CliError::Start { message: error.to_string() })
+    if let Err(_already) = started {}
+    Ok(())
 }
 
 /// Sends only warnings there, for commands that are over in a moment.

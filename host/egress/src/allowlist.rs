@@ -86,7 +86,9 @@ impl Allowlist {
         let deny = |(list, miss)| self.denial(&asked, list, miss);
         let named = match credential {
             None => true,
-            Some(service) => self.grants_credential(&granted, url, service).map_err(|miss| deny((List::Skill, miss)))?,
+            Some(service) => {
+                self.grants_credential(&granted, url, service).map_err(|miss| deny((List::Skill, miss)))?
+            }
         };
         let (skill, own) = (about(&self.permissions, url), own.map(|own| about(own, url)));
         let binding = if skill.is_empty() && own.as_ref().is_none_or(Vec::is_empty) {

@@ -68,10 +68,11 @@ pub(crate) async fn borrow(
         correlation: scope.correlation,
     };
     let check = |public: &ConnectionInfo| check_binding(&public.binding, allowed, service).map_err(Refused::Here);
-    let lease = vault.lease_checked(&purpose, service, &scope.intent, check).await.map_err(|refusal| match refusal {
-        Refused::Vault(error) => refused(service, &error),
-        Refused::Here(error) => error,
-    })?;
+    let lease =
+        vault.lease_checked(&purpose, service, &scope.intent, check).await.map_err(|refusal| match refusal {
+            Refused::Vault(error) => refused(service, &error),
+            Refused::Here(error) => error,
+        })?;
     // What was checked before is authenticated only now.
     check_binding(lease.binding(), allowed, service)?;
     let attachment = lease.authorisation().map_err(|error| refused(service, &error))?;

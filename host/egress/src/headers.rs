@@ -18,13 +18,8 @@ const SESSIONS: [HeaderName; 3] =
     [header::SET_COOKIE, HeaderName::from_static("set-cookie2"), HeaderName::from_static("authentication-info")];
 
 /// Fields that go along when a redirect leaves the origin; all others may hold what was meant for the first one.
-const TRAVEL: [HeaderName; 5] = [
-    header::ACCEPT,
-    header::ACCEPT_LANGUAGE,
-    header::CONTENT_LANGUAGE,
-    header::CONTENT_TYPE,
-    header::USER_AGENT,
-];
+const TRAVEL: [HeaderName; 5] =
+    [header::ACCEPT, header::ACCEPT_LANGUAGE, header::CONTENT_LANGUAGE, header::CONTENT_TYPE, header::USER_AGENT];
 
 /// Builds the fields of a request out of what the skill asked for.
 pub(crate) fn filter(fields: &[(String, Vec<u8>)], limits: &EgressLimits) -> Result<HeaderMap, HttpError> {

@@ -53,7 +53,10 @@ impl Recorder<'_> {
             let unwritten = unwritten(&error);
             if is_write(allowed.method()) {
                 let code = error.code();
-                HttpError::UnknownOutcome(format!("{} was sent, but its end is not recorded ({code})", allowed.method()))
+                HttpError::UnknownOutcome(format!(
+                    "{} was sent, but its end is not recorded ({code})",
+                    allowed.method()
+                ))
             } else {
                 unwritten
             }

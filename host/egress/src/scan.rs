@@ -104,3 +104,30 @@ fn found(place: &str, hit: &Hit) -> HttpError {
         .hint("name the credential in the request; the host attaches it where the manifest says")
         .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_large_body_is_read_on_a_thread_of_its_own_and_only_so_many_at_once() {
+        let scanner = Scanner::new();
+        let own = std::thread::current().id();
+        let reader = |bytes: usize| {
+            let body = Bytes::from(vec![0; bytes]);
+            let scanner = &scanner;
+            async move { scanner.run(&body, |_| std::thread::current().id()).await.unwrap() }
+        };
+        assert_eq!(reader(INLINE).await, own);
+        assert_ne!(reader(INLINE + 1).await, own);
+        // With every place taken, a large body waits and a small one does not.
+        let taken = scanner.slots.acquire_many(AT_ONCE.try_into().unwrap()).await.unwrap();
+        tokio::select! {
+            biased;
+            _ = reader(INLINE + 1) => panic!("more are read at once than there are places"),
+            id = reader(INLINE) => assert_eq!(id, own),
+        }
+        drop(taken);
+        assert_ne!(reader(INLINE + 1).await, own);
+    }
+}

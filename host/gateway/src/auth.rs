@@ -127,11 +127,14 @@ impl Authenticator {
         }
     }
 
-    /// Knows a key that was just made, so that its first use is not taken for a guess.
-    pub(crate) fn made(&self, row: &KeyRow) {
-        let mut known = self.known.lock();
-        let generation = known.generation;
-        known.remember(generation, row.secret_digest, Known::of(row, Instant::now()));
+    /// The present generation of what is known, for [`Self::made`].
+    pub(crate) fn generation(&self) -> u64 {
+        self.known.lock().generation
+    }
+
+    /// Knows a key that was made since `generation`, so that its first use is not taken for a guess.
+    pub(crate) fn made(&self, generation: u64, row: &KeyRow) {
+        self.known.lock().remember(generation, row.secret_digest, Known::of(row, Instant::now()));
     }
 
     /// Forgets what is known of a key.
@@ -162,7 +165,7 @@ impl Authenticator {
 
     async fn look_up(&self, digest: Digest) -> Result<Known, Problem> {
         // Both taken before the store is asked: a key revoked meanwhile is not remembered, and none for longer.
-        let (since, generation) = (Instant::now(), self.known.lock().generation);
+        let (since, generation) = (Instant::now(), self.generation());
         let row = self.store.keys().by_digest(&digest).await?;
         let Some(row) = row.filter(|row| row.revoked_at.is_none()) else {
             self.known.lock().keys.remove(&digest);

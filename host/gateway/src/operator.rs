@@ -49,6 +49,12 @@ impl OperatorToken {
         self.key
     }
 
+    /// Who acts with this token.
+    #[must_use]
+    pub fn operator(&self) -> Principal {
+        Self::principal(self.key)
+    }
+
     /// Who the operator is: an admin of the tenant `default`, called `operator`.
     pub(crate) fn principal(key: KeyId) -> Principal {
         Principal {

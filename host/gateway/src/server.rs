@@ -83,16 +83,7 @@ impl Gateway {
                         request.extensions_mut().insert(Peer::Remote(peer));
                         router.clone().oneshot(request as Request)
                     });
-                    let mut builder = http1::Builder::new();
-                    // Pipelined requests are answered one after the other, and each answer is flushed before the next
-                    // (`pipeline_flush` stays off): what a client does not read is bounded by one buffer, and
-                    // `Stalling` ends it.
-                    builder
-                        .timer(TokioTimer::new())
-                        .header_read_timeout(HEADERS_WITHIN)
-                        .max_headers(MAX_HEADERS)
-                        .max_buf_size(MAX_HEAD);
-                    let connection = graceful.watch(builder.serve_connection(TokioIo::new(Stalling::new(stream, patience)), service));
+                    let connection = graceful.watch(protocol().serve_connection(TokioIo::new(Stalling::new(stream, patience)), service));
                     let gateway = self.clone();
                     gateway.metrics().connection_opened();
                     tasks.spawn(async move {
@@ -138,8 +129,74 @@ async fn accept(
     Ok((stream, peer, permit))
 }
 
+/// HTTP as it is spoken here. `pipeline_flush` stays off: the next request is read when the answer before it was taken, so
+/// what a client sends without reading stays with the client.
+fn protocol() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD);
+    builder
+}
+
 /// Whether only that one connection failed, so that the next can be accepted without a pause.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Reads {
+        All,
+        Nothing,
+    }
+
+    /// Serves a client that sends `count` requests one behind the other; says how many were answered in the end.
+    async fn answered(count: usize, request: &'static str, reads: Reads) -> usize {
+        let answered = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&answered);
+        let service = service_fn(move |_request: hyper::Request<Incoming>| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from_static(&[b'x'; 100])))))
+        });
+        let (near, far) = tokio::io::duplex(1024);
+        let near = TokioIo::new(Stalling::new(near, Duration::from_millis(300)));
+        let serving = tokio::spawn(protocol().serve_connection(near, service));
+        let (mut reader, mut writer) = tokio::io::split(far);
+        let sending = tokio::spawn(async move {
+            for _ in 0..count {
+                if writer.write_all(request.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+            drop(writer.shutdown().await);
+        });
+        if reads == Reads::All {
+            reader.read_to_end(&mut Vec::new()).await.unwrap();
+        }
+        drop(serving.await.unwrap());
+        drop(reader);
+        sending.await.unwrap();
+        answered.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn attack_44_pipelined_requests_are_answered_no_faster_than_they_are_read() {
+        for request in ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n"] {
+            assert_eq!(answered(5000, request, Reads::All).await, 5000, "{request}");
+            let count = answered(5000, request, Reads::Nothing).await;
+            assert!((1..500).contains(&count), "{count} of 5000 were answered into memory: {request}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// The fewest bytes that count as progress, unless they are the last: a client that takes one byte now and then stalls.
 const PROGRESS: usize = 4096;
@@ -17,12 +17,12 @@ const PROGRESS: usize = 4096;
 pub(crate) struct Stalling<S> {
     stream: S,
     patience: Duration,
-    waiting: Option<Waiting>,
+    held_up: Option<HeldUp>,
 }
 
-/// Bytes are held up.
+/// Bytes wait for the other side.
 #[derive(Debug)]
-struct Waiting {
+struct HeldUp {
     until: Pin<Box<Sleep>>,
     taken: usize,
 }
@@ -30,27 +30,29 @@ struct Waiting {
 impl<S> Stalling<S> {
     /// A stream whose other side may be idle for `patience` while something is due to it.
     pub(crate) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, waiting: None }
+        Self { stream, patience, held_up: None }
     }
 
-    fn settle<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn written(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Poll::Ready(Ok(count)), Some(held_up)) = (&polled, &mut self.held_up) {
+            held_up.taken += count;
+            if held_up.taken >= PROGRESS {
+                held_up.taken = 0;
+                held_up.until.as_mut().reset(Instant::now() + self.patience);
+            }
+        }
+        self.timed(context, polled)
+    }
+
+    /// What was polled, or the error of a time that is over.
+    fn timed<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             return polled;
         }
         let patience = self.patience;
-        let waiting = self.waiting.get_or_insert_with(|| Waiting { until: Box::pin(sleep(patience)), taken: 0 });
-        ready!(waiting.until.as_mut().poll(context));
+        let held_up = self.held_up.get_or_insert_with(|| HeldUp { until: Box::pin(sleep(patience)), taken: 0 });
+        ready!(held_up.until.as_mut().poll(context));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not take its answer")))
-    }
-
-    fn written(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let (Poll::Ready(Ok(count)), Some(waiting)) = (&polled, &mut self.waiting) {
-            waiting.taken += count;
-            if waiting.taken >= PROGRESS {
-                self.waiting = None;
-            }
-        }
-        self.settle(context, polled)
     }
 }
 
@@ -83,14 +85,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(context);
         if polled.is_ready() {
-            self.waiting = None;
+            self.held_up = None;
         }
-        self.settle(context, polled)
+        self.timed(context, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.settle(context, polled)
+        self.timed(context, polled)
     }
 }
 
@@ -115,7 +117,7 @@ mod tests {
         });
         stream.write_all(&[7; 100_000]).await.unwrap();
         stream.flush().await.unwrap();
-        assert!(stream.waiting.is_none(), "nothing is due any more");
+        assert!(stream.held_up.is_none(), "nothing is due any more");
         drop(stream);
         assert_eq!(taken.await.unwrap().unwrap(), 100_000);
     }

@@ -53,7 +53,7 @@ mod tests {
         fs::create_dir(folder.path().join("folder")).unwrap();
         let before = fs::read_dir(folder.path()).unwrap().count();
         let entropy = CountingEntropy::default();
-        (&entropy as &dyn Entropy).bytes::<8>();
+        entropy.fill(&mut [0; 8]);
         write_whole(&folder.path().join("folder"), b"x", 0o600, &entropy).unwrap_err();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before, "nothing is left of a failure");
     }

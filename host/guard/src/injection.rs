@@ -2,7 +2,6 @@
 //! most injections have no lexical tell, and prose about them has.
 
 use crate::finding::MAX_FINDINGS;
-use crate::keywords::Keywords;
 use crate::{Finding, FindingKind};
 use regex::bytes::Regex;
 use std::sync::{LazyLock, OnceLock};
@@ -175,13 +174,8 @@ const FOREIGN: &[(&str, &str)] = &[
     ("উপেক্ষা", "নির্দেশ"),
 ];
 
-struct Scanner {
-    keywords: Keywords,
-    /// For each keyword its phrase, or (beyond [`PHRASES`]) its row in [`FOREIGN`].
-    phrases: Vec<usize>,
-}
-
-static SCANNER: LazyLock<Option<Scanner>> = LazyLock::new(|| {
+/// The keywords, and for each its phrase, or (beyond [`PHRASES`]) its row in [`FOREIGN`].
+static ANCHORS: LazyLock<(Vec<&'static str>, Vec<usize>)> = LazyLock::new(|| {
     let (mut keywords, mut phrases) = (Vec::new(), Vec::new());
     for (index, phrase) in PHRASES.iter().enumerate() {
         for anchor in phrase.anchors.split(';') {
@@ -193,29 +187,47 @@ static SCANNER: LazyLock<Option<Scanner>> = LazyLock::new(|| {
         keywords.push(first);
         phrases.push(PHRASES.len() + index);
     }
-    Some(Scanner { keywords: Keywords::new(keywords)?, phrases })
+    (keywords, phrases)
 });
 
-/// What is to be said of `text`, in order, not overlapping; offsets are into it.
-pub(crate) fn scan(text: &str) -> Vec<Finding> {
-    let Some(scanner) = SCANNER.as_ref() else { return Vec::new() };
-    let bytes = text.as_bytes();
-    let mut findings: Vec<Finding> = Vec::new();
-    scanner.keywords.each(bytes, |index, start, end| {
-        if findings.len() >= MAX_FINDINGS || findings.last().is_some_and(|last| start < last.end) {
+/// The keywords that a [`Search`] is to be told of.
+pub(crate) fn keywords() -> &'static [&'static str] {
+    &ANCHORS.0
+}
+
+/// A search for text that speaks to the model; it is told of the keywords in a text one by one, in order.
+pub(crate) struct Search<'a> {
+    text: &'a str,
+    phrases: &'static [usize],
+    findings: Vec<Finding>,
+}
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, phrases: &ANCHORS.1, findings: Vec::new() }
+    }
+
+    /// Keyword number `index` stands at `start..end`.
+    pub(crate) fn keyword(&mut self, index: usize, start: usize, end: usize) {
+        if self.findings.len() >= MAX_FINDINGS || self.findings.last().is_some_and(|last| start < last.end) {
             return;
         }
-        let which = scanner.phrases[index];
+        let bytes = self.text.as_bytes();
+        let which = self.phrases[index];
         let found = match PHRASES.get(which) {
             Some(phrase) => phrase.check(bytes, start, end).map(|end| (phrase.kind, phrase.rule, end)),
             None => foreign(bytes, end, FOREIGN[which - PHRASES.len()].1)
                 .map(|end| (FindingKind::PromptInjection, "override-instructions", end)),
         };
         if let Some((kind, rule, end)) = found {
-            findings.push(Finding::new(kind, rule, start, text.ceil_char_boundary(end)));
+            self.findings.push(Finding::new(kind, rule, start, self.text.ceil_char_boundary(end)));
         }
-    });
-    findings
+    }
+
+    /// The findings, in order, not overlapping.
+    pub(crate) fn finish(self) -> Vec<Finding> {
+        self.findings
+    }
 }
 
 impl Phrase {
@@ -255,7 +267,7 @@ mod tests {
 
     #[test]
     fn every_keyword_and_expression_compiles() {
-        assert!(SCANNER.is_some());
+        assert_eq!(ANCHORS.0.len(), ANCHORS.1.len());
         for phrase in &PHRASES {
             assert!(phrase.compile().is_some(), "{}: {}", phrase.rule, phrase.rest);
         }
@@ -264,7 +276,7 @@ mod tests {
     #[test]
     fn phrases_are_annotated_where_they_stand() {
         let check = |text: &str, expected: &[(&str, &str)]| {
-            let found = scan(text);
+            let found = crate::annotate::annotate(text);
             let found: Vec<_> = found.iter().map(|f| (f.rule.as_str(), &text[f.start..f.end])).collect();
             assert_eq!(found, expected, "{text}");
         };

@@ -13,7 +13,7 @@ pub(crate) struct Keywords {
     order: Vec<u16>,
 }
 
-const BITS: u32 = 14;
+const BITS: u32 = 15;
 const SLOTS: usize = 1 << BITS;
 
 /// Fewest bytes of a keyword.

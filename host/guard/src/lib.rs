@@ -18,6 +18,7 @@
 //! assert!(clean.content().contains("echo: [redacted:github.token]"));
 //! ```
 
+mod annotate;
 mod automata;
 mod finding;
 mod fold;

@@ -4,10 +4,12 @@
 //! each block and absent from what it encloses, so that no text can close its own block. A marker the text brings
 //! along loses its `<`; everything visible stays.
 
+use crate::annotate::annotate;
 use crate::neutral::neutralise;
-use crate::{Finding, scan_secrets};
+use crate::{Finding, FindingKind};
 use sophon_types::{Entropy, is_invisible};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use unicode_normalization::UnicodeNormalization;
 
 /// A wrapped text.
@@ -17,7 +19,8 @@ pub struct Wrapped {
     pub content: String,
     /// The block's nonce: 16 hexadecimal digits.
     pub nonce: String,
-    /// What was noticed in the text; offsets are into `content`.
+    /// What was noticed in the text and in its source (rules that begin with `source:`, and cover all of the source);
+    /// offsets are into `content`.
     pub findings: Vec<Finding>,
 }
 
@@ -35,23 +38,27 @@ pub(crate) fn wrap_owned(source: &str, text: String, entropy: &dyn Entropy) -> W
 }
 
 fn wrap_cow(source: &str, text: Cow<'_, str>, entropy: &dyn Entropy) -> Wrapped {
-    let source = attribute(source);
+    let (source, said) = attribute(source);
     let (text, mut findings) = neutralise(&text);
-    findings.extend(scan_secrets(&text));
-    findings.extend(crate::injection::scan(&text));
+    findings.extend(annotate(&text));
     let nonce = fresh_nonce(&source, &text, entropy);
     let mut content = String::with_capacity(text.len() + source.len() + 96);
     content.push_str("<external_content id=\"");
     content.push_str(&nonce);
     content.push_str("\" source=\"");
+    let quoted = content.len();
     content.push_str(&source);
+    let named =
+        said.into_iter().map(|(kind, rule)| Finding::new(kind, format!("source:{rule}"), quoted, content.len()));
+    let named: Vec<_> = named.collect();
     content.push_str("\">\n");
     let head = content.len();
     content.push_str(&text);
     content.push_str("\n</external_content id=\"");
     content.push_str(&nonce);
     content.push_str("\">");
-    Wrapped { content, nonce, findings: findings.into_iter().map(|finding| finding.moved(head)).collect() }
+    let findings = named.into_iter().chain(findings.into_iter().map(|finding| finding.moved(head))).collect();
+    Wrapped { content, nonce, findings }
 }
 
 /// 16 hexadecimal digits that occur neither in `source` nor in `text`.
@@ -67,21 +74,23 @@ fn fresh_nonce(source: &str, text: &str, entropy: &dyn Entropy) -> String {
     }
 }
 
-/// `source` as the value of an attribute: compatibility forms folded first, so that no later folding can bring a quote
-/// or a bracket back; then escaped; invisible and control characters dropped.
-fn attribute(source: &str) -> String {
-    let mut out = String::with_capacity(source.len() + 16);
+/// `source` as the value of an attribute, and what is to be said of it, each once. Compatibility forms are folded first,
+/// so that no later folding can bring a quote or a bracket back; invisible and control characters are dropped; then it
+/// is looked at as a model reads it, and escaped.
+fn attribute(source: &str) -> (String, BTreeSet<(FindingKind, String)>) {
     let visible = source.chars().filter(|c| !is_invisible(*c)).nfkc();
-    for c in visible.take(MAX_SOURCE) {
+    let visible = visible.take(MAX_SOURCE).filter(|c| !is_invisible(*c));
+    let visible: String = visible.map(|c| if c.is_control() || c.is_whitespace() { ' ' } else { c }).collect();
+    let said = annotate(&visible).into_iter().map(|finding| (finding.kind, finding.rule)).collect();
+    let mut out = String::with_capacity(visible.len() + 16);
+    for c in visible.chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '"' => out.push_str("&quot;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            c if c.is_control() || c.is_whitespace() => out.push(' '),
-            c if is_invisible(c) => {}
             c => out.push(c),
         }
     }
-    out
+    (out, said)
 }

@@ -73,12 +73,16 @@ impl Fault for SandboxError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Engine(_) => "run `sophon doctor` to see what this machine offers".into(),
+            Self::Engine(_) => {
+                "run `sophon doctor` to see what this machine offers; fewer calls at the same time ([sandbox] \
+                 concurrent_calls) need less address space"
+                    .into()
+            }
             Self::Compile { .. } => "build it again with `sophon build`".into(),
             Self::Link { .. } => {
                 "import only sophon:skill interfaces that the manifest declares; `sophon check` lists them".into()
             }
-            Self::TooDemanding { .. } => "compose the skill of fewer modules and tables".into(),
+            Self::TooDemanding { .. } => "compose the skill of fewer modules, memories and tables".into(),
             Self::NoTier { .. } => "build the skill as a WebAssembly component (`runtime: \"wasm\"`)".into(),
         })
     }
@@ -229,19 +233,109 @@ impl Fault for RunFailure {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::OutOfFuel { .. } => {
-                "ask for less at once; the operator may raise [sandbox] max_fuel".into()
+                "ask for less at once; the skill's manifest chooses sandbox.preset (`minimal` has the most fuel) and may \
+                 lower it with permissions.maxCpuSeconds, and [sandbox] fuel caps what a preset gives"
+                    .into()
             }
             Self::DeadlineExceeded { .. } => {
-                "ask for less at once; the skill's manifest sets sandbox.timeoutSeconds, the operator [sandbox] max_seconds".into()
+                "ask for less at once; the skill's manifest sets sandbox.timeoutSeconds (at most 300), and [sandbox] \
+                 timeout_seconds caps what it gets"
+                    .into()
             }
             Self::OutOfMemory { .. } => {
-                "ask for less at once; the skill's manifest sets permissions.maxMemoryMb, the operator [sandbox] max_memory_mb".into()
+                "ask for less at once; the skill's manifest sets permissions.maxMemoryMb (at most 256 are given), and \
+                 [sandbox] memory_mb caps what it gets"
+                    .into()
             }
             Self::Trap { .. } | Self::BadResult { .. } => {
                 "this is a fault of the skill: tell its author, with the call's id".into()
             }
-            Self::NoCapacity => "try again in a moment".into(),
+            Self::LimitExceeded { .. } => "ask for less at once".into(),
+            Self::NoCapacity => "try again in a moment; [sandbox] concurrent_calls is how many run at once".into(),
             _ => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+    use sophon_skill::{Manifest, Preset};
+
+    /// The keys of the host's `[sandbox]` section; reading it is the command's.
+    const SANDBOX: [&str; 5] = ["fuel", "memory_mb", "timeout_seconds", "http_requests", "concurrent_calls"];
+
+    fn hints() -> Vec<String> {
+        let skill: SkillName = "probe".parse().unwrap();
+        let (text, wall) = (String::new, Duration::from_secs(1));
+        let before = [
+            SandboxError::Engine(text()),
+            SandboxError::Compile { skill: skill.clone(), cause: text() },
+            SandboxError::Link { skill: skill.clone(), cause: text() },
+            SandboxError::TooDemanding { skill: skill.clone(), what: text() },
+            SandboxError::NoTier { skill, runtime: text() },
+        ];
+        let after = [
+            RunFailure::Tool { kind: ToolErrorKind::Failed, message: text() },
+            RunFailure::Trap { trap: text() },
+            RunFailure::OutOfFuel { fuel: 1 },
+            RunFailure::DeadlineExceeded { wall },
+            RunFailure::OutOfMemory { memory: 1 },
+            RunFailure::LimitExceeded { what: text() },
+            RunFailure::BadResult { what: text() },
+            RunFailure::NoCapacity,
+            RunFailure::Host { cause: text() },
+        ];
+        before.iter().filter_map(Fault::hint).chain(after.iter().filter_map(Fault::hint)).collect()
+    }
+
+    /// The words of a hint, without what stands around them.
+    fn words(hint: &str) -> impl Iterator<Item = &str> {
+        hint.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()))
+    }
+
+    #[test]
+    fn hints_name_keys_of_the_configuration_that_exist() {
+        let hints = hints();
+        let mut named = Vec::new();
+        for hint in &hints {
+            let mut words = words(hint).peekable();
+            while let Some(word) = words.next() {
+                if word == "sandbox" {
+                    named.push(words.peek().copied().unwrap_or_default());
+                }
+                let key = word.contains('_');
+                assert!(!key || SANDBOX.contains(&word), "{word:?} is no key of [sandbox]: {hint}");
+            }
+        }
+        assert!(named.iter().all(|key| SANDBOX.contains(key)) && named.len() >= 4, "{named:?}");
+    }
+
+    #[test]
+    fn hints_name_keys_of_the_manifest_that_it_reads() {
+        let most = Limits::of(Preset::Minimal);
+        assert_eq!((most.wall.as_secs(), most.memory >> 20), (300, 256), "the hints say so");
+        let dotted: std::collections::BTreeSet<String> = hints()
+            .iter()
+            .flat_map(|hint| words(hint).filter(|word| word.contains('.')).map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        assert!(dotted.len() >= 4, "{dotted:?}");
+        for key in dotted {
+            let (section, name) = key.split_once('.').unwrap();
+            let value = if name == "preset" { "\"minimal\"" } else { "1" };
+            let manifest = |name: &str| {
+                let text = format!(
+                    r#"{{"name": "probe", "version": "1.0.0", "author": "A", "license": "Apache-2.0",
+                        "description": "d", "category": "utility", "runtime": "wasm", "entrypoint": "skill.wasm",
+                        "tools": [{{"name": "go", "description": "d", "riskLevel": "none",
+                                    "parameters": {{"type": "object"}}}}],
+                        "{section}": {{"{name}": {value}}}}}"#
+                );
+                Manifest::parse(text.as_bytes())
+            };
+            assert!(manifest(name).is_ok(), "{key}: {:?}", manifest(name).err());
+            assert!(manifest(&format!("{name}x")).is_err(), "unknown keys pass, so this proves nothing");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`WasmRuntime`] compiles a [`VerifiedPackage`](sophon_skill::VerifiedPackage) once into a [`PreparedSkill`] and runs
 //!   every call of it in a fresh store and instance, within [`Limits`]: fuel, epochs, wall clock, memory summed over the
-//!   store, tables, instances, handles, bytes through host calls, log lines, random bytes.
+//!   store, tables, instances, handles, host calls and their bytes (those of WASI included), log lines, random bytes.
 //! - [`WasmRuntime::run`] takes an [`ApprovedCall`](sophon_approval::ApprovedCall) and the audit's receipt that the intent
 //!   is durable; nothing else runs. [`WasmRuntime::rehearse`] tries a skill out on recorded exchanges: a [`Rehearsal`]
 //!   has no egress, no vault and no durable state at all.
@@ -29,4 +29,4 @@ pub use error::{RunFailure, SandboxError, ToolErrorKind};
 pub use limits::{Limits, PoolLimits};
 pub use rehearsal::{Exchange, RecordedAnswer, RecordedRequest, RecordedResponse, Rehearsal, RehearsalReport};
 pub use sophon_egress::{Denial, HttpError};
-pub use wasm::{PreparedSkill, RunReport, Usage, WasmRuntime};
+pub use wasm::{PreparedSkill, RunReport, Usage, WasmRuntime, sweep_workspaces};

@@ -6,6 +6,11 @@ use std::time::Duration;
 const MIB: usize = 1 << 20;
 const KIB: usize = 1 << 10;
 
+/// Units of fuel that count as one second of CPU where a manifest bounds its CPU time (`permissions.maxCpuSeconds`).
+/// Compiled loops burned 1.9 (an empty loop) to 15 thousand million units a second where we measured, code that waits
+/// for memory far fewer; taken low, so that the bound is also one on slower machines. Time itself is the wall clock's.
+pub(crate) const FUEL_PER_SECOND: u64 = 1_000_000_000;
+
 /// What one call may use. Sizes in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -19,13 +24,17 @@ pub struct Limits {
     pub table_elements: usize,
     /// Core instances in the store.
     pub instances: usize,
+    /// Linear memories in the store. Rust, Go and Python components have one; each composed part adds one.
+    pub memories: usize,
+    /// Tables in the store.
+    pub tables: usize,
     /// Resource handles at one time.
     pub handles: usize,
     /// Bytes that one host call may carry from the guest to the host.
     pub hostcall_bytes: usize,
-    /// Bytes that all host calls of a call may carry together.
+    /// Bytes that all host calls of a call may carry together, from the guest to the host and back.
     pub hostcall_total_bytes: u64,
-    /// Host calls in all.
+    /// Host calls in all, those of WASI included.
     pub hostcalls: u64,
     /// Bytes of log lines, stdout and stderr together.
     pub log_bytes: usize,
@@ -37,6 +46,8 @@ pub struct Limits {
     pub result_bytes: usize,
     /// HTTP requests, redirects not counted.
     pub http_requests: u32,
+    /// Requests on their way at one time. Each may hold one answer of the size that egress allows.
+    pub http_in_flight: u32,
     /// Bytes of the request bodies and answers that the host holds for the call at one time.
     pub http_bytes: usize,
     /// Bytes in the workspace.
@@ -56,21 +67,24 @@ impl Limits {
     #[must_use]
     pub fn of(preset: Preset) -> Self {
         let standard = Self {
-            // About a second of computation here; the wall clock is longer because calls wait for others.
-            fuel: 2_000_000_000,
+            // Up to about a second of computation; the wall clock is longer because calls wait for others.
+            fuel: 2 * FUEL_PER_SECOND,
             wall: Duration::from_secs(30),
             memory: 64 * MIB,
             table_elements: 20_000,
             instances: 40,
+            memories: 4,
+            tables: 20,
             handles: 1_000,
             hostcall_bytes: 12 * MIB,
-            hostcall_total_bytes: 64 * MIB as u64,
+            hostcall_total_bytes: 128 * MIB as u64,
             hostcalls: 100_000,
             log_bytes: 64 * KIB,
             progress_reports: 1_000,
             random_bytes: 64 * KIB as u64,
             result_bytes: 4 * MIB,
             http_requests: 100,
+            http_in_flight: 4,
             http_bytes: 16 * MIB,
             workspace_bytes: 64 * MIB as u64,
             workspace_files: 1_000,
@@ -80,11 +94,11 @@ impl Limits {
         };
         match preset {
             Preset::Minimal => {
-                Self { fuel: 20_000_000_000, wall: Duration::from_secs(300), memory: 256 * MIB, ..standard }
+                Self { fuel: 20 * FUEL_PER_SECOND, wall: Duration::from_secs(300), memory: 256 * MIB, ..standard }
             }
             Preset::Standard => standard,
             Preset::Restricted => Self {
-                fuel: 500_000_000,
+                fuel: FUEL_PER_SECOND / 2,
                 wall: Duration::from_secs(10),
                 memory: 32 * MIB,
                 hostcalls: 10_000,
@@ -97,8 +111,8 @@ impl Limits {
         }
     }
 
-    /// The limits for a skill: those of its preset, lowered (or raised up to the `minimal` preset's) to what its
-    /// manifest asks for, and never above `ceiling`, the operator's.
+    /// The limits for a skill: those of its preset, with the memory and wall clock that its manifest asks for (up to
+    /// the `minimal` preset's) and no more CPU time than that, and never above `ceiling`, the operator's.
     #[must_use]
     pub fn for_skill(manifest: &Manifest, ceiling: &Self) -> Self {
         let mut limits = Self::of(manifest.sandbox.preset.unwrap_or(Preset::Standard));
@@ -109,6 +123,9 @@ impl Limits {
         }
         if let Some(seconds) = manifest.sandbox.timeout_seconds {
             limits.wall = Duration::from_secs(seconds.into()).min(most.wall);
+        }
+        if let Some(seconds) = manifest.permissions.max_cpu_seconds {
+            limits.fuel = limits.fuel.min(u64::from(seconds).saturating_mul(FUEL_PER_SECOND));
         }
         limits.capped(ceiling)
     }
@@ -122,6 +139,8 @@ impl Limits {
             memory: self.memory.min(ceiling.memory),
             table_elements: self.table_elements.min(ceiling.table_elements),
             instances: self.instances.min(ceiling.instances),
+            memories: self.memories.min(ceiling.memories),
+            tables: self.tables.min(ceiling.tables),
             handles: self.handles.min(ceiling.handles),
             hostcall_bytes: self.hostcall_bytes.min(ceiling.hostcall_bytes),
             hostcall_total_bytes: self.hostcall_total_bytes.min(ceiling.hostcall_total_bytes),
@@ -131,6 +150,7 @@ impl Limits {
             random_bytes: self.random_bytes.min(ceiling.random_bytes),
             result_bytes: self.result_bytes.min(ceiling.result_bytes),
             http_requests: self.http_requests.min(ceiling.http_requests),
+            http_in_flight: self.http_in_flight.min(ceiling.http_in_flight),
             http_bytes: self.http_bytes.min(ceiling.http_bytes),
             workspace_bytes: self.workspace_bytes.min(ceiling.workspace_bytes),
             workspace_files: self.workspace_files.min(ceiling.workspace_files),
@@ -144,7 +164,9 @@ impl Limits {
 /// How much the process sets aside for all calls together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolLimits {
-    /// Calls that may run at one time. Each has up to 40 core instances of the pool.
+    /// Calls that may run at one time. For each the pool has all the core instances, memories and tables that one
+    /// component may have, so this many calls always fit, whatever skills they are of. That costs about 16 GiB of
+    /// address space a call (not of memory): some 7,000 calls on x86-64 with 47 bits of it.
     pub concurrent_calls: u32,
     /// The largest linear memory any skill can have, in bytes.
     pub memory: usize,
@@ -161,6 +183,29 @@ impl Default for PoolLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn manifest(extra: &str) -> Manifest {
+        let text = format!(
+            r#"{{"name": "probe", "version": "1.0.0", "author": "A", "license": "Apache-2.0", "description": "d",
+                "category": "utility", "runtime": "wasm", "entrypoint": "skill.wasm",
+                "tools": [{{"name": "go", "description": "d", "riskLevel": "none", "parameters": {{"type": "object"}}}}],
+                {extra}}}"#
+        );
+        Manifest::parse(text.as_bytes()).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn a_manifest_bounds_its_own_cpu_time() {
+        let open = Limits::of(Preset::Minimal);
+        let fuel = |extra: &str| Limits::for_skill(&manifest(extra), &open).fuel;
+        assert_eq!(fuel(r#""permissions": {}"#), 2_000_000_000);
+        assert_eq!(fuel(r#""permissions": {"maxCpuSeconds": 1}"#), 1_000_000_000);
+        // It lowers, and never raises.
+        assert_eq!(fuel(r#""permissions": {"maxCpuSeconds": 60}"#), 2_000_000_000);
+        assert_eq!(fuel(r#""permissions": {"maxCpuSeconds": 10}, "sandbox": {"preset": "minimal"}"#), 10_000_000_000);
+        let strict = Limits { fuel: 7, ..open };
+        assert_eq!(Limits::for_skill(&manifest(r#""permissions": {"maxCpuSeconds": 1}"#), &strict).fuel, 7);
+    }
 
     #[test]
     fn presets_only_close() {

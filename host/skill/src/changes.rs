@@ -161,11 +161,17 @@ mod tests {
             &["network: GET https://*.example.com (credential github)"],
         );
         check(
-            |m| m["permissions"]["network"] = json!([{"host": "a.example.com", "methods": ["GET"], "credential": "github"}]),
+            |m| {
+                m["permissions"]["network"] =
+                    json!([{"host": "a.example.com", "methods": ["GET"], "credential": "github"}])
+            },
             &["network: GET https://a.example.com (credential github)"],
         );
         check(
-            |m| m["tools"][0]["network"] = json!([{"host": "a.example.com", "methods": ["GET"], "credential": "github"}]),
+            |m| {
+                m["tools"][0]["network"] =
+                    json!([{"host": "a.example.com", "methods": ["GET"], "credential": "github"}])
+            },
             &["demo.get may reach more of the network"],
         );
         check(|m| m["tools"][0]["network"] = json!([{"host": "a.example.com", "methods": ["GET"]}]), &[]);

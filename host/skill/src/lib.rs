@@ -9,7 +9,7 @@
 //! 1. [`Package::read`]: a strict zip file ([`Archive`]) with a [`Manifest`] that breaks no rule ([`ManifestErrors`]
 //!    names all that are broken), its entrypoint, `README.md` and `LICENSE`.
 //! 2. [`verify`]: the [`Envelope`] beside it binds name, version and digest to a key of the [`TrustStore`]; a name
-//!    belongs to one key; [`analyse`] must not reject the component ([`Report`]). The evidence is
+//!    belongs to one key; the analysis ([`Package::analyse`], [`RULES`]) must not reject it ([`Report`]). The evidence is
 //!    [`VerifiedPackage`].
 //! 3. [`VerifiedPackage::install`]: a person's [`InstallTerms`] make it an [`InstalledSkill`]. [`changes`] says what
 //!    an update would add to what was agreed to.
@@ -34,7 +34,9 @@ mod text;
 mod trust;
 mod verify;
 
-pub use analysis::{Flaw, MAX_COMPONENT, Need, OFFERED, Offer, Report, RuleFinding, Severity, Verdict, analyse};
+pub use analysis::{
+    Flaw, MAX_COMPONENT, Need, OFFERED, Offer, RULES, Report, Rule, RuleFinding, Severity, Subject, Verdict, analyse,
+};
 pub use archive::{Archive, ArchiveError, ArchiveLimits, pack};
 pub use changes::{Change, changes};
 pub use install::{InstallTerms, InstalledSkill, TermsError};

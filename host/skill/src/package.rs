@@ -2,6 +2,7 @@
 //!
 //! Says nothing of who made it or what its code does; see [`verify`](crate::verify).
 
+use crate::analysis::{Report, Subject};
 use crate::archive::{Archive, ArchiveError, ArchiveLimits};
 use crate::manifest::{Manifest, ManifestErrors};
 use bytes::Bytes;
@@ -89,6 +90,12 @@ impl Package {
     #[must_use]
     pub fn readme(&self) -> &str {
         self.archive.file("README.md").and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+
+    /// Analyses all of it: the component, the manifest, the README and every other file.
+    #[must_use]
+    pub fn analyse(&self) -> Report {
+        Subject::package(self).analyse()
     }
 
     /// All files.

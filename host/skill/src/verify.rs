@@ -2,7 +2,7 @@
 //!
 //! [`VerifiedPackage`] has no other constructor, is never deserialised, and holds the bytes that were checked.
 
-use crate::analysis::{Report, Verdict, analyse};
+use crate::analysis::{Report, Verdict};
 use crate::install::{InstallTerms, InstalledSkill, TermsError};
 use crate::manifest::Manifest;
 use crate::package::Package;
@@ -145,7 +145,7 @@ pub fn verify(
         }
     };
     let signer = signer.map(Publisher::fingerprint);
-    let report = analyse(package.entrypoint(), package.manifest());
+    let report = package.analyse();
     if report.verdict == Verdict::Reject {
         return Err(VerifyError::Rejected { name: name.clone(), report: Box::new(report) });
     }

@@ -103,6 +103,13 @@ async fn the_highest_version_survives_replacement_and_removal() {
     assert_eq!(skills.remove(&tenant, &skill_name).await.unwrap(), None);
     assert_eq!(store.state().read(&tenant, &skill_name, "k").await.unwrap(), None);
     assert_eq!(skills.highest_version(&tenant, &skill_name).await.unwrap(), Some(name("1.10.0")));
+    let digest = async |version: &str| skills.versions_digest(&tenant, &skill_name, &name(version)).await.unwrap();
+    assert_eq!(digest("1.10.0").await, Some(Digest::of(b"1.10.0")));
+    assert_eq!(digest("1.9.0").await, Some(Digest::of(b"1.9.0")));
+    assert_eq!(digest("2.0.0").await, None);
+    // Other bytes under a version that was there do not become what that version was.
+    skills.put(SkillRow { digest: Digest::of(b"rebuilt"), ..skill("1.10.0") }).await.unwrap();
+    assert_eq!(digest("1.10.0").await, Some(Digest::of(b"1.10.0")));
 }
 
 #[tokio::test]
@@ -128,7 +135,69 @@ async fn a_skill_name_belongs_to_one_key() {
     assert_eq!(publishers.pins(&tenant).await.unwrap(), [(skill_name, publisher.fingerprint.clone())]);
     let revoked = publishers.revoke(&tenant, &publisher.fingerprint, at(5)).await.unwrap().unwrap();
     assert_eq!(revoked.revoked_at, Some(at(5)));
-    assert!(matches!(publishers.insert(publisher).await, Err(StoreError::Conflict { .. })), "trusted again");
+    let refused = publishers.insert(publisher.clone()).await.unwrap_err();
+    assert!(matches!(&refused, StoreError::Conflict { what } if what.contains("known already")), "{refused}");
+    // Only a person who says so ends a revocation.
+    let again = PublisherRow { name: "Example again".into(), role: "local".into(), added_at: at(9), ..publisher };
+    publishers.trust(PublisherRow { revoked_at: Some(at(8)), ..again.clone() }).await.unwrap();
+    assert_eq!(publishers.list(&tenant).await.unwrap(), std::slice::from_ref(&again));
+    let imposter = publishers.trust(PublisherRow { public_key: [4; 32], ..again.clone() }).await;
+    assert!(matches!(imposter, Err(StoreError::Conflict { .. })), "another key under the same fingerprint");
+    let new = PublisherRow { fingerprint: "bb".repeat(32), added_at: at(10), ..again.clone() };
+    publishers.trust(new.clone()).await.unwrap();
+    assert_eq!(publishers.list(&tenant).await.unwrap(), [again, new]);
+}
+
+/// A conflict is for people to read: no names of tables and columns.
+#[tokio::test]
+async fn conflicts_are_said_in_plain_words() {
+    let (_folder, store) = open().await;
+    store.keys().insert(key(1)).await.unwrap();
+    store.calls().begin(call(1, None)).await.unwrap();
+    let forged = AuditRow { seq: 0, ..audit_rows(1, 1).remove(0) };
+    for refused in [
+        store.keys().insert(key(1)).await.unwrap_err(),
+        store.calls().begin(call(1, None)).await.unwrap_err(),
+        store.audit().append("host", head(0), vec![forged], None).await.unwrap_err(),
+    ] {
+        let text = refused.to_string();
+        assert!(matches!(refused, StoreError::Conflict { .. }), "{refused:?}");
+        for word in ["constraint", "api_keys", "calls.", "audit", "code"] {
+            assert!(!text.contains(word), "{text}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_may_read_the_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |file: &str| std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode() & 0o777;
+    let widen = |file: &str, mode| {
+        std::fs::set_permissions(folder.path().join(file), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let check = |when: &str| {
+        for file in ["sophon.db", "sophon.db-wal", "sophon.db-shm"] {
+            assert_eq!(mode(file), 0o600, "{file} {when}");
+        }
+        assert_eq!(mode("blobs"), 0o700, "{when}");
+    };
+    let store = Store::open(config(folder.path())).await.unwrap();
+    store.keys().insert(key(1)).await.unwrap();
+    check("of a new store");
+    store.close().await;
+    widen("sophon.db", 0o644);
+    widen("blobs", 0o755);
+    let store = Store::open(config(folder.path())).await.unwrap();
+    store.keys().insert(key(2)).await.unwrap();
+    check("of a store that was wider");
+    // Left behind by a process that was killed.
+    for file in ["sophon.db", "sophon.db-wal", "sophon.db-shm"] {
+        widen(file, 0o664);
+    }
+    let _again = Store::open(config(folder.path())).await.unwrap();
+    check("of a store that is open");
 }
 
 fn connection(user: Option<&str>, version: u64, sealed: &[u8]) -> Connection {
@@ -249,6 +318,19 @@ async fn a_call_is_finished_once_and_swept_when_expired() {
     assert_eq!(calls.sweep_expired(at(99)).await.unwrap(), 0);
     assert_eq!(calls.sweep_expired(at(100)).await.unwrap(), 1, "the unfinished one stays");
     assert_eq!(calls.get(id).await.unwrap(), None);
+
+    // More than one sweep deletes at once; those that did not expire stay.
+    let many = |n: u32| {
+        let mut id = [9; 16];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        let expires_at = at(if n < 500 { 100 } else { 200 });
+        CallRow { id: CallId::from_bytes(id), finished_at: Some(at(20)), expires_at, ..call(9, None) }
+    };
+    for begun in join_all((0..510).map(|n| calls.begin(many(n)))).await {
+        assert_eq!(begun.unwrap(), Begun::Inserted);
+    }
+    assert_eq!(calls.sweep_expired(at(100)).await.unwrap(), 500);
+    assert_eq!(calls.sweep_expired(at(200)).await.unwrap(), 10);
 
     // An expired finished call makes way for a new one under the same name.
     calls.begin(call(3, Some("k"))).await.unwrap();

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use secrecy::SecretString;
-use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Query, Receipt, Record};
+use sophon_audit::{Action, AuditConfig, AuditError, AuditKeys, AuditLog, Outcome, Query, Receipt, Record};
 use sophon_store::{Store, StoreConfig};
 use sophon_types::{CallId, Clock, CorrelationId, Entropy, KeyId, Principal, Role, ServiceName, Timestamp};
 use sophon_vault::{Attach, Binding, Kek, Owner, Purpose, Vault, VaultError};
@@ -199,6 +199,27 @@ async fn a_credential_is_opened_for_the_call_whose_intent_is_shown_and_only_wher
     let recorded = home.recorded().await;
     assert!(!recorded.iter().any(|line| line.starts_with("credential.use")), "{recorded:?}");
     assert!(header(&vault, "ann", &home.intent).await.is_ok());
+    home.close().await;
+}
+
+#[tokio::test]
+async fn a_use_waits_for_its_place_where_too_many_records_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = home(folder.path()).await;
+    let vault = home.vault(1).await.unwrap();
+    let ann = person("ann", Role::Approver);
+    vault.put(&ann, Owner::User, &service(), fields(&[("token", TOKEN)]), Binding::default()).await.unwrap();
+    let flood = || Record::new(Action::SkillLog, Outcome::Ok);
+    // Between this and the record of the use, the log's task does not run.
+    let (purpose, service) = (purpose("ann"), service());
+    let lease = vault.lease_checked(&purpose, &service, &home.intent, |_public| {
+        while home.audit.enqueue(flood()).is_ok() {}
+        assert!(matches!(home.audit.enqueue(flood()), Err(AuditError::Busy)));
+        Ok::<(), VaultError>(())
+    });
+    assert!(lease.await.is_ok());
+    let page = home.audit.query(&Query { action: Some(Action::CredentialUse), ..Query::default() }).await.unwrap();
+    assert_eq!(page.entries.len(), 1, "durable already, because it was waited for");
     home.close().await;
 }
 

@@ -28,6 +28,9 @@ enum Verb {
         #[command(flatten)]
         acting: ForUser,
     },
+    /// Seal every credential under a new vault key. The gateway must not run. Where the key is not in a file, the new one
+    /// is read from `SOPHON_VAULT_NEW_KEY` or `SOPHON_VAULT_NEW_PASSPHRASE`.
+    Rotate,
     /// Forget an account.
     Remove {
         /// The service.
@@ -44,7 +47,8 @@ struct Set {
     /// The field that the value is for; more than one are asked for one after the other [default: token].
     #[arg(long = "field", value_name = "FIELD")]
     fields: Vec<String>,
-    /// The only hosts that it may travel to: `host[:port]` [default: the hosts of the manifest decide].
+    /// The only hosts that it may travel to: `host[:port]` [default: exact hosts of the manifest and
+    /// grants decide; wildcards do not].
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
     /// Attach it in a header of this name instead of as a bearer token.
@@ -83,6 +87,11 @@ impl Credential {
                 let answer = ask(context, acting, Method::GET, "/v1/credentials", None).await?;
                 let columns = ["service", "owner", "fields", "hosts", "version", "updated_at"];
                 output.data(&answer, |value| table(&value["connections"], &columns))?;
+            }
+            Verb::Rotate => {
+                crate::house::rotate(context).await?;
+                output.data(&json!({"rotated": true}), |_value| String::new())?;
+                output.note("every credential is sealed under the new key");
             }
             Verb::Remove { service, acting } => {
                 let path = format!("/v1/credentials/{}?owner={}", part(&service), owner(&acting));

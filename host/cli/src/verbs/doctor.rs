@@ -1,7 +1,7 @@
 //! `sophon doctor`: what is wrong with this home, and the line that mends it. Changes nothing.
 
 use crate::context::Context;
-use crate::door::is_alive;
+use crate::door::greet;
 use crate::error::CliError;
 use crate::home::Home;
 use crate::house::House;
@@ -84,7 +84,7 @@ async fn look(context: &Context, home: &Home, checks: &mut Vec<Check>) {
                 Err(error) => checks.push(fault("parts", &error)),
             }
         }
-        Ok(None) => checks.push(running(home).await),
+        Ok(None) => checks.push(running(context, home).await),
         Err(error) => checks.push(fault("lock", &error)),
     }
 }
@@ -112,18 +112,23 @@ async fn parts(house: House, checks: &mut Vec<Check>) {
     }
 }
 
-async fn running(home: &Home) -> Check {
-    match RunFile::read(&home.run_file()) {
-        Ok(Some(run)) if is_alive(run.address).await => {
-            check("gateway", Status::Ok, format!("running at {} (process {})", run.address, run.pid), None)
+/// Whoever has the home open: its gateway, if it can prove that it is.
+async fn running(context: &Context, home: &Home) -> Check {
+    let hint = Some("wait until it has finished");
+    let run = match RunFile::read(&home.run_file()) {
+        Ok(Some(run)) => run,
+        Ok(None) => {
+            let message = "another process has the home open and cannot be spoken to";
+            return check("gateway", Status::Warning, message, hint);
         }
-        Ok(_) => check(
-            "gateway",
-            Status::Warning,
-            "another process has the home open and cannot be spoken to",
-            Some("wait until it has finished"),
-        ),
-        Err(error) => fault("gateway", &error),
+        Err(error) => return fault("gateway", &error),
+    };
+    match greet(&run, context.entropy()).await {
+        Ok(_proven) => check("gateway", Status::Ok, format!("running at {} (process {})", run.address, run.pid), None),
+        Err(error) => {
+            let message = format!("another process has the home open; {}", error.report().message);
+            check("gateway", Status::Warning, message, hint)
+        }
     }
 }
 
@@ -164,4 +169,20 @@ fn shown(checks: &[Check]) -> String {
         }
     }
     columns(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::tests::{Stranger, home_with_a_run};
+
+    #[tokio::test]
+    async fn a_stranger_on_the_gateways_port_is_not_the_gateway() {
+        let stranger = Stranger::listen().await;
+        let (_folder, context, _lock, token) = home_with_a_run(stranger.address);
+        let found = running(&context, &context.home().unwrap()).await;
+        assert_eq!(found.status, Status::Warning, "{}", found.message);
+        assert!(!found.message.contains("running at"), "{}", found.message);
+        assert!(!stranger.heard().contains(&token));
+    }
 }

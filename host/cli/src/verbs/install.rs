@@ -35,7 +35,7 @@ pub(crate) struct Package {
     /// Its signature [default: the file FILE.dsse.json, where there is one].
     #[arg(long, value_name = "FILE")]
     pub(crate) signature: Option<PathBuf>,
-    /// Grant a host: `[http://|https://]host[:port]`.
+    /// Grant a host: `[http://|https://]host[:port][=service]`.
     #[arg(long = "allow-host", value_name = "HOST")]
     pub(crate) allow_hosts: Vec<String>,
     /// Accept what an update adds to or changes of what was agreed to when the skill was installed.

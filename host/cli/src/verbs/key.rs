@@ -154,11 +154,22 @@ async fn identity(context: &Context, name: &str, tenant: InTenant) -> Result<(),
     let home = context.home()?;
     home.create()?;
     let path = home.identity(name)?;
+    if path.exists() {
+        let message = format!("this home has an identity {name} already");
+        return Err(CliError::usage(message, format!("sophon sign FILE --identity {name}")));
+    }
     let identity = SigningIdentity::generate(name, context.entropy()).map_err(|error| CliError::of(&error))?;
     write_private(&path, identity.to_text().as_bytes()).map_err(|error| CliError::file(&path, error))?;
     let public = identity.public_key().to_string();
     let body = json!({"public_key": public, "name": name, "role": "local"});
-    let answer = ask(context, tenant, Method::POST, "/v1/publishers", Some(&body)).await?;
+    let answer = match ask(context, tenant, Method::POST, "/v1/publishers", Some(&body)).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            // An identity that nobody trusts is none: the next attempt begins anew.
+            std::fs::remove_file(&path).map_err(|error| CliError::file(&path, error))?;
+            return Err(error);
+        }
+    };
     let made = json!({
         "name": name, "public_key": public, "fingerprint": answer["fingerprint"], "file": path,
     });
@@ -174,4 +185,27 @@ pub(crate) fn public_key(given: &str) -> Result<String, CliError> {
         return std::fs::read_to_string(path).map_err(|error| CliError::file(path, error));
     }
     Ok(given.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{Format, Output};
+    use crate::system::Environment;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_identity_that_was_not_trusted_can_be_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("home");
+        let context = Context::new(Some(root), Environment::default(), Output::new(Format::Json));
+        let nowhere = InTenant { tenant: Some("not a tenant".into()) };
+        let refused = identity(&context, "ann", nowhere).await.unwrap_err();
+        assert_eq!(refused.report().code, "invalid_parameter", "{refused}");
+        let path = context.home().unwrap().identity("ann").unwrap();
+        assert!(!path.exists(), "nothing is left of the failure");
+        identity(&context, "ann", InTenant::default()).await.unwrap();
+        assert!(path.exists());
+        let again = identity(&context, "ann", InTenant::default()).await.unwrap_err();
+        assert_eq!(again.report().code, "usage", "{again}");
+    }
 }

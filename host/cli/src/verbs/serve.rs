@@ -2,11 +2,10 @@
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::home::write_whole;
 use crate::house::House;
 use crate::telemetry;
 use clap::Args;
-use sophon_gateway::{OperatorToken, RunFile};
+use sophon_gateway::{OperatorToken, RunFile, write_whole};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,11 +40,12 @@ impl Serve {
 
         let house = House::open(context, lock).await?;
         let operator = OperatorToken::mint(context.entropy());
-        let run_file = RunFile::write(&home.run_file(), bound, &operator)?;
+        let run_file = RunFile::write(&home.run_file(), bound, &operator, context.entropy())?;
         let gateway = house.gateway(operator, Some(bound));
         if let Some(path) = &self.port_file {
             let port = format!("{}\n", bound.port());
-            write_whole(path, port.as_bytes()).map_err(|error| CliError::file(path, error))?;
+            let written = write_whole(path, port.as_bytes(), 0o644, context.entropy());
+            written.map_err(|error| CliError::file(path, error))?;
         }
         tracing::info!(address = %bound, home = %home.root().display(), "serving");
 

@@ -2,12 +2,12 @@
 
 use crate::context::Context;
 use crate::error::CliError;
+use crate::home::read_private;
 use clap::Args;
 use serde_json::json;
 use sophon_skill::SigningIdentity;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use zeroize::Zeroizing;
 
 /// Sign a package with an identity of this home.
 #[derive(Debug, Args)]
@@ -22,17 +22,43 @@ pub(crate) struct Sign {
 impl Sign {
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let path = context.home()?.identity(&self.identity)?;
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => Zeroizing::new(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        let text = match read_private(&path) {
+            Err(CliError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 let message = format!("this home has no identity {}", self.identity);
                 return Err(CliError::usage(message, format!("sophon key identity {}", self.identity)));
             }
-            Err(error) => return Err(CliError::file(path, error)),
+            read => read?,
         };
         let identity = SigningIdentity::from_text(&text).map_err(|error| CliError::of(&error))?;
         let signed = sophon_author::sign(&self.file, &identity)?;
         context.output().data(&json!(signed), |_value| signed.envelope.display().to_string())?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{Format, Output};
+    use crate::system::Environment;
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn an_identity_that_others_can_read_signs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("home");
+        let context = Context::new(Some(root), Environment::default(), Output::new(Format::Json));
+        let home = context.home().unwrap();
+        home.create().unwrap();
+        let sign = || Sign { file: folder.path().join("none.sophon-skill"), identity: "ann".into() }.run(&context);
+        assert_eq!(sign().unwrap_err().report().code, "usage", "there is none yet");
+        let path = home.identity("ann").unwrap();
+        let identity = SigningIdentity::generate("ann", context.entropy()).unwrap();
+        crate::home::write_private(&path, identity.to_text().as_bytes()).unwrap();
+        let missing = sign().unwrap_err().report().code;
+        assert!(!["usage", "key_file_readable_by_others"].contains(&missing.as_str()), "the package: {missing}");
+        set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(sign().unwrap_err().report().code, "key_file_readable_by_others");
     }
 }

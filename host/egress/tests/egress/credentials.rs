@@ -95,6 +95,7 @@ async fn other_ways_to_attach() {
         let body = String::from_utf8_lossy(&response.body);
         let secret = fields.last().unwrap().1;
         assert!(!body.contains(secret) && !body.contains("Y29ycmVjdCBob3JzZSBiYXR0ZXJ5"), "{body}");
+        assert!(!body.contains("ann-the-user"), "{body}");
         assert!(!body.contains("YW5uLXRoZS11c2VyOmNvcnJlY3QgaG9yc2UgYmF0dGVyeQ"), "{body}");
         let mut collides = with_credential("GET", URL);
         collides.headers = vec![(name.to_uppercase(), b"own".to_vec())];
@@ -349,9 +350,12 @@ async fn attack_17_a_secret_in_the_request_is_refused_before_injection() {
 #[tokio::test]
 async fn attack_17_a_secret_in_a_host_name_asks_no_resolver() {
     let world = connected(None).await;
-    let rules = manifest(r#"[{"host":"*.example.com","credential":"github"}]"#);
-    let request = with_credential("GET", &format!("https://{TOKEN}.example.com/"));
-    assert_eq!(code(&world, &rules, &[], request).await, Some("secret_in_request"));
+    let rules = manifest(r#"[{"host":"api.example.com","credential":"github"},"*.example.com"]"#);
+    let session = world.session(&rules, &[]).await;
+    session.send(with_credential("GET", URL)).await.unwrap();
+    world.forget();
+    let error = session.send(HttpRequest::new("GET", format!("https://{TOKEN}.example.com/"))).await.unwrap_err();
+    assert_eq!(error.code(), "secret_in_request");
     assert_eq!((world.asked(), world.dialled().len()), (0, 0));
     let text = world.audit_text().await.to_lowercase();
     assert!(!text.contains(&TOKEN.to_lowercase()), "{text}");
@@ -391,4 +395,141 @@ async fn the_order_of_effects_is_in_the_audit_log() {
     }
     let text = world.audit_text().await;
     assert!(!text.contains("hunter2") && !text.contains(TOKEN));
+}
+
+#[tokio::test]
+async fn attack_17_a_wildcard_alone_releases_no_credential() {
+    let wild = r#"[{"host":"*.example.com","credential":"github"}]"#;
+    let both = r#"[{"host":"*.example.com","credential":"github"},{"host":"api.example.com","credential":"github"}]"#;
+    let refused = Some("credential_wildcard");
+    for (hosts, network, grants, expected) in [
+        (None, wild, &[][..], refused),
+        (Some(&["api.example.com"][..]), wild, &[], None),
+        (Some(&["other.example.com"]), wild, &[], Some("credential_wrong_host")),
+        (None, wild, &["api.example.com"], None),
+        (None, both, &[], None),
+    ] {
+        let world = connected(hosts).await;
+        let outcome = world.session(&manifest(network), grants).await.send(with_credential("GET", URL)).await;
+        assert_eq!(outcome.as_ref().err().map(Fault::code), expected, "{hosts:?} {network} {grants:?}");
+        // What is refused is refused before a secret is opened.
+        let used = world.audited().await.iter().any(|entry| entry.record["action"] == "credential.use");
+        assert_eq!(used, expected.is_none(), "{hosts:?} {network} {grants:?}");
+        if let Some(hint) = outcome.err().and_then(|error| error.hint()).filter(|_| expected == refused) {
+            let host = hint.split_once("sophon credential set github --host ").unwrap().1;
+            let world = connected(Some(&[host])).await;
+            assert_eq!(code(&world, &manifest(network), grants, with_credential("GET", URL)).await, None, "{hint}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn attack_14_nothing_stands_beside_a_credential() {
+    let world = connected(None).await;
+    let rules = manifest(NAMED);
+    for name in ["Range", "If-Range", "Cookie", "range", "if_range"] {
+        let mut request = with_credential("GET", URL);
+        request.headers = vec![(name.into(), b"bytes=0-9".to_vec())];
+        assert_eq!(code(&world, &rules, &[], request.clone()).await, Some("header_not_allowed"), "{name}");
+        assert!(world.dialled().is_empty());
+        request.credential = None;
+        assert_eq!(code(&world, &rules, &[], request).await, None, "{name}");
+        world.forget();
+    }
+}
+
+#[tokio::test]
+async fn attack_16_a_part_of_an_answer_is_refused_once_a_secret_is_lent() {
+    let world = connected(None).await;
+    let rules = manifest(NAMED);
+    world.script(|_| answer(206, &[("Content-Range", "bytes 0-4/30")], b"ghp_5"));
+    let session = world.session(&rules, &[]).await;
+    assert_eq!(session.send(HttpRequest::new("GET", URL)).await.unwrap().status, 206);
+    for request in [with_credential("GET", URL), HttpRequest::new("GET", URL)] {
+        assert_eq!(session.send(request).await.unwrap_err().code(), "upstream_protocol");
+    }
+    assert_eq!(session.send(HttpRequest::new("POST", URL)).await.unwrap_err().code(), "unknown_outcome");
+}
+
+#[tokio::test]
+async fn attack_16_a_session_that_a_credential_opened_stays_outside() {
+    let opening: &[(&str, &str)] = &[
+        ("Set-Cookie", "session=0123456789"),
+        ("Set-Cookie2", "session=0123456789"),
+        ("Authentication-Info", "nextnonce=0123456789"),
+        ("Proxy-Authentication-Info", "nextnonce=0123456789"),
+        ("WWW-Authenticate", "Bearer realm=x"),
+    ];
+    let world = connected(None).await;
+    let rules = manifest(NAMED);
+    world.script(move |seen| match seen.target() {
+        "/away" => answer(302, &[("Location", "https://other.example.com/end")], b""),
+        _ => answer(200, opening, b""),
+    });
+    let names = async |request: HttpRequest| {
+        let response = world.session(&rules, &[]).await.send(request).await.unwrap();
+        response.headers.into_iter().map(|(name, _)| name).filter(|name| name != "content-length").collect::<Vec<_>>()
+    };
+    assert_eq!(names(with_credential("GET", URL)).await, ["www-authenticate"]);
+    // On any hop: the origin that got the credential chose where the chain ends.
+    assert_eq!(names(with_credential("GET", "https://api.example.com/away")).await, ["www-authenticate"]);
+    let kept = names(HttpRequest::new("GET", URL)).await;
+    assert_eq!(kept, ["set-cookie", "set-cookie2", "authentication-info", "www-authenticate"]);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_lent_again_is_not_looked_for_twice() {
+    let world = connected(None).await;
+    let session = world.session(&manifest(NAMED), &[]).await;
+    session.send(with_credential("GET", URL)).await.unwrap();
+    let once = format!("{:?}", session.secrets());
+    for _ in 0..5 {
+        session.send(with_credential("GET", URL)).await.unwrap();
+    }
+    assert_eq!(format!("{:?}", session.secrets()), once);
+    // Replaced meanwhile: both are looked for.
+    let newer = "ghp_0therT0kenQwertzUiopAsdf99";
+    connect(&world, None, Attach::Bearer { field: "token".into() }, &[("token", newer)]).await;
+    session.send(with_credential("GET", URL)).await.unwrap();
+    for secret in [TOKEN, newer] {
+        assert!(session.secrets().find(secret.as_bytes()).is_some());
+    }
+}
+
+#[tokio::test]
+async fn attack_16_and_17_large_bodies_are_searched_too() {
+    let mut limits = tight();
+    limits.response_body_bytes = 1024 * 1024;
+    let world = World::new(limits).await;
+    connect(&world, None, Attach::Bearer { field: "token".into() }, &[("token", TOKEN)]).await;
+    let large = |end: &str| [&vec![b'.'; 200_000][..], end.as_bytes()].concat();
+    let echo = large(TOKEN);
+    world.script(move |_| answer(200, &[], &echo));
+    let session = std::sync::Arc::new(world.session(&manifest(NAMED), &[]).await);
+    // More at once than may be searched at once: all are served.
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let session = std::sync::Arc::clone(&session);
+        tasks.spawn(async move { session.send(with_credential("GET", URL)).await.unwrap().body });
+    }
+    let bodies = tasks.join_all().await;
+    assert_eq!(bodies.len(), 6);
+    for body in bodies {
+        assert!(body.len() > 200_000 && !body.ends_with(TOKEN.as_bytes()));
+    }
+    world.forget();
+    for request in [with_credential("POST", URL), HttpRequest::new("POST", URL)] {
+        let request = HttpRequest { body: Some(large(TOKEN).into()), ..request };
+        assert_eq!(session.send(request).await.unwrap_err().code(), "secret_in_request");
+    }
+    assert!(world.dialled().is_empty());
+}
+
+#[tokio::test]
+async fn a_receipt_of_another_call_opens_nothing() {
+    let world = connected(None).await;
+    let rules = manifest(NAMED);
+    let session = world.session_with_foreign_intent(&rules).await;
+    assert_eq!(session.send(with_credential("GET", URL)).await.unwrap_err().code(), "host_unavailable");
+    assert!(session.secrets().is_empty() && world.dialled().is_empty());
 }

@@ -81,7 +81,94 @@ async fn a_tools_own_list_narrows_and_its_hint_says_where() {
     let hint = denial.hint.unwrap();
     assert!(hint.contains("to the network list of probe.go in manifest.json"), "{hint}");
     let mended = with_list(&format!("[{}]", rule(&hint).unwrap()));
-    assert_eq!(world.session(&mended, &[]).await.send(request).await.map(|response| response.status), Ok(200));
+    assert_eq!(world.session(&mended, &[]).await.send(request.clone()).await.map(|response| response.status), Ok(200));
+    // A grant of the host opens no method that the tool's list does not name, nor a host that it leaves out.
+    for (list, code) in [(narrow, "method_not_allowed"), ("[]", "host_not_allowed")] {
+        let session = world.session(&with_list(list), &["api.example.com"]).await;
+        let denial = denied(&session.send(request.clone()).await.unwrap_err());
+        assert_eq!(denial.code, code, "{list}");
+        let hint = denial.hint.unwrap();
+        assert!(hint.contains("the network list of probe.go in manifest.json") && grant(&hint).is_none(), "{hint}");
+    }
+}
+
+#[tokio::test]
+async fn attack_11_a_grant_adds_addresses_and_ports_and_voids_no_rule() {
+    let narrow = r#"[{"host":"10.0.0.5","methods":["GET"],"paths":["/v1/*"]}]"#;
+    let ports = r#"[{"host":"10.0.0.5","methods":["GET"]},{"host":"10.0.0.5","ports":[8443]}]"#;
+    let elsewhere = r#"[{"host":"10.0.0.5","ports":[9000],"methods":["GET"]}]"#;
+    let world = World::new(tight()).await;
+    for (network, granted, method, url, code) in [
+        (narrow, "10.0.0.5", "GET", "https://10.0.0.5/v1/x", None),
+        (narrow, "10.0.0.5", "DELETE", "https://10.0.0.5/v1/x", Some("method_not_allowed")),
+        (narrow, "10.0.0.5", "GET", "https://10.0.0.5/admin", Some("path_not_allowed")),
+        (narrow, "10.0.0.5", "GET", "https://10.0.0.5/v1/..%2fadmin", Some("path_form")),
+        // A rule of this very port says more than one of another.
+        (ports, "10.0.0.5", "POST", "https://10.0.0.5/", Some("method_not_allowed")),
+        (ports, "10.0.0.5:8443", "POST", "https://10.0.0.5:8443/", None),
+        // The grant adds the port, or the scheme, and nothing else.
+        (elsewhere, "10.0.0.5", "GET", "https://10.0.0.5/", None),
+        (elsewhere, "10.0.0.5", "POST", "https://10.0.0.5/", Some("method_not_allowed")),
+        (elsewhere, "http://10.0.0.5:8080", "GET", "http://10.0.0.5:8080/", None),
+        (elsewhere, "http://10.0.0.5:8080", "POST", "http://10.0.0.5:8080/", Some("method_not_allowed")),
+        // Nothing is said about the host: the grant alone decides.
+        (r#"["api.example.com"]"#, "10.0.0.5", "DELETE", "https://10.0.0.5/any", None),
+        ("[]", "10.0.0.5", "DELETE", "https://10.0.0.5/any", None),
+    ] {
+        world.forget();
+        let rules = manifest(network);
+        let outcome = world.session(&rules, &[granted]).await.send(HttpRequest::new(method, url)).await;
+        let Some(code) = code else {
+            assert_eq!(outcome.map(|response| response.status), Ok(200), "{network} {method} {url}");
+            continue;
+        };
+        let denial = denied(&outcome.unwrap_err());
+        assert_eq!(denial.code, code, "{network} {method} {url}");
+        assert!(world.dialled().is_empty());
+        let hint = denial.hint.unwrap();
+        assert_eq!(grant(&hint), None, "{hint}");
+        let Some(rule) = rule(&hint) else { continue };
+        let mut mended: Vec<Value> = serde_json::from_str(network).unwrap();
+        mended.push(rule);
+        let mended = manifest(&serde_json::to_string(&mended).unwrap());
+        let response = world.session(&mended, &[granted]).await.send(HttpRequest::new(method, url)).await;
+        assert_eq!(response.map(|response| response.status), Ok(200), "{hint}");
+    }
+}
+
+#[tokio::test]
+async fn a_grant_releases_the_credential_it_names() {
+    let one = r#"[{"service":"github","scopes":[],"required":false,"access":"proxy"}]"#;
+    let two = r#"[{"service":"github","scopes":[],"required":false,"access":"proxy"},
+        {"service":"hass","scopes":[],"required":false,"access":"proxy"}]"#;
+    let other = r#"[{"host":"10.0.0.5","credential":"hass"}]"#;
+    let named = r#"[{"host":"10.0.0.5","credential":"github"}]"#;
+    let world = World::new(tight()).await;
+    // `not_connected`: nothing but the connection is missing.
+    let (through, denied_code) = ("not_connected", "credential_not_allowed");
+    for (credentials, network, grants, code) in [
+        (one, "[]", &["10.0.0.5"][..], through),
+        (one, "[]", &["10.0.0.5=hass"], denied_code),
+        (two, "[]", &["10.0.0.5"], denied_code),
+        (two, "[]", &["10.0.0.5=github"], through),
+        (two, "[]", &["10.0.0.5=hass"], denied_code),
+        (two, "[]", &["10.0.0.5=hass", "10.0.0.5=github"], through),
+        (two, named, &["10.0.0.5"], through),
+        (two, named, &["10.0.0.5=hass"], denied_code),
+        // The manifest's word about the credential holds also where a person granted the host.
+        (two, other, &["10.0.0.5=github"], denied_code),
+        (two, other, &["10.0.0.5"], denied_code),
+    ] {
+        let mut request = HttpRequest::new("GET", "https://10.0.0.5/");
+        request.credential = Some("github".into());
+        let rules = manifest_with(network, credentials);
+        let denial = denied(&world.session(&rules, grants).await.send(request.clone()).await.unwrap_err());
+        assert_eq!(denial.code, code, "{network} {grants:?}: {denial:?}");
+        if let Some(grant) = denial.hint.as_deref().and_then(grant) {
+            let mended = world.session(&rules, &[grant]).await.send(request).await.unwrap_err();
+            assert_eq!(denied(&mended).code, through, "{grant}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -51,7 +51,14 @@ async fn attack_10_methods_and_bodies_change_as_rfc_9110_says() {
 async fn attack_10_header_fields_do_not_travel_to_another_origin() {
     let world = World::new(tight()).await;
     let rules = manifest(BOTH);
-    let fields = [("Authorization", "Bearer own"), ("Cookie", "a=b"), ("X-Api-Key", "k"), ("Accept", "text/plain")];
+    let fields = [
+        ("Authorization", "Bearer own"),
+        ("Cookie", "a=b"),
+        ("X-Api-Key", "k"),
+        ("Range", "bytes=0-9"),
+        ("If-Range", "x"),
+        ("Accept", "text/plain"),
+    ];
     for (to, kept) in [
         ("https://api.example.com/end", true),
         ("https://other.example.com/end", false),
@@ -64,7 +71,7 @@ async fn attack_10_header_fields_do_not_travel_to_another_origin() {
         request.headers = fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
         world.session(&rules, &[]).await.send(request).await.unwrap();
         let last = world.cables.log.all().pop().unwrap();
-        for name in ["authorization", "cookie", "x-api-key"] {
+        for name in ["authorization", "cookie", "x-api-key", "range", "if-range"] {
             assert_eq!(last.header(name).is_some(), kept, "{to} {name}");
         }
         assert_eq!(last.header("accept"), Some("text/plain"));

@@ -216,15 +216,34 @@ impl World {
         tenant: TenantId,
         skill: SkillName,
     ) -> EgressSession {
+        let call = CallId::mint(&*self.entropy);
+        self.session_for(manifest, grants, (tenant, skill), (call, call)).await
+    }
+
+    /// A session whose receipt is another call's.
+    pub(crate) async fn session_with_foreign_intent(&self, manifest: &Manifest) -> EgressSession {
+        let calls = (CallId::mint(&*self.entropy), CallId::mint(&*self.entropy));
+        self.session_for(manifest, &[], ("acme".parse().unwrap(), manifest.name.clone()), calls).await
+    }
+
+    /// A session of one call with the receipt of another's intent; usually they are the same.
+    async fn session_for(
+        &self,
+        manifest: &Manifest,
+        grants: &[&str],
+        (tenant, skill): (TenantId, SkillName),
+        (call, intended): (CallId, CallId),
+    ) -> EgressSession {
         let grants: Vec<HostGrant> = grants.iter().map(|grant| grant.parse().unwrap()).collect();
         let principal = Principal { tenant, ..self.principal() };
         let tool = &manifest.tools[0];
-        let intent = self.audit.append(Record::new(Action::CallIntent, Outcome::Intent).principal(&principal)).await;
+        let intent = Record::new(Action::CallIntent, Outcome::Intent).principal(&principal).call(intended);
+        let intent = self.audit.append(intent).await;
         self.egress.session(CallScope {
             principal,
             skill,
             tool: tool.name.clone(),
-            call: CallId::mint(&*self.entropy),
+            call,
             correlation: CorrelationId::mint(&*self.entropy),
             allowlist: Arc::new(Allowlist::compile(manifest, Some(tool), &grants)),
             credentials: manifest.credentials.clone().into(),

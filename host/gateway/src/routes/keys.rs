@@ -62,8 +62,9 @@ pub(crate) async fn create(
                 .detail("key_role", row.role.as_str())
         };
         gateway.audit().append(record(Outcome::Intent)).await?;
+        let generation = gateway.authenticator().generation();
         gateway.store().keys().insert(row.clone()).await?;
-        gateway.authenticator().made(&row);
+        gateway.authenticator().made(generation, &row);
         gateway.audit().append(record(Outcome::Ok)).await?;
         Ok(KeyView::from(row))
     })

@@ -1,7 +1,9 @@
 //! The audit log through the API.
 
-use crate::fixtures::World;
+use crate::fixtures::{World, request};
+use http::Method;
 use serde_json::json;
+use tower::ServiceExt as _;
 
 #[tokio::test]
 async fn an_admin_reads_their_tenant_and_the_operator_the_home() {
@@ -53,4 +55,37 @@ async fn queries_are_paged_and_checked() {
     let verified = world.get("/v1/audit/verify", &world.operator).await;
     assert_eq!((verified.json["intact"].as_bool(), verified.json["records"].as_u64()), (Some(true), Some(8)));
     assert_eq!(verified.json["public_key"].as_str().unwrap().len(), 64);
+}
+
+#[tokio::test]
+async fn one_pass_over_the_whole_log_runs_at_a_time() {
+    let world = World::new().await;
+    world.key("agent", "ann").await;
+    let export = request(Method::GET, "/v1/audit/export", &world.operator, None);
+    let unread = world.gateway.router().oneshot(export).await.unwrap();
+    assert_eq!(unread.status(), 200);
+    for path in ["/v1/audit/verify", "/v1/audit/export"] {
+        let busy = world.get(path, &world.operator).await;
+        assert_eq!(busy.brief(), (503, "audit_busy"), "{path}");
+        assert!(busy.headers.contains_key("retry-after"), "{path}");
+    }
+    assert_eq!(world.get("/v1/audit", &world.operator).await.status, 200, "a page is no pass");
+    drop(unread);
+    for path in ["/v1/audit/verify", "/v1/audit/export", "/v1/audit/verify"] {
+        assert_eq!(world.get(path, &world.operator).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_export_signs_only_what_is_new() {
+    let world = World::new().await;
+    world.key("agent", "ann").await;
+    let checkpoints = || async {
+        assert_eq!(world.get("/v1/audit/export", &world.operator).await.status, 200);
+        world.get("/v1/audit/verify", &world.operator).await.json["checkpoints"].as_u64().unwrap()
+    };
+    let first = checkpoints().await;
+    assert_eq!((checkpoints().await, checkpoints().await), (first, first), "nothing was appended since");
+    world.key("agent", "bob").await;
+    assert_eq!((checkpoints().await, checkpoints().await), (first + 1, first + 1));
 }

@@ -1,8 +1,11 @@
 //! Rate limits at the edge.
 
 use crate::config::RateLimits;
-use crate::fixtures::{World, request};
+use crate::fixtures::{CountingEntropy, World, request};
+use crate::key::{KeyText, KeyUse};
 use http::Method;
+use sophon_store::KeyRow;
+use sophon_types::{KeyId, Role};
 use std::num::NonZeroU32;
 
 fn tight(limits: &mut RateLimits) {
@@ -122,4 +125,43 @@ async fn supervision_is_never_limited() {
             assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         }
     }
+}
+
+#[tokio::test]
+async fn attack_44_a_flood_of_guesses_does_not_reach_the_store() {
+    let world = World::with(|_config, limits| {
+        tight(limits);
+        limits.user_burst = NonZeroU32::new(100).unwrap();
+    })
+    .await;
+    let entropy = CountingEntropy::default();
+    let keys: Vec<KeyText> = (0..2).map(|_| KeyText::mint(KeyUse::Api, &entropy)).collect();
+    for (n, key) in keys.iter().enumerate() {
+        let row = KeyRow {
+            id: KeyId::from_bytes([u8::try_from(n).unwrap(); 16]),
+            tenant: "default".parse().unwrap(),
+            user: "ann".parse().unwrap(),
+            role: Role::Agent,
+            label: String::new(),
+            secret_digest: key.digest(),
+            results: "text".into(),
+            created_at: world.gateway.clock().now(),
+            revoked_at: None,
+        };
+        world.store.keys().insert(row).await.unwrap();
+    }
+    let send = |from: &'static str, key: &str| {
+        let request = request(Method::GET, "/v1/tools", key, None);
+        world.send_from(from, request)
+    };
+    assert_eq!(send("203.0.113.5:1", keys[0].expose()).await.status, 200);
+    for n in 0..4 {
+        send("203.0.113.5:1", &format!("sk_{}{n}A", "A".repeat(41))).await;
+    }
+    // The second key was never seen: from there it is one guess more, and nobody looks whether it is a good one.
+    let unseen = send("203.0.113.5:1", keys[1].expose()).await;
+    assert_eq!(unseen.brief(), (429, "rate_limited"));
+    assert!(unseen.headers.contains_key("retry-after"));
+    assert_eq!(send("203.0.113.5:1", keys[0].expose()).await.status, 200, "who was known before is not held up");
+    assert_eq!(send("203.0.113.6:1", keys[1].expose()).await.status, 200, "nor anybody elsewhere");
 }

@@ -37,14 +37,17 @@ async fn publishers_are_trusted_and_no_longer() {
     let made = world.post("/v1/publishers", &world.operator, &json!({"name": "ann", "public_key": key})).await;
     assert_eq!(made.status, 201, "{}", made.text);
     assert_eq!(made.json["public_key"], key);
-    let again = world.post("/v1/publishers", &world.operator, &json!({"name": "ann", "public_key": key})).await;
-    assert_eq!(again.status, 409, "{}", again.text);
+    let again = world.post("/v1/publishers", &world.operator, &json!({"name": "Ann", "public_key": key})).await;
+    assert_eq!((again.status.as_u16(), again.json["name"].as_str()), (201, Some("Ann")), "{}", again.text);
     let wrong = world.post("/v1/publishers", &world.operator, &json!({"name": "ann", "public_key": "x"})).await;
     assert_eq!(wrong.status, 400, "{}", wrong.text);
     let path = format!("/v1/publishers/{}", made.json["fingerprint"].as_str().unwrap());
     assert_eq!(world.delete(&path, &world.operator).await.status, 204);
     let listed = world.get("/v1/publishers", &world.operator).await;
     assert!(listed.json["publishers"][0]["revoked_at"].is_string(), "{}", listed.text);
+    assert_eq!(listed.json["publishers"].as_array().unwrap().len(), 1, "one key is one publisher: {}", listed.text);
+    let renewed = world.post("/v1/publishers", &world.operator, &json!({"name": "ann", "public_key": key})).await;
+    assert_eq!((renewed.status.as_u16(), &renewed.json["revoked_at"]), (201, &serde_json::Value::Null));
 }
 
 #[tokio::test]

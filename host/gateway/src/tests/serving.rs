@@ -1,15 +1,21 @@
 //! The gateway on a socket, and what surrounds a request.
 
+use crate::admission::{Access, Hurry, Rule, admit};
+use crate::extract::BodyLimit;
 use crate::fixtures::{World, request};
-use crate::frame;
+use crate::{Challenge, RunFile, frame};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use futures::StreamExt as _;
 use http::Method;
 use serde_json::json;
+use sophon_types::Role;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower::ServiceExt as _;
 
 async fn exchange(address: std::net::SocketAddr, head: &str) -> String {
@@ -90,4 +96,129 @@ async fn a_panic_is_an_internal_error_that_tells_nothing() {
     let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
     let text = String::from_utf8(body.to_vec()).unwrap();
     assert!(text.contains("\"code\":\"internal\"") && !text.contains("hunter2"), "{text}");
+}
+
+#[tokio::test]
+async fn only_the_operator_may_wait_for_a_long_pass() {
+    async fn slow() -> &'static str {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        "done"
+    }
+    let world = World::with(|config, _limits| config.request_timeout_seconds = 1.try_into().unwrap()).await;
+    let admin = world.key("admin", "ann").await;
+    let status = |hurry: Hurry, key: &str| {
+        let access = Access::Roles(&[Role::Admin]);
+        let rule = Rule { method: "GET", path: "/slow", access, hurry, body_limit: BodyLimit(0) };
+        let router = Router::new()
+            .route("/slow", get(slow).route_layer(from_fn_with_state((world.gateway.clone(), rule), admit)))
+            .layer(from_fn_with_state(world.gateway.clone(), frame::frame));
+        let request = request(Method::GET, "/slow", key, None);
+        async { router.oneshot(request).await.unwrap().status().as_u16() }
+    };
+    let (operator, admin) = (world.operator.as_str(), admin.as_str());
+    let statuses = tokio::join!(
+        status(Hurry::NotForTheOperator, operator),
+        status(Hurry::NotForTheOperator, admin),
+        status(Hurry::Always, operator),
+    );
+    assert_eq!(statuses, (200, 504, 504));
+    let unhurried: Vec<_> = crate::routes::table()
+        .into_iter()
+        .filter(|route| route.hurry == Hurry::NotForTheOperator)
+        .map(|route| route.path)
+        .collect();
+    assert_eq!(unhurried, ["/v1/audit/verify", "/v1/audit/export"]);
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_ends_the_request() {
+    let world = World::with(|config, _limits| config.stall_seconds = 1.try_into().unwrap()).await;
+    let mut stalled = request(Method::POST, "/v1/external-content", &world.operator, Some(String::new()));
+    let begun = futures::stream::once(async { Ok::<_, std::io::Error>(bytes::Bytes::from_static(b"{")) });
+    *stalled.body_mut() = axum::body::Body::from_stream(begun.chain(futures::stream::pending()));
+    let answer = world.send(stalled).await;
+    assert_eq!(answer.brief(), (400, "invalid_body"), "{}", answer.text);
+}
+
+/// A gateway on a socket, for as long as the test runs.
+async fn serving(world: &World) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let gateway = world.gateway.clone();
+    tokio::spawn(async move { gateway.serve(listener, std::future::pending()).await.unwrap() });
+    address
+}
+
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+#[tokio::test]
+async fn attack_44_a_client_that_does_not_read_does_not_keep_its_place() {
+    let world = World::with(|config, _limits| {
+        config.max_connections = 1.try_into().unwrap();
+        config.stall_seconds = 1.try_into().unwrap();
+    })
+    .await;
+    let address = serving(&world).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    // As little room as the system allows, so that the gateway's side fills up soon.
+    socket.set_recv_buffer_size(1024).unwrap();
+    let mut stalling = socket.connect(address).await.unwrap();
+    let pipelined = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
+    let let_go = async { while stalling.write_all(pipelined.as_bytes()).await.is_ok() {} };
+    let limit = Duration::from_secs(60);
+    tokio::time::timeout(limit, let_go).await.expect("the connection of a client that reads nothing is ended");
+    let answer = tokio::time::timeout(limit, exchange(address, HEALTH)).await.expect("its place is free again");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn attack_44_one_address_cannot_take_every_place() {
+    let world = World::with(|config, _limits| config.max_connections_per_address = 2.try_into().unwrap()).await;
+    let address = serving(&world).await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(HEALTH.replace("close", "keep-alive").as_bytes()).await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'H');
+        open.push(stream);
+    }
+    let mut third = TcpStream::connect(address).await.unwrap();
+    let mut answer = Vec::new();
+    // Closed before or after the request got there; no answer either way.
+    drop(third.write_all(HEALTH.as_bytes()).await);
+    drop(third.read_to_end(&mut answer).await);
+    assert!(answer.is_empty(), "{answer:?}");
+    let metrics = world.get("/metrics", "").await;
+    assert!(metrics.text.contains("sophon_http_connections_refused_total 1"), "{}", metrics.text);
+    drop(open);
+    let again = async {
+        loop {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let mut answer = String::new();
+            drop(stream.write_all(HEALTH.as_bytes()).await);
+            drop(stream.read_to_string(&mut answer).await);
+            if answer.starts_with("HTTP/1.1 200 ") {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), again).await.expect("a place that was left is free again");
+}
+
+#[tokio::test]
+async fn a_gateway_proves_that_it_knows_its_token_and_shows_nothing() {
+    let world = World::new().await;
+    let run = RunFile { address: "127.0.0.1:1".parse().unwrap(), token: world.operator.clone(), pid: 1 };
+    let challenge = Challenge::fresh(world.gateway.entropy());
+    let answer = world.get(&challenge.path(), "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert!(challenge.is_answered(&run, answer.json["proof"].as_str().unwrap()), "{}", answer.text);
+    assert!(!answer.text.contains(&world.operator), "{}", answer.text);
+    let other = RunFile { token: World::new().await.operator.replace("op_", "op_x"), ..run };
+    assert!(!challenge.is_answered(&other, answer.json["proof"].as_str().unwrap()));
+    for nonce in ["", "short", &"a".repeat(129), &"%0A".repeat(40)] {
+        let answer = world.get(&format!("/v1/operator/hello?nonce={nonce}"), "").await;
+        assert_eq!(answer.brief(), (400, "invalid_parameter"), "{nonce}");
+    }
 }

@@ -29,14 +29,14 @@ enum Rule {
     Form(tokens::Form),
 }
 
-struct Scanner {
-    keywords: Keywords,
+/// The rules, and the keyword that leads to each.
+struct Rules {
+    keywords: Vec<&'static str>,
     rules: Vec<Rule>,
 }
 
-static SCANNER: LazyLock<Option<Scanner>> = LazyLock::new(|| {
-    let mut keywords: Vec<&'static str> = Vec::new();
-    let mut rules = Vec::new();
+static RULES: LazyLock<Rules> = LazyLock::new(|| {
+    let (mut keywords, mut rules) = (Vec::new(), Vec::new());
     let mut add = |keyword, rule| {
         keywords.push(keyword);
         rules.push(rule);
@@ -53,36 +53,70 @@ static SCANNER: LazyLock<Option<Scanner>> = LazyLock::new(|| {
     for (keyword, word) in assigned::WORDS {
         add(keyword, Rule::Word(*word));
     }
-    Some(Scanner { keywords: Keywords::new(keywords)?, rules })
+    Rules { keywords, rules }
 });
 
-/// Possible secrets in `text`, in order, not overlapping, at most 64; offsets are into `text`.
+/// The keywords that a [`Search`] is to be told of.
+pub(crate) fn keywords() -> &'static [&'static str] {
+    &RULES.keywords
+}
+
+static KEYWORDS: LazyLock<Option<Keywords>> = LazyLock::new(|| Keywords::new(keywords().to_vec()));
+
+/// Possible secrets in `text`, in order, not overlapping, at most 64; offsets are into `text`, on the borders of its
+/// characters.
 #[must_use]
 pub fn scan_secrets(text: &str) -> Vec<Finding> {
-    let Some(scanner) = SCANNER.as_ref() else { return Vec::new() };
-    let mut findings: Vec<Finding> = Vec::new();
-    scanner.keywords.each(text.as_bytes(), |index, start, end| {
-        let rule = &scanner.rules[index];
-        if findings.len() >= MAX_FINDINGS {
+    let Some(keywords) = KEYWORDS.as_ref() else { return Vec::new() };
+    let mut search = Search::new(text);
+    keywords.each(text.as_bytes(), |index, start, end| search.keyword(index, start, end));
+    search.finish()
+}
+
+/// A search for secrets that is told of the keywords in a text one by one.
+pub(crate) struct Search<'a> {
+    text: &'a str,
+    rules: &'static [Rule],
+    findings: Vec<Finding>,
+}
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, rules: &RULES.rules, findings: Vec::new() }
+    }
+
+    /// Keyword number `index` stands at `start..end`.
+    pub(crate) fn keyword(&mut self, index: usize, start: usize, end: usize) {
+        if self.findings.len() >= MAX_FINDINGS {
             return;
         }
         // A long token may hold many keywords; what is found already is not looked into again.
-        if findings.last().is_some_and(|last| start < last.end && last.start <= start) {
+        if self.findings.last().is_some_and(|last| start < last.end && last.start <= start) {
             return;
         }
-        let Some((name, start, end)) = rule.check(text.as_bytes(), start, end) else { return };
-        if findings.last().is_some_and(|last| start < last.end && last.start < end) {
+        let Some((name, start, end)) = self.rules[index].check(self.text.as_bytes(), start, end) else { return };
+        if self.findings.last().is_some_and(|last| start < last.end && last.start < end) {
             return;
         }
-        findings.push(Finding::new(FindingKind::PossibleSecret, name, start, end));
-    });
-    for (rule, start, end) in tokens::unannounced(text.as_bytes()) {
-        if findings.len() < MAX_FINDINGS && !findings.iter().any(|f| start < f.end && f.start < end) {
-            findings.push(Finding::new(FindingKind::PossibleSecret, rule, start, end));
-        }
+        self.add(name, start, end);
     }
-    findings.sort_by_key(|finding| finding.start);
-    findings
+
+    /// The findings, together with those that no keyword announces.
+    pub(crate) fn finish(mut self) -> Vec<Finding> {
+        for (rule, start, end) in tokens::unannounced(self.text.as_bytes()) {
+            if self.findings.len() < MAX_FINDINGS && !self.findings.iter().any(|f| start < f.end && f.start < end) {
+                self.add(rule, start, end);
+            }
+        }
+        self.findings.sort_by_key(|finding| finding.start);
+        self.findings
+    }
+
+    /// The rules look at bytes, and may stop in the middle of a character.
+    fn add(&mut self, rule: &'static str, start: usize, end: usize) {
+        let (start, end) = (self.text.floor_char_boundary(start), self.text.ceil_char_boundary(end));
+        self.findings.push(Finding::new(FindingKind::PossibleSecret, rule, start, end));
+    }
 }
 
 impl Rule {
@@ -109,11 +143,21 @@ mod tests {
 
     #[test]
     fn every_keyword_and_expression_compiles() {
-        let scanner = SCANNER.as_ref().unwrap();
-        for rule in &scanner.rules {
+        assert!(KEYWORDS.is_some());
+        for rule in &RULES.rules {
             if let Rule::Token(token) = rule {
                 assert!(token.compile().is_some(), "{}", token.name);
             }
+        }
+    }
+
+    #[test]
+    fn a_finding_that_is_cut_by_the_limit_ends_with_a_character() {
+        for lead in 0..4 {
+            let key = format!("-----BEGIN PRIVATE KEY-----{}{}", "x".repeat(lead), "\u{1f600}".repeat(5000));
+            let found = scan_secrets(&key);
+            assert_eq!(found[0].rule, "private-key");
+            assert!(key.is_char_boundary(found[0].end) && found[0].end > 16 * 1024 - 4, "{found:?}");
         }
     }
 

@@ -63,3 +63,6 @@ fn name(engine: &Engine, bytes: &[u8]) -> String {
     engine.precompile_compatibility_hash().hash(&mut hasher);
     format!("{}-{:016x}.cwasm", Digest::of(bytes).to_hex(), hasher.finish())
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -5,8 +5,9 @@ use super::bindings::sophon::skill::{credentials, http, log, progress, settings,
 use super::host::Host;
 use crate::{Access, LogLevel, Progress, StateError};
 use bytes::Bytes;
-use sophon_egress::{HttpError, HttpRequest, Redirects};
+use sophon_egress::{HttpError, HttpRequest, HttpResponse, Redirects};
 use sophon_store::Quota;
+use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::Result;
 
@@ -22,14 +23,13 @@ impl http::Host for Host {
         let head: usize = request.headers.iter().map(|field| field.name.len() + field.value.len()).sum();
         let body = request.body.as_ref().map_or(0, Vec::len);
         self.enter(request.url.len() + head + body)?;
-        if self.usage.http_requests >= self.limits.http_requests {
+        if self.budget.request().is_none() {
             let most = self.limits.http_requests;
             return Ok(Err(denied("too_many_requests", format!("http: a call may send {most} requests"), None)));
         }
-        self.usage.http_requests += 1;
-        if body > self.limits.http_bytes {
-            return Ok(Err(http::HttpError::TooLarge(self.limits.http_bytes as u64)));
-        }
+        let budget = Arc::clone(&self.budget);
+        let too_large = || http::HttpError::TooLarge(budget.most_held());
+        let Some(mut held) = budget.hold(head + body) else { return Ok(Err(too_large())) };
         let Some(door) = self.doors.http.clone() else {
             let hint = "declare the host in the manifest: \"permissions\": {\"network\": [\"HOST\"]}".to_owned();
             return Ok(Err(denied("network_not_granted", "http: this skill has no network".into(), Some(hint))));
@@ -46,13 +46,30 @@ impl http::Host for Host {
             },
             timeout: request.timeout_ms.map(|ms| Duration::from_millis(ms.into())),
         };
-        Ok(door.send(request).await.map_err(to_guest).map(|answer| http::Response {
+        let line = budget.line().await;
+        let sent = door.send(request).await;
+        drop(line);
+        let answer = match sent {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Err(to_guest(error))),
+        };
+        let size = answer_bytes(&answer);
+        if held.grow(size).is_none() {
+            return Ok(Err(too_large()));
+        }
+        self.give(size)?;
+        Ok(Ok(http::Response {
             status: answer.status,
             url: answer.url,
             headers: answer.headers.into_iter().map(|(name, value)| http::Field { name, value }).collect(),
             body: answer.body.into(),
         }))
     }
+}
+
+/// What an answer takes: its body and its fields.
+pub(super) fn answer_bytes(answer: &HttpResponse) -> usize {
+    answer.body.len() + answer.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
 }
 
 fn denied(code: &str, message: String, hint: Option<String>) -> http::HttpError {
@@ -121,7 +138,9 @@ impl log::Host for Host {
 impl settings::Host for Host {
     fn value(&mut self, key: String) -> Result<Option<String>> {
         self.enter(key.len())?;
-        Ok(self.doors.settings.get(&key).cloned())
+        let value = self.doors.settings.get(&key).cloned();
+        self.give(value.as_ref().map_or(0, String::len))?;
+        Ok(value)
     }
 }
 
@@ -164,7 +183,9 @@ impl state::Host for Host {
         if let Err(refused) = Self::key(&key) {
             return Ok(Err(refused));
         }
-        Ok(self.doors.state.read(&key).await.map_err(Into::into))
+        let read = self.doors.state.read(&key).await;
+        self.give(read.as_ref().ok().and_then(Option::as_ref).map_or(0, Vec::len))?;
+        Ok(read.map_err(Into::into))
     }
 
     async fn write(&mut self, key: String, value: Vec<u8>) -> Result<Result<(), state::StateError>> {
@@ -189,7 +210,9 @@ impl state::Host for Host {
         if let Err(refused) = named.into_iter().flatten().try_for_each(|key| Self::key(key)) {
             return Ok(Err(refused));
         }
-        Ok(self.doors.state.keys(&prefix, after.as_deref(), KEYS).await.map_err(Into::into))
+        let keys = self.doors.state.keys(&prefix, after.as_deref(), KEYS).await;
+        self.give(keys.iter().flatten().map(String::len).sum())?;
+        Ok(keys.map_err(Into::into))
     }
 
     async fn compare_and_set(

@@ -27,7 +27,10 @@ impl Ticking {
     /// Starts the engine.
     pub(super) fn start(pool: &PoolLimits) -> Result<Self, SandboxError> {
         let refused = |error: wasmtime::Error| SandboxError::Engine(format!("{error:#}"));
-        let engine = Engine::new(&config(pool)).map_err(refused)?;
+        let engine = Engine::new(&config(pool)).map_err(|error| {
+            let calls = pool.concurrent_calls.max(1);
+            refused(error.context(format!("a pool for {calls} calls at the same time does not fit this machine")))
+        })?;
         let stop = Arc::new(AtomicBool::new(false));
         let (weak, stopped) = (engine.weak(), Arc::clone(&stop));
         std::thread::Builder::new()
@@ -91,19 +94,23 @@ fn compilation() -> Config {
 
 fn pooling(pool: &PoolLimits) -> PoolingAllocationConfig {
     let calls = pool.concurrent_calls.max(1);
-    let instances = u32::try_from(Limits::of(Preset::Minimal).instances).unwrap_or(u32::MAX);
+    // No preset and no operator gives a component more than this; see `WasmRuntime::start_compiling`.
+    let most = Limits::of(Preset::Minimal);
+    let each = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let all = |count: usize| calls.saturating_mul(each(count));
     let mut config = PoolingAllocationConfig::new();
+    // As many of everything as so many of the largest components have: a call that has its place always fits. Slots
+    // that nobody uses cost address space only.
     config.total_component_instances(calls);
-    // Most skills have one or two core instances; a composed one may have up to `instances`.
-    config.total_core_instances(calls.saturating_mul(4).max(instances));
-    config.total_memories(calls.saturating_mul(2).max(8));
-    config.total_tables(calls.saturating_mul(4).max(40));
+    config.total_core_instances(all(most.instances));
+    config.total_memories(all(most.memories));
+    config.total_tables(all(most.tables));
     config.total_stacks(calls);
-    config.max_core_instances_per_component(instances);
-    config.max_memories_per_component(4);
-    config.max_tables_per_component(20);
-    config.max_tables_per_module(10);
-    config.table_elements(Limits::of(Preset::Minimal).table_elements);
+    config.max_core_instances_per_component(each(most.instances));
+    config.max_memories_per_component(each(most.memories));
+    config.max_tables_per_component(each(most.tables));
+    config.max_tables_per_module(each(most.tables));
+    config.table_elements(most.table_elements);
     config.max_core_instance_size(8 << 20);
     config.max_component_instance_size(8 << 20);
     config.max_memory_size(pool.memory);

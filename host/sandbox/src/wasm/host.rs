@@ -1,9 +1,12 @@
 //! What the host keeps for one running call, and its bounds. Thrown away with the store.
 
+use super::budget::Budget;
 use super::output::Lines;
 use super::wasi::Wasi;
 use super::workspace::Workspace;
 use crate::{Doors, Limits, LogLevel, Progress};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 use wasmtime::{Error, ResourceLimiter};
 
@@ -13,35 +16,56 @@ pub(super) struct Host {
     pub(super) deadline: Instant,
     pub(super) doors: Doors,
     pub(super) usage: Meter,
+    pub(super) budget: Arc<Budget>,
     pub(super) lines: Lines,
     pub(super) progress: Option<Progress>,
     pub(super) wasi: Option<Box<Wasi>>,
+    /// Made at first use, and lent to a thread that may block for as long as that works in it.
     pub(super) workspace: Option<Workspace>,
+    /// Where workspaces are made; nothing: in the system's folder for temporary files.
+    pub(super) workspaces: Option<Arc<Path>>,
 }
 
 impl Host {
-    pub(super) fn new(doors: Doors, limits: Limits, deadline: Instant) -> Self {
-        let lines = Lines::bounded(limits.log_bytes);
-        let usage = Meter::default();
-        Self { limits, deadline, doors, usage, lines, progress: None, wasi: None, workspace: None }
+    pub(super) fn new(doors: Doors, limits: Limits, deadline: Instant, workspaces: Option<Arc<Path>>) -> Self {
+        Self {
+            deadline,
+            doors,
+            usage: Meter::default(),
+            budget: Budget::new(&limits),
+            lines: Lines::bounded(limits.log_bytes),
+            progress: None,
+            wasi: None,
+            workspace: None,
+            workspaces,
+            limits,
+        }
     }
 
     /// Counts one host call that carried `bytes` from the guest.
     pub(super) fn enter(&mut self, bytes: usize) -> Result<(), Error> {
         self.usage.hostcalls += 1;
-        self.usage.hostcall_bytes = self.usage.hostcall_bytes.saturating_add(bytes as u64);
-        if self.usage.hostcalls > self.limits.hostcalls {
-            return Err(Exceeded::new(format!("more than {} host calls", self.limits.hostcalls)).into());
-        }
-        if self.usage.hostcall_bytes > self.limits.hostcall_total_bytes {
-            let most = self.limits.hostcall_total_bytes;
-            return Err(Exceeded::new(format!("more than {most} bytes through host calls")).into());
-        }
+        self.budget.carry(bytes)?;
+        self.overdrawn()?;
         // Neither fuel nor epochs move while the host works, so a flood of cheap calls would outlive the deadline.
         if Instant::now() >= self.deadline {
             return Err(DeadlinePassed.into());
         }
         Ok(())
+    }
+
+    /// Counts `bytes` that a host call carries back to the guest.
+    pub(super) fn give(&self, bytes: usize) -> Result<(), Error> {
+        Ok(self.budget.carry(bytes)?)
+    }
+
+    /// Whether the call has gone over a bound that could not end it on the spot: WASI's functions are wasmtime's, so
+    /// what they use up is looked at whenever the epoch moves, and once more at the end.
+    pub(super) fn overdrawn(&self) -> Result<(), Exceeded> {
+        if self.usage.hostcalls > self.limits.hostcalls {
+            return Err(Exceeded::new(format!("more than {} host calls", self.limits.hostcalls)));
+        }
+        self.budget.overdrawn()
     }
 
     pub(super) fn log(&mut self, level: LogLevel, message: &str) {
@@ -58,8 +82,6 @@ pub(super) struct Meter {
     pub(super) table_elements: usize,
     pub(super) table_refused: bool,
     pub(super) hostcalls: u64,
-    pub(super) hostcall_bytes: u64,
-    pub(super) http_requests: u32,
     pub(super) progress_reports: u32,
 }
 
@@ -113,10 +135,10 @@ impl ResourceLimiter for Host {
     }
 
     fn tables(&self) -> usize {
-        self.limits.instances
+        self.limits.tables
     }
 
     fn memories(&self) -> usize {
-        self.limits.instances
+        self.limits.memories
     }
 }

@@ -1,6 +1,7 @@
 //! The WebAssembly tier: compile once, pre-instantiate once a skill version, a fresh store and instance for every call.
 
 mod bindings;
+mod budget;
 mod capabilities;
 mod engine;
 mod host;
@@ -22,15 +23,20 @@ use host::Host;
 use parking_lot::Mutex;
 pub(crate) use run::Invocation;
 pub use run::{RunReport, Usage};
-use sophon_skill::{Filesystem, Manifest, Runtime, VerifiedPackage};
-use sophon_types::SkillName;
+use sophon_skill::{Filesystem, Manifest, Preset, Runtime, VerifiedPackage};
+use sophon_types::{Digest, SkillName};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use wasmtime::component::{Component, HasSelf, Linker};
+pub use workspace::sweep_workspaces;
 
 /// The engine, its pool and the linkers. Cheap to clone.
 #[derive(Clone)]
-pub struct WasmRuntime(Arc<Inner>);
+pub struct WasmRuntime {
+    inner: Arc<Inner>,
+    workspaces: Option<Arc<Path>>,
+}
 
 struct Inner {
     ticking: Ticking,
@@ -43,6 +49,7 @@ struct Inner {
 /// A component that is compiled, linked with exactly what its manifest declares, and ready to be instantiated.
 pub struct PreparedSkill {
     name: SkillName,
+    digest: Digest,
     pre: SkillPre<Host>,
     limits: Limits,
 }
@@ -52,6 +59,12 @@ impl PreparedSkill {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// The package that it was made of; only approved calls of that very package run in it.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
     }
 }
 
@@ -93,10 +106,27 @@ impl WasmRuntime {
         compilation: Compilation,
         cache: Option<CodeCache>,
     ) -> Result<Self, SandboxError> {
-        let ceiling = Limits { memory: ceiling.memory.min(pool.memory), ..ceiling };
+        // What the pool has a slot for is all that any component can have.
+        let most = Limits::of(Preset::Minimal);
+        let ceiling = Limits {
+            memory: ceiling.memory.min(pool.memory),
+            table_elements: ceiling.table_elements.min(most.table_elements),
+            instances: ceiling.instances.min(most.instances),
+            memories: ceiling.memories.min(most.memories),
+            tables: ceiling.tables.min(most.tables),
+            ..ceiling
+        };
         let compiler = Compiler::new(compilation, cache);
         let ticking = Ticking::start(pool)?;
-        Ok(Self(Arc::new(Inner { ticking, ceiling, compiler, linkers: Mutex::new(HashMap::new()) })))
+        let inner = Arc::new(Inner { ticking, ceiling, compiler, linkers: Mutex::new(HashMap::new()) });
+        Ok(Self { inner, workspaces: None })
+    }
+
+    /// Makes the calls' workspaces below `root`, made where missing, in place of the system's folder for temporary
+    /// files. The folder belongs to this runtime alone: see [`sweep_workspaces`](crate::sweep_workspaces).
+    #[must_use]
+    pub fn with_workspaces_below(self, root: &Path) -> Self {
+        Self { workspaces: Some(root.into()), ..self }
     }
 
     /// Compiles and links a verified package. Takes 20 to 100 ms of CPU for a small component: not for an async worker.
@@ -108,28 +138,28 @@ impl WasmRuntime {
         if manifest.runtime != Runtime::Wasm {
             return Err(SandboxError::NoTier { skill: manifest.name.clone(), runtime: manifest.runtime.to_string() });
         }
-        self.compile(manifest, package.component())
+        self.compile(manifest, package.component(), *package.digest())
     }
 
-    fn compile(&self, manifest: &Manifest, component: &[u8]) -> Result<PreparedSkill, SandboxError> {
+    fn compile(&self, manifest: &Manifest, component: &[u8], digest: Digest) -> Result<PreparedSkill, SandboxError> {
         let skill = || manifest.name.clone();
-        let compiled = self.0.compiler.component(&self.0.ticking.engine, component);
-        let component = compiled.map_err(|cause| SandboxError::Compile { skill: skill(), cause })?;
-        let limits = Limits::for_skill(manifest, &self.0.ceiling);
+        let compiled = self.inner.compiler.component(&self.inner.ticking.engine, component);
+        let component = compiled.map_err(|cause| refuse(skill(), cause))?;
+        let limits = Limits::for_skill(manifest, &self.inner.ceiling);
         check_demand(&component, &limits).map_err(|what| SandboxError::TooDemanding { skill: skill(), what })?;
         let link = |error: wasmtime::Error| SandboxError::Link { skill: skill(), cause: format!("{error:#}") };
         let linker = self.linker(Capabilities::of(manifest)).map_err(link)?;
         let pre = linker.instantiate_pre(&component).and_then(SkillPre::new).map_err(link)?;
         component.initialize_copy_on_write_image().map_err(link)?;
-        Ok(PreparedSkill { name: skill(), pre, limits })
+        Ok(PreparedSkill { name: skill(), digest, pre, limits })
     }
 
     fn linker(&self, capabilities: Capabilities) -> wasmtime::Result<Arc<Linker<Host>>> {
-        if let Some(linker) = self.0.linkers.lock().get(&capabilities) {
+        if let Some(linker) = self.inner.linkers.lock().get(&capabilities) {
             return Ok(Arc::clone(linker));
         }
-        let linker = Arc::new(link(&self.0.ticking.engine, capabilities)?);
-        self.0.linkers.lock().insert(capabilities, Arc::clone(&linker));
+        let linker = Arc::new(link(&self.inner.ticking.engine, capabilities)?);
+        self.inner.linkers.lock().insert(capabilities, Arc::clone(&linker));
         Ok(linker)
     }
 
@@ -168,17 +198,26 @@ fn link(engine: &wasmtime::Engine, capabilities: Capabilities) -> wasmtime::Resu
     Ok(linker)
 }
 
+/// wasmtime says that a component has more parts than the pool has for it in the same breath as that it does not
+/// compile, and in words only.
+fn refuse(skill: SkillName, cause: String) -> SandboxError {
+    if cause.contains("in the pooling allocator") {
+        return SandboxError::TooDemanding { skill, what: format!("more than one call can have: {cause}") };
+    }
+    SandboxError::Compile { skill, cause }
+}
+
 /// Refuses a component that could never be instantiated within its limits, before the first call.
 fn check_demand(component: &Component, limits: &Limits) -> Result<(), String> {
     // Nothing: the component imports or exports modules, whose needs are not known before they are linked.
     let Some(demand) = component.resources_required() else {
         return Err("modules that are not part of it".into());
     };
-    let most = limits.instances as u64;
-    if u64::from(demand.num_memories) > most || u64::from(demand.num_tables) > most {
+    let over = |count: u32, most: usize| usize::try_from(count).map_or(true, |count| count > most);
+    if over(demand.num_memories, limits.memories) || over(demand.num_tables, limits.tables) {
         return Err(format!(
-            "{} memories and {} tables; a call may have {most} of each",
-            demand.num_memories, demand.num_tables
+            "{} memories and {} tables; a call may have {} and {}",
+            demand.num_memories, demand.num_tables, limits.memories, limits.tables
         ));
     }
     // In pages of 64 KiB.

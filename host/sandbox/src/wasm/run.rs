@@ -26,6 +26,14 @@ pub struct RunReport {
     pub progress: Option<Progress>,
 }
 
+impl RunReport {
+    /// Nothing ran.
+    fn refused(failure: RunFailure) -> Self {
+        let (usage, logs) = (Usage::default(), Vec::new());
+        Self { output: Err(failure), usage, logs, logs_dropped: 0, progress: None }
+    }
+}
+
 /// What a run used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -52,7 +60,8 @@ pub(crate) struct Invocation<'a> {
 }
 
 impl WasmRuntime {
-    /// Runs an approved call whose intent is durable in the audit log (`intent` is the evidence).
+    /// Runs an approved call whose intent is durable in the audit log (`intent` is the evidence). `prepared` must be
+    /// made of the package that the call was approved for; a call of any other is refused.
     ///
     /// Dropping the future ends the run at once and throws the store away.
     pub async fn run(
@@ -63,6 +72,12 @@ impl WasmRuntime {
         doors: Doors,
         deadline: Instant,
     ) -> RunReport {
+        let approved = call.skill().package().digest();
+        if approved != prepared.digest() {
+            let cause = format!("the call is of the package {approved}, and {} is prepared", prepared.digest());
+            tracing::error!(skill = %prepared.name, cause, "a call was refused");
+            return RunReport::refused(RunFailure::Host { cause });
+        }
         let (tool, request) = (call.tool(), call.request());
         let invocation = Invocation {
             tool: &tool.local,
@@ -85,14 +100,15 @@ impl WasmRuntime {
     ) -> RunReport {
         let started = Instant::now();
         let deadline = invocation.deadline.map_or(started + limits.wall, |latest| latest.min(started + limits.wall));
-        let mut store = Store::new(&self.0.ticking.engine, Host::new(doors, limits, deadline));
+        let host = Host::new(doors, limits, deadline, self.workspaces.clone());
+        let mut store = Store::new(&self.inner.ticking.engine, host);
         let called = match arm(&mut store) {
             // Fuel and epochs do not fire while the host works for the skill, so the whole call is under a timer too.
             Ok(()) => tokio::time::timeout_at(deadline.into(), call(&mut store, prepared, &invocation, deadline)).await,
             Err(error) => Ok(Err(error)),
         };
         let fuel_left = store.get_fuel().unwrap_or(0);
-        let host = store.into_data();
+        let mut host = store.into_data();
         let usage = Usage {
             fuel: host.limits.fuel.saturating_sub(fuel_left),
             memory_peak: host.usage.memory_peak,
@@ -105,6 +121,10 @@ impl WasmRuntime {
             Ok(Ok(Err(error))) => Err(tool_failure(error, &host.limits)),
             Ok(Ok(Ok(json))) => output(json, invocation.source, &host.limits),
         };
+        // Where the call is dropped instead, the folder goes in its own time.
+        if let Some(workspace) = host.workspace.take() {
+            workspace.remove().await;
+        }
         let (logs, logs_dropped) = host.lines.take();
         RunReport { output, usage, logs, logs_dropped, progress: host.progress }
     }
@@ -123,6 +143,7 @@ fn arm(store: &mut Store<Host>) -> wasmtime::Result<()> {
         if Instant::now() >= context.data().deadline {
             return Err(DeadlinePassed.into());
         }
+        context.data().overdrawn()?;
         // At every tick the worker may turn to other calls: a busy skill does not starve them.
         Ok(UpdateDeadline::Yield(1))
     });
@@ -144,7 +165,10 @@ async fn call(
         session: invocation.session.clone(),
         deadline_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
     };
-    skill.sophon_skill_tools().call_call_tool(store, invocation.tool, invocation.arguments, &context).await
+    let tools = skill.sophon_skill_tools();
+    let result = tools.call_call_tool(&mut *store, invocation.tool, invocation.arguments, &context).await?;
+    store.data().overdrawn()?;
+    Ok(result)
 }
 
 fn output(json: String, source: Source, limits: &Limits) -> Result<RawOutput, RunFailure> {

@@ -1,5 +1,10 @@
 //! Hostile components in the real engine. Core modules in WAT are lifted against the contract by wit-component.
 
+mod approved;
+mod pool;
+mod wasi;
+mod workspace;
+
 use super::*;
 use crate::{Doors, MemoryState, RunFailure, RunReport};
 use sophon_guard::Source;
@@ -32,11 +37,15 @@ fn module(imports: &str, extra: &str, body: &str) -> String {
 const FINE: &str = "(i32.const 1024)";
 
 fn lift(wat: &str) -> Vec<u8> {
-    let mut core = wat::parse_str(wat).unwrap();
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path("../../wit").unwrap();
-    let world = resolve.select_world(&[package], Some("skill")).unwrap();
-    embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
+    lift_in(&resolve, package, "skill", wat)
+}
+
+fn lift_in(resolve: &Resolve, package: wit_parser::PackageId, world: &str, wat: &str) -> Vec<u8> {
+    let mut core = wat::parse_str(wat).unwrap();
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
+    embed_component_metadata(&mut core, resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().module(&core).unwrap().validate(true).encode().unwrap()
 }
 
@@ -82,10 +91,18 @@ impl Lab {
     }
 
     fn prepare(&self, wat: &str) -> PreparedSkill {
-        self.runtime.compile(&manifest(""), &lift(wat)).unwrap_or_else(|error| panic!("{error}"))
+        self.compile(&manifest(""), &lift(wat)).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn compile(&self, manifest: &Manifest, component: &[u8]) -> Result<PreparedSkill, SandboxError> {
+        self.runtime.compile(manifest, component, Digest::of(component))
     }
 
     async fn run(&self, skill: &PreparedSkill) -> RunReport {
+        self.run_with(skill, doors()).await
+    }
+
+    async fn run_with(&self, skill: &PreparedSkill, doors: Doors) -> RunReport {
         let invocation = run::Invocation {
             tool: "go",
             source: Source::tool(&"probe.go".parse().unwrap()),
@@ -95,7 +112,7 @@ impl Lab {
             session: None,
             deadline: None,
         };
-        self.runtime.invoke(skill, invocation, doors(), self.limits.clone()).await
+        self.runtime.invoke(skill, invocation, doors, self.limits.clone()).await
     }
 
     fn caching(folder: &std::path::Path, key: [u8; 32]) -> Self {
@@ -150,7 +167,7 @@ async fn attack_20_memory_is_summed_and_refused_memory_is_told() {
     let eater = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 8)) (i32.const -1)))) (unreachable)";
     assert_eq!(lab.failure(&module("", "", eater)).await, RunFailure::OutOfMemory { memory: 4 << 20 });
     let large = module("", "", FINE).replace("\"memory\") 1)", "\"memory\") 100)");
-    let error = lab.runtime.compile(&manifest(""), &lift(&large)).err().expect("6.25 MiB do not fit into 4");
+    let error = lab.compile(&manifest(""), &lift(&large)).err().expect("6.25 MiB do not fit into 4");
     assert!(matches!(error, SandboxError::TooDemanding { .. }), "{error}");
 }
 
@@ -205,10 +222,10 @@ async fn attack_21_an_interface_that_the_manifest_does_not_declare_does_not_link
     let imports = r#"(import "sophon:skill/workspace@1.0.0" "remove" (func $remove (param i32 i32 i32)))"#;
     let wat = module(imports, "", "(call $remove (i32.const 0) (i32.const 0) (i32.const 2048)) (i32.const 1024)");
     let lab = Lab::new(small());
-    let error = lab.runtime.compile(&manifest(""), &lift(&wat)).err().expect("it is not declared");
+    let error = lab.compile(&manifest(""), &lift(&wat)).err().expect("it is not declared");
     assert!(matches!(error, SandboxError::Link { .. }), "{error}");
     let declared = manifest(r#", "permissions": {"filesystem": "workspace"}"#);
-    lab.runtime.compile(&declared, &lift(&wat)).unwrap_or_else(|error| panic!("{error}"));
+    lab.compile(&declared, &lift(&wat)).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[tokio::test]
@@ -291,7 +308,7 @@ async fn attack_27_the_engine_has_the_features_off_that_the_analysis_refuses() {
         ("wide arithmetic", "(func (param i64) (result i64 i64) (i64.mul_wide_u (local.get 0) (local.get 0)))"),
     ] {
         let bytes = wat::parse_str(component(core)).unwrap_or_else(|error| panic!("{feature}: {error}"));
-        let error = lab.runtime.compile(&manifest(""), &bytes).err().unwrap_or_else(|| panic!("{feature} is on"));
+        let error = lab.compile(&manifest(""), &bytes).err().unwrap_or_else(|| panic!("{feature} is on"));
         assert!(matches!(error, SandboxError::Compile { .. }), "{feature}: {error}");
         assert_eq!(sophon_skill::analyse(&bytes, &manifest("")).verdict, sophon_skill::Verdict::Reject, "{feature}");
     }
@@ -338,6 +355,18 @@ async fn attack_24_compiled_code_is_used_only_under_this_hosts_mac() {
     }
     runs(Lab::caching(folder.path(), [2; 32])).await;
     assert_ne!(std::fs::read(&file).unwrap(), made, "another key made the same MAC");
+}
+
+#[tokio::test]
+async fn what_a_child_compiled_runs() {
+    let compilation = Compilation::Worker(crate::compile::tests::worker(crate::CompileLimits::default()));
+    let pool = PoolLimits { concurrent_calls: 2, ..PoolLimits::default() };
+    let runtime = WasmRuntime::start_compiling(&pool, small(), compilation, None).unwrap();
+    let lab = Lab { runtime, limits: small() };
+    let report = lab.run(&lab.prepare(&module("", "", FINE))).await;
+    assert!(report.output.is_ok(), "{:?}", report.output);
+    let error = lab.compile(&manifest(""), b"garbage").err().expect("it is no component");
+    assert!(matches!(error, SandboxError::Compile { .. }), "{error}");
 }
 
 #[tokio::test]

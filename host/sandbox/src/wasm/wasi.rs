@@ -1,23 +1,40 @@
 //! The fixed WASI 0.2 set that compilers emit: clocks, random, captured output, an empty environment, no folder.
-//! `wasi:http` leads into the same door as `sophon:skill/http`.
+//! `wasi:http` leads into the same door as `sophon:skill/http`, and onto the same account.
+//!
+//! The functions are wasmtime's own. What they make the host keep is bounded by the number of resources (the table's
+//! capacity) times what one resource can hold: fields, chunks of a body that is not sent yet, and the text of a request.
 
+use super::budget::{Budget, Hold};
+use super::capabilities::answer_bytes;
 use super::host::Host;
 use super::output::Stream;
 use crate::LogLevel;
 use crate::doors::HttpDoor;
-use http_body_util::{BodyExt, Full, Limited};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
 use sophon_egress::{HttpError, HttpRequest, Redirects};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::p2::bindings::http::types::{HostOutgoingRequest as _, Method};
+use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 use wasmtime_wasi_http::{
     Error as WasiHttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 use wasmtime_wasi_io::IoView;
 
-/// Roughly the bytes that the fields of all header resources of a call may take.
-const FIELDS: usize = 64 << 10;
+/// Roughly the bytes that one resource of fields may take, the host's own structures included.
+const FIELDS: usize = 16 << 10;
+/// Bytes of one write to a body. Two such chunks wait at most until the host takes them.
+const CHUNK: usize = 8 << 10;
+/// Bytes of a method; egress takes no longer one.
+const METHOD: usize = 64;
+/// Bytes of a host and port: a DNS name has at most 253 (RFC 1035).
+const AUTHORITY: usize = 512;
+/// Bytes of a path and query; egress takes no longer URL.
+const PATH: usize = 8 << 10;
 
 /// State of the WASI imports; made only for components that import any.
 pub(super) struct Wasi {
@@ -38,12 +55,7 @@ impl Wasi {
         table.set_max_capacity(host.limits.handles);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS);
-        let hooks = Hooks {
-            door: host.doors.http.clone(),
-            deadline: host.deadline,
-            most: host.limits.http_bytes,
-            requests_left: host.limits.http_requests,
-        };
+        let hooks = Hooks { door: host.doors.http.clone(), deadline: host.deadline, budget: Arc::clone(&host.budget) };
         Self { ctx: ctx.build(), table, http, hooks }
     }
 }
@@ -58,14 +70,17 @@ impl Host {
     }
 }
 
+/// Each of wasmtime's functions asks for one of these views when it is called: that is where it is counted.
 impl IoView for Host {
     fn table(&mut self) -> &mut ResourceTable {
+        self.usage.hostcalls += 1;
         &mut self.wasi().table
     }
 }
 
 impl WasiView for Host {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.usage.hostcalls += 1;
         let wasi = self.wasi();
         WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
     }
@@ -73,6 +88,7 @@ impl WasiView for Host {
 
 impl WasiHttpView for Host {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.usage.hostcalls += 1;
         let wasi = self.wasi();
         WasiHttpCtxView { hooks: &mut wasi.hooks, table: &mut wasi.table, ctx: &mut wasi.http }
     }
@@ -109,15 +125,44 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 
 /// Links `wasi:http/outgoing-handler` and its types.
 pub(super) fn link_http(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    // wasmtime keeps these texts whatever their length, one of each for every request that the guest has made.
+    linker.allow_shadowing(true);
+    let mut types = linker.instance("wasi:http/types@0.2.12")?;
+    types.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut store: StoreContextMut<'_, Host>, (request, method): (Resource<HostOutgoingRequest>, Method)| {
+            let long = matches!(&method, Method::Other(name) if name.len() > METHOD);
+            Ok((if long { Err(()) } else { store.data_mut().http().set_method(request, method)? },))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut store: StoreContextMut<'_, Host>, (request, text): (Resource<HostOutgoingRequest>, Option<String>)| {
+            let long = longer(text.as_ref(), AUTHORITY);
+            Ok((if long { Err(()) } else { store.data_mut().http().set_authority(request, text)? },))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-path-with-query",
+        |mut store: StoreContextMut<'_, Host>, (request, text): (Resource<HostOutgoingRequest>, Option<String>)| {
+            let long = longer(text.as_ref(), PATH);
+            Ok((if long { Err(()) } else { store.data_mut().http().set_path_with_query(request, text)? },))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn longer(text: Option<&String>, most: usize) -> bool {
+    text.is_some_and(|text| text.len() > most)
 }
 
 /// Sends what comes through `wasi:http` to the same door as everything else.
 struct Hooks {
     door: Option<Arc<dyn HttpDoor>>,
     deadline: Instant,
-    most: usize,
-    requests_left: u32,
+    budget: Arc<Budget>,
 }
 
 type Sent =
@@ -129,26 +174,31 @@ impl WasiHttpHooks for Hooks {
         false
     }
 
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        1
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), WasiHttpError>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let Some(left) = self.requests_left.checked_sub(1) else {
+        if self.budget.request().is_none() {
             return Box::new(async { Err(WasiHttpError::ConnectionLimitReached) });
-        };
-        self.requests_left = left;
-        let (door, most, deadline) = (self.door.clone(), self.most, self.deadline);
+        }
+        let (door, budget, deadline) = (self.door.clone(), Arc::clone(&self.budget), self.deadline);
         Box::new(async move {
             let door = door.ok_or(WasiHttpError::HttpRequestDenied)?;
             let (head, body) = request.into_parts();
             // The body is awaited here, outside any timeout of egress, so the call's own deadline bounds it.
-            let collected = tokio::time::timeout_at(deadline.into(), Limited::new(body, most).collect())
+            let collected = tokio::time::timeout_at(deadline.into(), collect(body, &budget))
                 .await
-                .map_err(|_elapsed| WasiHttpError::ConnectionWriteTimeout)?
-                .map_err(|_too_large_or_broken| WasiHttpError::HttpRequestBodySize(Some(most as u64)))?
-                .to_bytes();
+                .map_err(|_elapsed| WasiHttpError::ConnectionWriteTimeout)??;
             let stated = head.headers.get(http::header::CONTENT_LENGTH);
             if stated.is_some_and(|length| length.as_bytes() != collected.len().to_string().as_bytes()) {
                 return Err(WasiHttpError::HttpRequestBodySize(Some(collected.len() as u64)));
@@ -163,9 +213,14 @@ impl WasiHttpHooks for Hooks {
                 redirects: Redirects::Manual,
                 timeout: options.and_then(|options| patience(&options)),
             };
+            let line = budget.line().await.ok_or(WasiHttpError::ConnectionLimitReached)?;
             let answer = door.send(request).await.map_err(|error| explain(&error))?;
-            let mut response =
-                http::Response::new(Full::new(answer.body).map_err(|never| match never {}).boxed_unsync());
+            let size = answer_bytes(&answer);
+            let too_large = || WasiHttpError::HttpResponseBodySize(Some(budget.most_held()));
+            budget.carry(size).map_err(|_exceeded| too_large())?;
+            let body = budget.hold(size).ok_or_else(too_large)?.over(answer.body);
+            drop(line);
+            let mut response = http::Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
             *response.status_mut() =
                 http::StatusCode::from_u16(answer.status).map_err(|_odd| WasiHttpError::HttpProtocolError)?;
             for (name, value) in answer.headers {
@@ -177,6 +232,25 @@ impl WasiHttpHooks for Hooks {
             Ok((response, done))
         })
     }
+}
+
+/// The whole body, held on the call's account until egress has let go of it.
+async fn collect(mut body: WasiBody, budget: &Arc<Budget>) -> Result<Bytes, WasiHttpError> {
+    let too_large = || WasiHttpError::HttpRequestBodySize(Some(budget.most_held()));
+    let mut held: Option<Hold> = None;
+    let mut collected = Vec::new();
+    while let Some(frame) = body.frame().await {
+        // Trailers have no place in what egress sends.
+        let Ok(data) = frame?.into_data() else { continue };
+        budget.carry(data.len()).map_err(|_exceeded| too_large())?;
+        match &mut held {
+            Some(held) => held.grow(data.len()).ok_or_else(too_large)?,
+            none => *none = Some(budget.hold(data.len()).ok_or_else(too_large)?),
+        }
+        collected.extend_from_slice(&data);
+    }
+    let collected = Bytes::from(collected);
+    Ok(held.map_or_else(Bytes::new, |held| held.over(collected)))
 }
 
 /// The fields that are the guest's to set. Ordinary HTTP clients also set those of the connection; here these are made

@@ -1,11 +1,16 @@
 //! The `workspace` import: an empty folder for one call, over cap-std, with a quota, gone when the call ends.
+//!
+//! Files block. So the workspace is lent to a thread that may block for each host call, and is removed on one; no worker
+//! that other calls run on ever waits for a disk.
 
 use super::bindings::sophon::skill::workspace::{Entry, Host as Import, WorkspaceError};
 use super::host::Host;
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::{Dir, OpenOptions, Permissions, PermissionsExt};
 use cap_tempfile::TempDir;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use wasmtime::Result;
 
 /// Levels of folders below the workspace.
@@ -15,76 +20,150 @@ const NAME: usize = 255;
 
 /// The folder, made at first use and removed on drop.
 pub(super) struct Workspace {
-    dir: TempDir,
+    folder: Folder,
     bytes: u64,
     files: u64,
+    most_bytes: u64,
+    most_files: u64,
 }
 
 impl Workspace {
-    fn open() -> io::Result<Self> {
-        let dir = cap_tempfile::tempdir(cap_std::ambient_authority())?;
-        Ok(Self { dir, bytes: 0, files: 0 })
+    fn open(root: Option<&Path>, most_bytes: u64, most_files: u64) -> io::Result<Self> {
+        Ok(Self { folder: Folder::open(root)?, bytes: 0, files: 0, most_bytes, most_files })
+    }
+
+    /// Removes the folder, and is done when it is gone.
+    pub(super) async fn remove(mut self) {
+        if let Some(dir) = self.folder.0.take()
+            && let Err(error) = spawn_blocking(move || remove(dir)).await
+        {
+            tracing::error!(%error, "a workspace was not removed");
+        }
     }
 }
 
-impl Host {
-    /// The folder and the quota (bytes, files).
-    fn workspace(&mut self) -> Result<(&mut Workspace, u64, u64), WorkspaceError> {
-        if self.workspace.is_none() {
-            self.workspace = Some(Workspace::open().map_err(|error| failed(&error))?);
-        }
-        let (bytes, files) = (self.limits.workspace_bytes, self.limits.workspace_files);
-        let workspace = self.workspace.as_mut().ok_or_else(|| WorkspaceError::Failed("no workspace".into()))?;
-        Ok((workspace, bytes, files))
+/// Removed on drop, by a thread that may block.
+struct Folder(Option<TempDir>);
+
+impl Folder {
+    fn open(root: Option<&Path>) -> io::Result<Self> {
+        let authority = cap_std::ambient_authority();
+        let dir = match root {
+            None => TempDir::new(authority)?,
+            Some(root) => {
+                std::fs::create_dir_all(root)?;
+                TempDir::new_in(&Dir::open_ambient_dir(root, authority)?)?
+            }
+        };
+        // The folder above may be open to everybody on this machine.
+        dir.set_permissions(".", Permissions::from_mode(0o700))?;
+        Ok(Self(Some(dir)))
     }
 
+    fn dir(&self) -> io::Result<&Dir> {
+        self.0.as_deref().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let Some(dir) = self.0.take() else { return };
+        match Handle::try_current() {
+            // Not awaited: nobody is left who could.
+            Ok(runtime) => drop(runtime.spawn_blocking(move || remove(dir))),
+            Err(_no_runtime) => remove(dir),
+        }
+    }
+}
+
+fn remove(dir: TempDir) {
+    if let Err(error) = dir.close() {
+        tracing::error!(%error, "a workspace was not removed");
+    }
+}
+
+/// Removes the workspaces below `root` that a run which ended badly has left, and says how many. Only folders with the
+/// names that workspaces have are touched. Blocks.
+///
+/// Calls of another process that uses the same `root` lose theirs: give each runtime a root of its own, and sweep it
+/// before the first call.
+///
+/// # Errors
+/// Where `root` cannot be listed or a folder in it cannot be removed. A root that does not exist is none.
+pub fn sweep_workspaces(root: &Path) -> io::Result<usize> {
+    let dir = match Dir::open_ambient_dir(root, cap_std::ambient_authority()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        opened => opened?,
+    };
+    let mut removed = 0;
+    for entry in dir.entries()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        // The type of the entry itself: a link to a folder elsewhere is no folder.
+        if entry.file_type()?.is_dir() && name.to_str().is_some_and(is_workspace) {
+            dir.remove_dir_all(&name)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// cap-tempfile names its folders with UUIDs: 36 characters, hexadecimal with four hyphens.
+fn is_workspace(name: &str) -> bool {
+    let fits = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    name.len() == 36 && name.bytes().enumerate().all(fits)
+}
+
+impl Workspace {
     fn put(&mut self, path: &str, content: &[u8], mode: Mode) -> Result<(), WorkspaceError> {
         let path = relative(path)?;
-        let (workspace, most_bytes, most_files) = self.workspace()?;
-        let before = match workspace.dir.symlink_metadata(path) {
+        let dir = self.folder.dir().map_err(|error| failed(&error))?;
+        let before = match dir.symlink_metadata(path) {
             Ok(found) if found.is_file() => Some(found.len()),
             Ok(_other) => return Err(WorkspaceError::WrongKind(path.display().to_string())),
             Err(_absent) => None,
         };
-        let new = missing(&workspace.dir, path) + u64::from(before.is_none());
-        if workspace.files + new > most_files {
-            return Err(WorkspaceError::QuotaExceeded(most_files));
+        let new = missing(dir, path) + u64::from(before.is_none());
+        if self.files + new > self.most_files {
+            return Err(WorkspaceError::QuotaExceeded(self.most_files));
         }
         let kept = if matches!(mode, Mode::Append) { before.unwrap_or(0) } else { 0 };
-        let total = workspace.bytes - before.unwrap_or(0) + kept + content.len() as u64;
-        if total > most_bytes {
-            return Err(WorkspaceError::QuotaExceeded(most_bytes));
+        let total = self.bytes.saturating_sub(before.unwrap_or(0)) + kept + content.len() as u64;
+        if total > self.most_bytes {
+            return Err(WorkspaceError::QuotaExceeded(self.most_bytes));
         }
         // Counted before it is written: a write that breaks half-way must not leave uncounted bytes.
-        workspace.bytes = total;
-        workspace.files += new;
+        self.bytes = total;
+        self.files += new;
         if let Some(above) = path.parent() {
-            workspace.dir.create_dir_all(above).map_err(|error| failed(&error))?;
+            dir.create_dir_all(above).map_err(|error| failed(&error))?;
         }
         let mut options = OpenOptions::new();
         match mode {
             Mode::Append => options.append(true).create(true),
             Mode::Replace => options.write(true).create(true).truncate(true),
         };
-        let mut file = workspace.dir.open_with(path, &options).map_err(|error| failed(&error))?;
+        let mut file = dir.open_with(path, &options).map_err(|error| failed(&error))?;
         file.write_all(content).map_err(|error| failed(&error))
     }
 
-    fn get(&mut self, path: &str) -> Result<Vec<u8>, WorkspaceError> {
+    fn get(&self, path: &str) -> Result<Vec<u8>, WorkspaceError> {
         let path = relative(path)?;
-        let (workspace, most_bytes, _) = self.workspace()?;
-        let file = workspace.dir.open(path).map_err(|error| missing_or(&error, path))?;
+        let dir = self.folder.dir().map_err(|error| failed(&error))?;
+        let file = dir.open(path).map_err(|error| missing_or(&error, path))?;
         if !file.metadata().map_err(|error| failed(&error))?.is_file() {
             return Err(WorkspaceError::WrongKind(path.display().to_string()));
         }
         let mut content = Vec::new();
-        file.take(most_bytes).read_to_end(&mut content).map_err(|error| failed(&error))?;
+        file.take(self.most_bytes).read_to_end(&mut content).map_err(|error| failed(&error))?;
         Ok(content)
     }
 
-    fn entries(&mut self, path: &str) -> Result<Vec<Entry>, WorkspaceError> {
-        let (workspace, ..) = self.workspace()?;
-        let dir: &Dir = &workspace.dir;
+    fn entries(&self, path: &str) -> Result<Vec<Entry>, WorkspaceError> {
+        let dir = self.folder.dir().map_err(|error| failed(&error))?;
         let listed = if matches!(path, "" | ".") {
             dir.entries()
         } else {
@@ -108,16 +187,16 @@ impl Host {
 
     fn erase(&mut self, path: &str) -> Result<(), WorkspaceError> {
         let path = relative(path)?;
-        let (workspace, ..) = self.workspace()?;
-        let found = workspace.dir.symlink_metadata(path).map_err(|error| missing_or(&error, path))?;
+        let dir = self.folder.dir().map_err(|error| failed(&error))?;
+        let found = dir.symlink_metadata(path).map_err(|error| missing_or(&error, path))?;
         if found.is_dir() {
             // Only empty folders, so that the count below stays right.
-            workspace.dir.remove_dir(path).map_err(|error| failed(&error))?;
+            dir.remove_dir(path).map_err(|error| failed(&error))?;
         } else {
-            workspace.dir.remove_file(path).map_err(|error| failed(&error))?;
-            workspace.bytes = workspace.bytes.saturating_sub(found.len());
+            dir.remove_file(path).map_err(|error| failed(&error))?;
+            self.bytes = self.bytes.saturating_sub(found.len());
         }
-        workspace.files = workspace.files.saturating_sub(1);
+        self.files = self.files.saturating_sub(1);
         Ok(())
     }
 }
@@ -169,29 +248,65 @@ fn failed(error: &io::Error) -> WorkspaceError {
     WorkspaceError::Failed(error.kind().to_string())
 }
 
+impl Host {
+    /// Lends the workspace to a thread that may block, for as long as `work` takes. Where the call ends in the
+    /// meantime, the folder is removed there.
+    pub(super) async fn in_workspace<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Workspace) -> Result<T, WorkspaceError> + Send + 'static,
+    ) -> Result<T, WorkspaceError> {
+        let (lent, root) = (self.workspace.take(), self.workspaces.clone());
+        let (bytes, files) = (self.limits.workspace_bytes, self.limits.workspace_files);
+        let done = spawn_blocking(move || {
+            let opened = match lent {
+                Some(workspace) => Ok(workspace),
+                None => Workspace::open(root.as_deref(), bytes, files),
+            };
+            let mut workspace = opened.map_err(|error| failed(&error))?;
+            let result = work(&mut workspace);
+            Ok((workspace, result))
+        });
+        match done.await {
+            Ok(Ok((workspace, result))) => {
+                self.workspace = Some(workspace);
+                result
+            }
+            Ok(Err(not_opened)) => Err(not_opened),
+            Err(broken) => {
+                tracing::error!(%broken, "a workspace is lost");
+                Err(WorkspaceError::Failed("the host's workspace broke".into()))
+            }
+        }
+    }
+}
+
 impl Import for Host {
-    fn read(&mut self, path: String) -> Result<Result<Vec<u8>, WorkspaceError>> {
+    async fn read(&mut self, path: String) -> Result<Result<Vec<u8>, WorkspaceError>> {
         self.enter(path.len())?;
-        Ok(self.get(&path))
+        let read = self.in_workspace(move |workspace| workspace.get(&path)).await;
+        self.give(read.as_ref().map_or(0, Vec::len))?;
+        Ok(read)
     }
 
-    fn write(&mut self, path: String, content: Vec<u8>) -> Result<Result<(), WorkspaceError>> {
+    async fn write(&mut self, path: String, content: Vec<u8>) -> Result<Result<(), WorkspaceError>> {
         self.enter(path.len() + content.len())?;
-        Ok(self.put(&path, &content, Mode::Replace))
+        Ok(self.in_workspace(move |workspace| workspace.put(&path, &content, Mode::Replace)).await)
     }
 
-    fn append(&mut self, path: String, content: Vec<u8>) -> Result<Result<(), WorkspaceError>> {
+    async fn append(&mut self, path: String, content: Vec<u8>) -> Result<Result<(), WorkspaceError>> {
         self.enter(path.len() + content.len())?;
-        Ok(self.put(&path, &content, Mode::Append))
+        Ok(self.in_workspace(move |workspace| workspace.put(&path, &content, Mode::Append)).await)
     }
 
-    fn list(&mut self, path: String) -> Result<Result<Vec<Entry>, WorkspaceError>> {
+    async fn list(&mut self, path: String) -> Result<Result<Vec<Entry>, WorkspaceError>> {
         self.enter(path.len())?;
-        Ok(self.entries(&path))
+        let listed = self.in_workspace(move |workspace| workspace.entries(&path)).await;
+        self.give(listed.iter().flatten().map(|entry| entry.name.len() + size_of::<Entry>()).sum())?;
+        Ok(listed)
     }
 
-    fn remove(&mut self, path: String) -> Result<Result<(), WorkspaceError>> {
+    async fn remove(&mut self, path: String) -> Result<Result<(), WorkspaceError>> {
         self.enter(path.len())?;
-        Ok(self.erase(&path))
+        Ok(self.in_workspace(move |workspace| workspace.erase(&path)).await)
     }
 }

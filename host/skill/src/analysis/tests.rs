@@ -1,3 +1,5 @@
+mod depth;
+
 use super::*;
 use crate::sections::with_tools_section;
 use crate::testing::{component, component_text, corpus, decode, manifest, parsed};

@@ -221,7 +221,11 @@ impl Walk<'_> {
             // Whatever is not known may be compiled as a schema by some draft, and nobody would have looked at it.
             let holds = matches!(value, Value::Object(_) | Value::Array(_));
             if holds && !is_known(key) && !REFUSED.contains(&key) {
-                self.fail(&place, format!("{} is not a keyword of JSON Schema", quote(key)), "remove it, or name it x-…");
+                self.fail(
+                    &place,
+                    format!("{} is not a keyword of JSON Schema", quote(key)),
+                    "remove it, or name it x-…",
+                );
             }
             self.nested(key, value, &place, depth + 1);
         }

@@ -1,13 +1,23 @@
 //! SA005: the component exports `sophon:skill/tools` in a version that the host can call.
 
-use super::{Context, Findings};
+use super::{Context, Findings, Rule};
 use crate::analysis::offered::TOOLS;
+use crate::analysis::report::Severity;
 use crate::text::quote;
 use wasmparser::ComponentExternalKind;
 
-const ADVICE: &str = "implement and export the interface sophon:skill/tools (in Rust: sophon_sdk::skill!)";
+pub(super) const RULE: Rule = Rule {
+    id: "SA005",
+    title: "tools interface missing",
+    severity: Severity::Error,
+    what: "The component does not export sophon:skill/tools with the function call-tool in a version that the host \
+           can call.",
+    why: "The host calls nothing else.",
+    advice: "implement and export the interface sophon:skill/tools (in Rust: sophon_sdk::skill!)",
+    check: Some(check),
+};
 
-pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
+fn check(context: &Context<'_>, findings: &mut Findings) {
     let exports = &context.facts.exports;
     let mut offered =
         exports.iter().filter(|export| export.interface.as_ref().is_some_and(|name| name.interface == TOOLS.interface));
@@ -27,7 +37,7 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
                 TOOLS.interface
             )
         };
-        findings.error("exports", message, ADVICE);
+        findings.error("exports", message, RULE.advice);
         return;
     };
     let place = format!("export {}", quote(&tools.name));
@@ -42,6 +52,6 @@ pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
             format!("build the skill against {}@{}", TOOLS.interface, TOOLS.version),
         );
     } else if tools.kind != ComponentExternalKind::Instance || !tools.functions.iter().any(|f| f == "call-tool") {
-        findings.error(&place, "the export has no function call-tool".into(), ADVICE);
+        findings.error(&place, "the export has no function call-tool".into(), RULE.advice);
     }
 }

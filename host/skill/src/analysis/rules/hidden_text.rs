@@ -1,47 +1,34 @@
-//! SA009: what the manifest shows to people and models holds no character that one of them does not see.
+//! SA009: what the package shows to people and models holds no character that one of them does not see.
 
-use super::{Context, Findings};
+use super::{Context, Findings, Rule};
+use crate::analysis::document::each_text;
+use crate::analysis::report::Severity;
 use crate::text::first_unseen;
-use serde_json::Value;
+use sophon_guard::FindingKind;
 
-pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
-    walk(context.manifest.document().value(), &mut String::new(), findings);
-}
+pub(super) const RULE: Rule = Rule {
+    id: "SA009",
+    title: "hidden text",
+    severity: Severity::Error,
+    what: "A text of the manifest holds a character that people do not see or that changes how its neighbours are \
+           shown: controls, bidirectional overrides, tags, zero-width characters. In README.md, where some scripts \
+           need joiners, only what hides something is found, and it is a warning.",
+    why: "A reader and a model must see the same. Hidden characters carry orders that only the model reads.",
+    advice: "remove the character; a reader and a model must see the same",
+    check: Some(check),
+};
 
-/// Visits all keys and texts. The document's depth is bounded by the reader of canonical JSON.
-fn walk(value: &Value, path: &mut String, findings: &mut Findings) {
-    let length = path.len();
-    match value {
-        Value::String(text) => report(text, path, findings),
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                path.push_str(&format!("[{index}]"));
-                walk(item, path, findings);
-                path.truncate(length);
-            }
+fn check(context: &Context<'_>, findings: &mut Findings) {
+    each_text(context.manifest, |path, text| {
+        if let Some(unseen) = first_unseen(text) {
+            findings.error(&format!("manifest.json: {path}"), format!("the text holds {unseen}"), RULE.advice);
         }
-        Value::Object(fields) => {
-            for (key, field) in fields {
-                report(key, path, findings);
-                if !path.is_empty() {
-                    path.push('.');
-                }
-                // A key may be anything; what it is shown as may not.
-                path.extend(key.chars().take(40).map(|c| if c.is_ascii_graphic() { c } else { '?' }));
-                walk(field, path, findings);
-                path.truncate(length);
-            }
+    });
+    let hidden = |kind| matches!(kind, FindingKind::HiddenUnicode | FindingKind::TerminalEscape);
+    for noticed in context.noticed.iter().filter(|noticed| hidden(noticed.kind)) {
+        if noticed.place.starts_with("README") {
+            let message = format!("the text holds characters that do not show ({})", noticed.rule);
+            findings.warning(&noticed.place, message, RULE.advice);
         }
-        _ => {}
-    }
-}
-
-fn report(text: &str, path: &str, findings: &mut Findings) {
-    if let Some(unseen) = first_unseen(text) {
-        findings.error(
-            &format!("manifest.json: {path}"),
-            format!("the text holds {unseen}"),
-            "remove the character; a reader and a model must see the same",
-        );
     }
 }

@@ -1,11 +1,24 @@
 //! SA003: every import is an interface that the host offers, by exact name and in a version that it can serve.
 
-use super::{Context, Findings};
+use super::{Context, Findings, Rule};
 use crate::analysis::offered::OFFERED;
+use crate::analysis::report::Severity;
 use crate::text::quote;
 use wasmparser::ComponentExternalKind;
 
-pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
+pub(super) const RULE: Rule = Rule {
+    id: "SA003",
+    title: "import that is not offered",
+    severity: Severity::Error,
+    what: "The component imports something that is not an interface of the host, or in a version that the host \
+           cannot serve.",
+    why: "Names are compared exactly, because a linker lets an empty import of any name through. What is not on the \
+          list does not exist for a skill.",
+    advice: "import interfaces of sophon:skill@1 and of WASI 0.2 only",
+    check: Some(check),
+};
+
+fn check(context: &Context<'_>, findings: &mut Findings) {
     for import in &context.facts.imports {
         let place = format!("import {}", quote(&import.name));
         if import.kind != ComponentExternalKind::Instance {

@@ -1,50 +1,146 @@
 //! The rules, one a file. Ids are stable and never reused.
 
+mod addressed;
+mod blobs;
+mod embedded;
 mod exports;
+mod functions;
 mod hidden_text;
+mod hosts;
 mod imports;
 mod limits;
+mod misplaced;
+mod names;
 mod needs;
 mod network;
+mod secrets;
+mod sections;
 mod structure;
 mod tools_section;
 mod unknown_keys;
 mod unused;
+mod update;
 
-use super::facts::Facts;
+pub(super) use sections::is_known;
+
+use super::document::Noticed;
+use super::facts::{Carrier, CarrierKind, Facts};
 use super::report::{RuleFinding, Severity};
+use super::strings::{Origin, Strings};
 use crate::manifest::Manifest;
+use crate::text::quote;
+
+/// A rule of the static analysis, as the manual documents it.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// Its stable id, such as `SA003`; never given to another rule.
+    pub id: &'static str,
+    /// Its name, in a few words.
+    pub title: &'static str,
+    /// The gravest severity that its findings have.
+    pub severity: Severity,
+    /// What it finds.
+    pub what: &'static str,
+    /// Why that matters.
+    pub why: &'static str,
+    /// What to do about it, in general; a finding's own advice is more exact.
+    pub advice: &'static str,
+    /// What it does; nothing for what is found before any rule runs.
+    check: Option<fn(&Context<'_>, &mut Findings)>,
+}
 
 /// The entrypoint cannot be read as a component. Found before any rule runs.
-pub(super) const MALFORMED: &str = "SA001";
+pub(super) const MALFORMED: Rule = Rule {
+    id: "SA001",
+    title: "not a component",
+    severity: Severity::Error,
+    what: "The entrypoint is not a WebAssembly component, is damaged, is larger than 48 MiB, nests too deeply, or uses \
+           features that are off: threads, memory64, tail calls, exceptions, garbage collection, relaxed SIMD, or what \
+           is asynchronous in the component model.",
+    why: "What cannot be validated is never compiled. The features are off in the engine as well: each is code that a \
+          skill does not need and an attacker may.",
+    advice: "build the skill with `cargo build --release --target wasm32-wasip2` and package the .wasm file as it comes \
+             out",
+    check: None,
+};
+
 /// The manifest's runtime is not WebAssembly. Found before any rule runs.
-pub(super) const RUNTIME: &str = "SA002";
+pub(super) const RUNTIME: Rule = Rule {
+    id: "SA002",
+    title: "runtime that cannot be run",
+    severity: Severity::Error,
+    what: "The manifest names another runtime than wasm.",
+    why: "Native skills need a sandbox of their own, and are never run without it.",
+    advice: "build the skill as a WebAssembly component (runtime wasm)",
+    check: None,
+};
+
+/// Every rule, by id.
+pub const RULES: &[Rule] = &[
+    MALFORMED,
+    RUNTIME,
+    imports::RULE,
+    needs::RULE,
+    exports::RULE,
+    tools_section::RULE,
+    structure::RULE,
+    limits::RULE,
+    hidden_text::RULE,
+    unknown_keys::RULE,
+    network::RULE,
+    unused::RULE,
+    functions::RULE,
+    misplaced::RULE,
+    hosts::RULE,
+    embedded::RULE,
+    blobs::RULE,
+    secrets::RULE,
+    addressed::RULE,
+    names::RULE,
+    sections::RULE,
+    update::RULE,
+];
 
 /// What a rule looks at.
 pub(super) struct Context<'a> {
-    pub(super) facts: &'a Facts,
+    pub(super) facts: &'a Facts<'a>,
     pub(super) manifest: &'a Manifest,
+    /// The manifest of the version before, where it is at hand.
+    pub(super) previous: Option<&'a Manifest>,
+    pub(super) readme: Option<&'a str>,
+    /// Everything that may hold anything: of the component, and other files of the package.
+    pub(super) carriers: &'a [Carrier<'a>],
+    /// What can be read in them.
+    pub(super) strings: &'a Strings,
+    /// What the guard noticed in manifest and README.
+    pub(super) noticed: Vec<Noticed>,
 }
 
-/// A rule: its id and what it does.
-pub(super) struct Rule {
-    pub(super) id: &'static str,
-    pub(super) check: fn(&Context<'_>, &mut Findings),
-}
+impl Context<'_> {
+    /// All findings of all rules.
+    pub(super) fn check(&self) -> Vec<RuleFinding> {
+        let mut list = Vec::new();
+        for rule in RULES {
+            let mut findings = Findings::new(rule.id);
+            if let Some(check) = rule.check {
+                check(self, &mut findings);
+            }
+            list.append(&mut findings.into_list());
+        }
+        list
+    }
 
-/// All rules that run on a component that could be read.
-pub(super) const RULES: &[Rule] = &[
-    Rule { id: "SA003", check: imports::check },
-    Rule { id: "SA004", check: needs::check },
-    Rule { id: "SA005", check: exports::check },
-    Rule { id: "SA006", check: tools_section::check },
-    Rule { id: "SA007", check: structure::check },
-    Rule { id: "SA008", check: limits::check },
-    Rule { id: "SA009", check: hidden_text::check },
-    Rule { id: "SA010", check: unknown_keys::check },
-    Rule { id: "SA011", check: network::check },
-    Rule { id: "SA012", check: unused::check },
-];
+    /// A place in a carrier, for a report.
+    fn place(&self, origin: Origin) -> String {
+        let Some(carrier) = self.carriers.get(origin.carrier) else { return "component".to_owned() };
+        let at = carrier.offset + origin.at;
+        match carrier.kind {
+            CarrierKind::Segment { .. } => format!("component, byte {at:#x}"),
+            CarrierKind::Section(name) => format!("section {}, byte {at:#x}", quote(name)),
+            CarrierKind::File(name) => format!("file {}, byte {at:#x}", quote(name)),
+        }
+    }
+}
 
 /// What one rule found; the 50 first, so that a hostile component cannot make a report of any size.
 pub(super) struct Findings {

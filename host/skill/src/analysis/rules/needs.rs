@@ -1,12 +1,23 @@
 //! SA004: what an import needs is declared in the manifest. The manifest is what a person reads and agrees to, and
 //! what decides which interfaces are linked.
 
-use super::{Context, Findings};
+use super::{Context, Findings, Rule};
 use crate::analysis::offered::{Need, OFFERED};
+use crate::analysis::report::Severity;
 use crate::manifest::Filesystem;
 use crate::text::quote;
 
-pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
+pub(super) const RULE: Rule = Rule {
+    id: "SA004",
+    title: "use that is not declared",
+    severity: Severity::Error,
+    what: "The component imports the network, credentials or a workspace, and the manifest does not ask for it.",
+    why: "The manifest is what a person reads and agrees to. What it does not name is not linked.",
+    advice: "declare in the manifest what the component uses",
+    check: Some(check),
+};
+
+fn check(context: &Context<'_>, findings: &mut Findings) {
     let manifest = context.manifest;
     for import in &context.facts.imports {
         let Some(name) = &import.interface else { continue };

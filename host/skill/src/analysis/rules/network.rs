@@ -1,11 +1,24 @@
 //! SA011: network wishes that a person should look at twice.
 
-use super::{Context, Findings};
+use super::{Context, Findings, Rule};
+use crate::analysis::report::Severity;
 use crate::manifest::Manifest;
 use crate::network::{HostPattern, NetworkRule, Scheme};
 use std::net::IpAddr;
 
-pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
+pub(super) const RULE: Rule = Rule {
+    id: "SA011",
+    title: "wide or unsafe network wish",
+    severity: Severity::Warning,
+    what: "A network rule is a wildcard, allows plain http, or names a host that is not public. A note where the \
+           skill asks for the network without naming hosts.",
+    why: "Wildcards reach whatever appears below the name, plain http can be read and changed on the way, and \
+          internal hosts are where credentials of machines lie.",
+    advice: "name the hosts that the skill needs, over https",
+    check: Some(check),
+};
+
+fn check(context: &Context<'_>, findings: &mut Findings) {
     let manifest = context.manifest;
     let rules = manifest.permissions.network.as_deref().unwrap_or_default();
     if rules.is_empty() && manifest.wants_network() {
@@ -47,7 +60,7 @@ fn check_rule(rule: &NetworkRule, place: &str, manifest: &Manifest, findings: &m
 }
 
 /// A rough look, for a warning only: egress decides on the addresses that a name resolves to.
-fn is_internal(host: &HostPattern) -> bool {
+pub(super) fn is_internal(host: &HostPattern) -> bool {
     match host {
         HostPattern::Ip(IpAddr::V4(ip)) => {
             ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || ip.is_broadcast()

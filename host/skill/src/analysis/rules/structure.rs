@@ -1,21 +1,45 @@
 //! SA007: the component has no more parts than compilers make. Each part costs time to compile and a slot to run.
 
-use super::{Context, Findings};
+use super::{Context, Findings, Rule};
+use crate::analysis::facts::MAX_SEGMENTS;
+use crate::analysis::report::Severity;
 
-/// A Python interpreter has about 31 core instances; a Rust program has four.
-const MAX_MODULES: usize = 64;
-const MAX_COMPONENTS: usize = 64;
+pub(super) const RULE: Rule = Rule {
+    id: "SA007",
+    title: "too many parts",
+    severity: Severity::Error,
+    what: "The component, with everything nested in it, has more than 64 core modules, components, tables or memories, \
+           100,000 functions, 5 million locals, 32 MiB of code, 50,000 types, 20,000 globals, data segments, core \
+           imports, core exports or definitions of the component model, 10,000 element segments, or 200,000 elements \
+           in them.",
+    why: "Each part costs time to compile and memory to run. The bounds are several times what whole language \
+          interpreters need, so only what was made to exhaust a host reaches them.",
+    advice: "link the parts into fewer before packaging, or build without what is not used",
+    check: Some(check),
+};
 
-pub(super) fn check(context: &Context<'_>, findings: &mut Findings) {
-    for (count, max, what) in
-        [(context.facts.modules, MAX_MODULES, "core modules"), (context.facts.components, MAX_COMPONENTS, "components")]
-    {
+fn check(context: &Context<'_>, findings: &mut Findings) {
+    let totals = &context.facts.totals;
+    // A Python interpreter has about 31 core instances and 12,000 functions; a Rust program four and 500.
+    for (count, max, what) in [
+        (totals.modules, 64, "core modules"),
+        (totals.components, 64, "components"),
+        (totals.functions, 100_000, "functions"),
+        (totals.locals, 5_000_000, "locals"),
+        (totals.code, 32 << 20, "bytes of code"),
+        (totals.types, 50_000, "types"),
+        (totals.tables, 64, "tables"),
+        (totals.memories, 64, "memories"),
+        (totals.globals, 20_000, "globals"),
+        (totals.data_segments, MAX_SEGMENTS, "data segments"),
+        (totals.element_segments, 10_000, "element segments"),
+        (totals.elements, 200_000, "elements in segments"),
+        (totals.imports, 20_000, "imports of core modules"),
+        (totals.exports, 20_000, "exports of core modules"),
+        (totals.component_items, 20_000, "definitions of the component model"),
+    ] {
         if count > max {
-            findings.error(
-                "component",
-                format!("it holds {count} {what}, at most {max} are allowed"),
-                "link the parts into fewer before packaging",
-            );
+            findings.error("component", format!("it holds {count} {what}, at most {max} are allowed"), RULE.advice);
         }
     }
 }

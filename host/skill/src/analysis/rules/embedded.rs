@@ -1,0 +1,117 @@
+//! SA016: a skill is a component. Programs within it are there for somebody else.
+
+use super::{Context, Findings, Rule};
+use crate::analysis::magic::{Weight, embedded};
+use crate::analysis::report::Severity;
+use crate::analysis::strings::Origin;
+
+pub(super) const RULE: Rule = Rule {
+    id: "SA016",
+    title: "embedded program",
+    severity: Severity::Error,
+    what: "A data segment, a custom section or another file of the package holds a program for a processor (ELF, PE, \
+           Mach-O, Java). A warning for WebAssembly besides the component's own modules, archives, and scripts \
+           (#! lines, Python or JavaScript source).",
+    why: "Nothing in the sandbox can run a native program, so it is there to be carried out of it: in a result, or \
+          over the network. Scripts and archives may have a use, which a person should know of.",
+    advice: "leave it out; where a script or an archive is data that the skill needs, say in README.md what it is",
+    check: Some(check),
+};
+
+fn check(context: &Context<'_>, findings: &mut Findings) {
+    for (carrier, bytes) in context.carriers.iter().enumerate() {
+        for found in embedded(bytes.data) {
+            let place = context.place(Origin { carrier, at: found.at, width: 1 });
+            let message = format!("there is {} within the data", found.what);
+            match found.weight {
+                Weight::Native => findings.error(&place, message, RULE.advice),
+                Weight::Other => findings.warning(&place, message, RULE.advice),
+            }
+        }
+    }
+    for language in [&PYTHON, &JAVASCRIPT] {
+        if let Some(start) = language.source(&context.strings.text) {
+            let place = context.place(context.strings.origin(start));
+            findings.warning(&place, format!("there is {} source within the data", language.name), RULE.advice);
+        }
+    }
+}
+
+/// How source looks: lines that begin so.
+struct Language {
+    name: &'static str,
+    beginnings: &'static [&'static str],
+    /// What one of those lines must end with, so that prose does not count; empty where anything goes.
+    endings: &'static [&'static str],
+}
+
+const PYTHON: Language = Language {
+    name: "Python",
+    beginnings: &["import ", "from ", "def ", "class ", "async def ", "    def ", "    return ", "if __name__"],
+    endings: &[":", ")", "import *"],
+};
+
+const JAVASCRIPT: Language = Language {
+    name: "JavaScript",
+    beginnings: &["const ", "let ", "var ", "function ", "async function ", "import ", "export ", "module.exports"],
+    endings: &[";", "{", "},", "});"],
+};
+
+/// Lines of source that stand near one another.
+const ENOUGH: usize = 4;
+/// How far apart they may stand, in lines.
+const REACH: usize = 12;
+
+impl Language {
+    /// Where source of the language begins.
+    fn source(&self, text: &str) -> Option<usize> {
+        let (mut first, mut seen, mut since) = (0, 0, 0);
+        let mut at = 0;
+        for line in text.split_inclusive('\n') {
+            since += 1;
+            if since > REACH {
+                seen = 0;
+            }
+            if self.is_line(line.trim_end()) {
+                if seen == 0 {
+                    first = at;
+                }
+                (seen, since) = (seen + 1, 0);
+                if seen == ENOUGH {
+                    return Some(first);
+                }
+            }
+            at += line.len();
+        }
+        None
+    }
+
+    fn is_line(&self, line: &str) -> bool {
+        self.beginnings.iter().any(|beginning| line.starts_with(beginning))
+            && (self.endings.iter().any(|ending| line.ends_with(ending)) || is_plain_import(line))
+    }
+}
+
+/// `import json`, `from os import path`.
+fn is_plain_import(line: &str) -> bool {
+    let words: Vec<_> = line.split(' ').take(5).collect();
+    let is_name =
+        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b));
+    matches!(words.as_slice(), ["import", name] | ["from", name, "import", _] if is_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_is_told_from_prose() {
+        let python = "import os\nimport json\n\ndef main(a):\n    x = 1\n    return f(x)\n";
+        assert_eq!(PYTHON.source(&format!("other text\n{python}")), Some(11));
+        let javascript = "const fs = require('fs');\nlet a = 1;\nfunction f() {\n  go();\n}\nmodule.exports = {\n";
+        assert_eq!(JAVASCRIPT.source(javascript), Some(0));
+        let prose =
+            "import a file from the disk\nfrom now on\nclass of its own\ndef\nlet it be\nvar and const\n".repeat(9);
+        assert_eq!((PYTHON.source(&prose), JAVASCRIPT.source(&prose)), (None, None));
+    }
+}

@@ -1,0 +1,87 @@
+//! What is analysed together: a component, its manifest, and as much of the rest as is at hand.
+
+use super::document;
+use super::facts::{Carrier, CarrierKind, Facts};
+use super::report::Report;
+use super::rules::{Context, Findings, MALFORMED, RUNTIME, is_known};
+use super::strings::Strings;
+use crate::manifest::{Manifest, Runtime};
+use crate::package::Package;
+
+/// What is analysed together. More of it makes the report more complete; what is missing is no finding.
+#[derive(Debug, Clone)]
+pub struct Subject<'a> {
+    component: &'a [u8],
+    manifest: &'a Manifest,
+    readme: Option<&'a str>,
+    files: Vec<(&'a str, &'a [u8])>,
+    previous: Option<&'a Manifest>,
+}
+
+impl<'a> Subject<'a> {
+    /// An entrypoint and its manifest.
+    #[must_use]
+    pub fn new(component: &'a [u8], manifest: &'a Manifest) -> Self {
+        Self { component, manifest, readme: None, files: Vec::new(), previous: None }
+    }
+
+    /// A whole package: entrypoint, manifest, README, and every other file.
+    #[must_use]
+    pub fn package(package: &'a Package) -> Self {
+        let manifest = package.manifest();
+        let looked_at = ["manifest.json", "README.md", "LICENSE", manifest.entrypoint.as_str()];
+        let files = package.archive().files().filter(|(name, _)| !looked_at.contains(name));
+        let files = files.map(|(name, content)| (name, content.as_ref())).collect();
+        Self { files, ..Self::new(package.entrypoint(), manifest) }.with_readme(package.readme())
+    }
+
+    /// With the README.
+    #[must_use]
+    pub fn with_readme(self, readme: &'a str) -> Self {
+        Self { readme: Some(readme), ..self }
+    }
+
+    /// As an update of the version that has this manifest: what goes beyond it is found.
+    #[must_use]
+    pub fn replacing(self, previous: &'a Manifest) -> Self {
+        Self { previous: Some(previous), ..self }
+    }
+
+    /// Analyses it. Never fails: what cannot be read is a finding that rejects.
+    #[must_use]
+    pub fn analyse(&self) -> Report {
+        let manifest = self.manifest;
+        if manifest.runtime != Runtime::Wasm {
+            let mut findings = Findings::new(RUNTIME.id);
+            findings.error(
+                "manifest.json: runtime",
+                format!("the runtime {} is not one that this host can run", manifest.runtime),
+                RUNTIME.advice,
+            );
+            return Report::new(findings.into_list(), Vec::new());
+        }
+        let facts = match Facts::of(self.component) {
+            Ok(facts) => facts,
+            Err(flaw) => {
+                let mut findings = Findings::new(MALFORMED.id);
+                findings.error(&flaw.place(), flaw.message().to_owned(), flaw.advice());
+                return Report::new(findings.into_list(), Vec::new());
+            }
+        };
+        let files = self.files.iter().map(|(name, data)| Carrier { kind: CarrierKind::File(name), data, offset: 0 });
+        let carriers: Vec<_> = facts.carriers.iter().copied().chain(files).collect();
+        let strings = Strings::of(&carriers, is_known);
+        let context = Context {
+            facts: &facts,
+            manifest,
+            previous: self.previous,
+            readme: self.readme,
+            carriers: &carriers,
+            strings: &strings,
+            noticed: document::noticed(manifest, self.readme),
+        };
+        let findings = context.check();
+        let imports = facts.imports.iter().map(|import| import.name.clone()).collect();
+        Report::new(findings, imports)
+    }
+}
