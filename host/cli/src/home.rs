@@ -56,6 +56,10 @@ impl Home {
         Ok(self.root.join("identities").join(format!("{name}.key")))
     }
 
+    pub(crate) fn workspaces(&self) -> PathBuf {
+        self.root.join("run/workspaces")
+    }
+
     pub(crate) fn code_cache(&self) -> PathBuf {
         self.root.join("cache/compiled")
     }
@@ -74,7 +78,7 @@ impl Home {
 
     /// Makes what is missing; the home and all that is in it belong to its owner alone.
     pub(crate) fn create(&self) -> Result<(), CliError> {
-        for folder in ["", "blobs", "keys", "identities", "run"] {
+        for folder in ["", "blobs", "keys", "identities", "run", "run/workspaces"] {
             let path = if folder.is_empty() { self.root.clone() } else { self.root.join(folder) };
             DirBuilder::new()
                 .recursive(true)

@@ -14,7 +14,9 @@ use sophon_audit::{AuditConfig, AuditKeys, AuditLog};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
 use sophon_executor::{CallLimits, Executor, Parts};
 use sophon_gateway::{Gateway, GatewayParts, OperatorToken};
-use sophon_sandbox::{CodeCache, Compilation, CompileLimits, Limits, PoolLimits, WasmRuntime, Worker};
+use sophon_sandbox::{
+    CodeCache, Compilation, CompileLimits, Limits, PoolLimits, WasmRuntime, Worker, sweep_workspaces,
+};
 use sophon_skill::Preset;
 use sophon_store::{Store, StoreConfig};
 use sophon_types::{Clock, Entropy};
@@ -256,8 +258,16 @@ fn runtime(home: &Home, config: &Config, entropy: &dyn Entropy) -> Result<WasmRu
     let program = std::env::current_exe().map_err(|error| CliError::Start { message: error.to_string() })?;
     let worker = Worker { program, arguments: vec![COMPILE_WORKER.into()], limits: CompileLimits::default() };
     let pool = pool_limits(config);
-    WasmRuntime::start_compiling(&pool, ceiling(config), Compilation::Worker(worker), cache)
-        .map_err(|error| CliError::of(&error))
+    let runtime = WasmRuntime::start_compiling(&pool, ceiling(config), Compilation::Worker(worker), cache)
+        .map_err(|error| CliError::of(&error))?;
+    let workspaces = home.workspaces();
+    // What an earlier process left when it was killed; nobody else uses the home meanwhile.
+    match sweep_workspaces(&workspaces) {
+        Ok(0) => {}
+        Ok(swept) => tracing::info!(swept, "workspaces of an earlier run are removed"),
+        Err(error) => tracing::warn!(folder = %workspaces.display(), %error, "workspaces cannot be swept"),
+    }
+    Ok(runtime.with_workspaces_below(&workspaces))
 }
 
 /// What `[sandbox]` leaves of the most that any preset gives.

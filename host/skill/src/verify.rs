@@ -301,9 +301,12 @@ impl Fault for VerifyError {
     }
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unsigned { .. } => "sign the package with `sophon sign`, or get its .dsse.json file".into(),
+            Self::Unsigned { .. } => {
+                "sign it (`sophon sign`) or get its .dsse.json file; --dangerously-allow-unsigned lets it in, on record"
+                    .into()
+            }
             Self::UnknownSigner { .. } => {
-                "ask the publisher for the public key over another channel, and let an admin trust it".into()
+                "get the publisher's public key over another channel, then `sophon key trust KEY --name NAME`".into()
             }
             Self::Forged { .. } | Self::OtherPackage { .. } => {
                 "get package and .dsse.json file again from where they came from; both must be of one build".into()

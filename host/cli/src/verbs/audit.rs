@@ -152,7 +152,7 @@ fn verify_file(context: &Context, file: PathBuf, public_key: Option<&str>) -> Re
     let found = verify_export(BufReader::new(opened), key.as_ref())?;
     let answer = json!({
         "intact": found.is_intact(), "records": found.records, "writers": found.writers,
-        "checkpoints": found.checkpoints, "problems": found.problems, "unlisted": found.unlisted,
+        "checkpoints": found.checkpoints, "unsigned": found.unsigned.iter().map(|end| end.rows).sum::<u64>(), "problems": found.problems, "unlisted": found.unlisted,
         "withheld": found.withheld,
     });
     verdict(context, &answer)
@@ -161,9 +161,10 @@ fn verify_file(context: &Context, file: PathBuf, public_key: Option<&str>) -> Re
 fn verdict(context: &Context, answer: &Value) -> Result<ExitCode, CliError> {
     context.output().data(answer, |value| {
         let mut text = format!(
-            "{} records, {} checkpoints: {}\n",
+            "{} records, {} checkpoints, {} records not signed yet: {}\n",
             value["records"],
             value["checkpoints"],
+            value["unsigned"],
             if value["intact"] == true { "intact" } else { "NOT INTACT" }
         );
         for problem in value["problems"].as_array().into_iter().flatten() {

@@ -46,6 +46,9 @@ pub(crate) struct AuditEntry {
     hash: String,
     /// What was recorded: time, action, outcome and what else applies; null where retention has dropped it.
     record: Value,
+    /// Why this record is not to be believed, where it does not fit its own hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspect: Option<&'static str>,
 }
 
 impl From<Page> for AuditPage {
@@ -56,6 +59,7 @@ impl From<Page> for AuditPage {
             seq: entry.seq,
             hash: entry.hash.to_string(),
             record: entry.record,
+            suspect: entry.suspect,
         };
         Self { entries: page.entries.into_iter().map(entry).collect(), next: page.next }
     }
@@ -72,6 +76,8 @@ pub(crate) struct AuditVerification {
     writers: u64,
     /// Signed checkpoints checked.
     checkpoints: u64,
+    /// Records, at the ends of chains, that no checkpoint covers yet; those of the last minute as a rule.
+    unsigned: u64,
     /// What was found wrong.
     problems: Vec<ChainProblem>,
     /// Problems beyond those listed.
@@ -95,6 +101,7 @@ impl AuditVerification {
             records: found.records,
             writers: found.writers,
             checkpoints: found.checkpoints,
+            unsigned: found.unsigned.iter().map(|end| end.rows).sum(),
             unlisted: found.unlisted,
             problems: found.problems.into_iter().map(problem).collect(),
             public_key: hex,
