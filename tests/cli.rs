@@ -279,3 +279,36 @@ fn the_manual_knows_every_key_of_the_configuration_and_every_verb() {
         assert!(page.contains(&format!("`{verb}")), "cli.md does not name {verb}");
     }
 }
+
+#[test]
+fn the_vaults_key_may_come_from_the_environment_or_a_passphrase() {
+    let keys = ["11".repeat(32), "22".repeat(32)];
+    let cases = [
+        ("env", "SOPHON_VAULT_KEY", "SOPHON_VAULT_NEW_KEY", keys[0].as_str(), keys[1].as_str()),
+        (
+            "passphrase",
+            "SOPHON_VAULT_PASSPHRASE",
+            "SOPHON_VAULT_NEW_PASSPHRASE",
+            "correct horse battery staple",
+            "a passphrase that is another",
+        ),
+    ];
+    for (source, variable, next, first, second) in cases {
+        let home = Home::new();
+        let sophon = |words: &[&str]| Cli::new(&home, words).env("SOPHON__VAULT__KEY", source);
+        let set = ["credential", "set", "svc", "--field", "token"];
+        sophon(&set).env(variable, first).stdin("tok_abcdefgh12345678").expect(0);
+        let list = ["credential", "list", "--json"];
+        let found = |value: &str| sophon(&list).env(variable, value).run();
+        assert_eq!(found(first).json()["connections"][0]["service"], "svc", "{source}");
+        assert_eq!(found(second).code, 1, "{source}: another key opens the vault");
+        let without = sophon(&list).run();
+        assert_eq!(without.code, 1, "{source}: no key opens the vault");
+        assert!(without.stderr.contains("hint:") || without.stderr.contains("\"hint\""), "{}", without.stderr);
+
+        sophon(&["credential", "rotate"]).env(variable, first).env(next, second).expect(0);
+        assert_eq!(found(first).code, 1, "{source}: the key from before opens the vault");
+        assert_eq!(found(second).json()["connections"][0]["service"], "svc", "{source}");
+        assert!(!home.path().join("keys/kek").exists(), "{source}: no key in a file");
+    }
+}
