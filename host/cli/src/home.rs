@@ -142,9 +142,14 @@ pub(crate) struct NextKey {
 }
 
 impl Home {
+    /// The place of the key that is to follow `name`.
+    pub(crate) fn following(&self, name: &str) -> NextKey {
+        NextKey { next: self.key_file(&format!("{name}.next")), present: self.key_file(name) }
+    }
+
     /// Makes the key that is to follow `name`.
     pub(crate) fn next_key(&self, name: &str, entropy: &dyn Entropy) -> Result<(NextKey, KeyBytes), CliError> {
-        let next = NextKey { next: self.key_file(&format!("{name}.next")), present: self.key_file(name) };
+        let next = self.following(name);
         next.discard()?;
         let key: KeyBytes = Zeroizing::new(entropy.bytes());
         let mut text = Zeroizing::new(STANDARD.encode(*key));
@@ -155,7 +160,7 @@ impl Home {
 
     /// The key that was to follow `name` when an earlier process ended in the middle of the change.
     pub(crate) fn interrupted_key(&self, name: &str) -> Result<Option<(NextKey, KeyBytes)>, CliError> {
-        let next = NextKey { next: self.key_file(&format!("{name}.next")), present: self.key_file(name) };
+        let next = self.following(name);
         match read_key(&next.next) {
             Ok(key) => Ok(Some((next, key))),
             Err(CliError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -186,12 +191,29 @@ pub(crate) struct HomeLock {
     _file: File,
 }
 
-/// Writes a new file that only its owner can read, durably.
+/// Writes a new file that only its owner can read, durably and whole: it is there with all its bytes or not at all.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    let beside = PathBuf::from(beside);
+    // What an earlier process of the same number left there when it was killed.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = write_beside(&beside, path, bytes);
+    let tidied = fs::remove_file(&beside);
+    written?;
+    tidied?;
+    sync_folder(path)
+}
+
+fn write_beside(beside: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    sync_folder(path)
+    // A link, not a move: it fails where there is a file already.
+    fs::hard_link(beside, path)
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {

@@ -159,18 +159,19 @@ async fn open_vault(
     if !matches!(config.vault.key, VaultKey::File) {
         return Ok(opened?);
     }
-    match (opened, home.interrupted_key(VAULT_KEY)?) {
-        (Err(VaultError::WrongKey), Some((next, key))) => {
+    match opened {
+        // The key is good, so what was to follow it never did, whatever is in its file.
+        Ok(vault) => {
+            home.following(VAULT_KEY).discard()?;
+            Ok(vault)
+        }
+        Err(VaultError::WrongKey) => {
+            let Some((next, key)) = home.interrupted_key(VAULT_KEY)? else { return Err(VaultError::WrongKey.into()) };
             let vault = open(Kek::from_bytes(*key)).await?;
             next.adopt()?;
             Ok(vault)
         }
-        (Ok(vault), Some((next, _key))) => {
-            next.discard()?;
-            Ok(vault)
-        }
-        (opened, None) => Ok(opened?),
-        (Err(error), Some(_)) => Err(error.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -183,8 +184,13 @@ pub(crate) async fn rotate(context: &Context) -> Result<(), CliError> {
     };
     let house = House::open(context, lock).await?;
     let rotated = house.rotate(context, &home, &config).await;
-    house.close().await?;
-    rotated
+    let closed = house.close().await;
+    // First of all which key is in force: an error of closing must not hide it.
+    rotated?;
+    if let Err(error) = closed {
+        context.output().note(&format!("the key is changed; the home did not close in order: {error}"));
+    }
+    Ok(())
 }
 
 impl House {
@@ -206,7 +212,7 @@ impl House {
                 let text = environment.value(NEW_PASSPHRASE_VARIABLE).map(SecretString::from);
                 let passphrase = match text {
                     Some(text) => text,
-                    None if is_interactive() => crate::secret_input::ask("New passphrase of this home")?,
+                    None if is_interactive() => crate::secret_input::ask_twice("New passphrase of this home")?,
                     None => return Err(CliError::KeyVariable { variable: NEW_PASSPHRASE_VARIABLE }),
                 };
                 let kek = derive(&self.store, context.entropy(), passphrase).await?;

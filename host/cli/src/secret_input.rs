@@ -1,7 +1,7 @@
 //! Secrets on their way in: from standard input or a hidden prompt, never from the command line, which others can see.
 
 use crate::error::CliError;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::io::Read as _;
 use zeroize::Zeroizing;
 
@@ -12,6 +12,15 @@ const LARGEST: u64 = 1 << 20;
 pub(crate) fn ask(what: &str) -> Result<SecretString, CliError> {
     let answer = rpassword::prompt_password(format!("{what}: "));
     answer.map(SecretString::from).map_err(|error| CliError::Input { message: error.to_string() })
+}
+
+/// Asks a person for a new secret, twice: what was mistyped would be lost for good.
+pub(crate) fn ask_twice(what: &str) -> Result<SecretString, CliError> {
+    let (first, again) = (ask(what)?, ask(&format!("{what}, again"))?);
+    if first.expose_secret() != again.expose_secret() {
+        return Err(CliError::Input { message: "the two differ".into() });
+    }
+    Ok(first)
 }
 
 /// All of standard input, without a line break at its end.

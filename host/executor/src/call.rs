@@ -22,8 +22,10 @@ use tokio_util::task::TaskTracker;
 
 /// How long results are kept for those that wait or repeat a call.
 pub(crate) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often results that are older are removed.
+/// How often results that are older are removed, and rows without a call are settled.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How long a shutdown waits for calls that it has ended.
+const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// What the executor is made of; every part is open already.
 pub struct Parts {
@@ -112,6 +114,11 @@ impl Executor {
                 ticks.tick().await;
                 let Some(inner) = inner.upgrade() else { return };
                 let now = inner.parts.clock.now();
+                if !inner.draining.load(Ordering::SeqCst)
+                    && let Err(error) = recovery::settle(&Self(Arc::clone(&inner)), recovery::Cause::Lost).await
+                {
+                    tracing::warn!(%error, "calls without an end could not be settled");
+                }
                 if let Err(error) = inner.parts.store.calls().sweep_expired(now).await {
                     tracing::warn!(%error, "expired results could not be removed");
                 }
@@ -193,7 +200,7 @@ impl Executor {
         if row.tenant != principal.tenant || !own || expired {
             return Err(CallError::UnknownCall);
         }
-        let view = self.view(&row)?;
+        let view = self.look(row).await?;
         let view = if view.status.is_final() { view } else { self.follow(view, patience).await? };
         Ok(for_caller(view, results))
     }
@@ -208,6 +215,13 @@ impl Executor {
         }
         let ended = self.0.flights.abort();
         tracing::warn!(ended, "calls were still running when the grace period ended");
+        // Whoever is told to end has ended before it is settled; and what it had submitted to the log is in it.
+        if tokio::time::timeout(LAST_WAIT, self.0.tasks.wait()).await.is_err() {
+            tracing::error!("calls did not end when they were told to");
+        }
+        if let Err(error) = self.0.parts.audit.checkpoint().await {
+            tracing::error!(%error, "the audit log could not be flushed");
+        }
         if let Err(error) = recovery::settle(self, recovery::Cause::Shutdown).await {
             // They are settled at the next start: their rows still say that they run.
             tracing::error!(%error, "calls in flight could not be recorded");
@@ -224,8 +238,19 @@ impl Executor {
         }
     }
 
+    /// A call as it stands now. A row that was read while the call ended is read again: it must not look lost.
+    pub(crate) async fn look(&self, row: CallRow) -> Result<CallView, CallError> {
+        let running = row.status == CallStatus::Running.as_str();
+        let row = if running && !self.0.flights.has(row.id) {
+            self.0.parts.store.calls().get(row.id).await?.ok_or(CallError::UnknownCall)?
+        } else {
+            row
+        };
+        self.view(&row)
+    }
+
     /// A call as its row has it. A row that says that the call runs is believed only while it does.
-    pub(crate) fn view(&self, row: &CallRow) -> Result<CallView, CallError> {
+    fn view(&self, row: &CallRow) -> Result<CallView, CallError> {
         let ending = match &row.sealed_result {
             Some(sealed) => Some(Ending::unseal(&self.0.parts.vault, row.id, sealed)?),
             None => None,

@@ -11,7 +11,14 @@ use tokio::task::AbortHandle;
 
 /// The calls in flight; bounded by the number of places.
 #[derive(Default, Clone)]
-pub(crate) struct Flights(Arc<Mutex<HashMap<CallId, Aloft>>>);
+pub(crate) struct Flights(Arc<Mutex<Sky>>);
+
+#[derive(Default)]
+struct Sky {
+    calls: HashMap<CallId, Aloft>,
+    /// Nothing starts any more, and what runs is told to end.
+    ended: bool,
+}
 
 struct Aloft {
     view: watch::Sender<CallView>,
@@ -22,25 +29,31 @@ impl Flights {
     /// Announces a call; the guard takes it off again, however its task ends.
     pub(crate) fn begin(&self, view: CallView) -> Flight {
         let call = view.call_id;
-        self.0.lock().insert(call, Aloft { view: watch::Sender::new(view), task: None });
+        self.0.lock().calls.insert(call, Aloft { view: watch::Sender::new(view), task: None });
         Flight { flights: self.clone(), call }
     }
 
     /// Whether the call runs now.
     pub(crate) fn has(&self, call: CallId) -> bool {
-        self.0.lock().contains_key(&call)
+        self.0.lock().calls.contains_key(&call)
     }
 
     /// Ends every call that runs now; says how many.
     pub(crate) fn abort(&self) -> usize {
-        let aloft = self.0.lock();
-        aloft.values().filter_map(|call| call.task.as_ref()).for_each(AbortHandle::abort);
-        aloft.len()
+        let mut sky = self.0.lock();
+        sky.ended = true;
+        sky.calls.values().filter_map(|call| call.task.as_ref()).for_each(AbortHandle::abort);
+        sky.calls.len()
+    }
+
+    /// Whether nothing may start any more.
+    pub(crate) fn ended(&self) -> bool {
+        self.0.lock().ended
     }
 
     /// Waits until the call is over or `patience` is used up; nothing where it does not run (any more).
     pub(crate) async fn wait(&self, call: CallId, patience: Duration) -> Option<CallView> {
-        let mut changes = self.0.lock().get(&call)?.view.subscribe();
+        let mut changes = self.0.lock().calls.get(&call)?.view.subscribe();
         let over = async { changes.wait_for(|view| view.status.is_final()).await.map(|view| view.clone()) };
         match tokio::time::timeout(patience, over).await {
             Ok(Ok(view)) => Some(view),
@@ -60,19 +73,23 @@ pub(crate) struct Flight {
 impl Flight {
     /// Names the task that a shutdown may end.
     pub(crate) fn abortable(&self, task: AbortHandle) {
-        if let Some(aloft) = self.flights.0.lock().get_mut(&self.call) {
+        let mut sky = self.flights.0.lock();
+        if sky.ended {
+            task.abort();
+        }
+        if let Some(aloft) = sky.calls.get_mut(&self.call) {
             aloft.task = Some(task);
         }
     }
 
     pub(crate) fn progress(&self, progress: ProgressView) {
-        if let Some(aloft) = self.flights.0.lock().get(&self.call) {
+        if let Some(aloft) = self.flights.0.lock().calls.get(&self.call) {
             aloft.view.send_modify(|view| view.progress = Some(progress));
         }
     }
 
     pub(crate) fn finish(&self, last: CallView) {
-        if let Some(aloft) = self.flights.0.lock().get(&self.call) {
+        if let Some(aloft) = self.flights.0.lock().calls.get(&self.call) {
             aloft.view.send_replace(last);
         }
     }
@@ -80,6 +97,6 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.flights.0.lock().remove(&self.call);
+        self.flights.0.lock().calls.remove(&self.call);
     }
 }

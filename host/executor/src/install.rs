@@ -71,7 +71,12 @@ impl Executor {
             envelope,
             grants: serde_json::to_value(&request.grants).map_err(|error| InstallError::Host(error.to_string()))?,
             settings: serde_json::to_value(&request.settings).map_err(|error| InstallError::Host(error.to_string()))?,
-            activation: Activation::Enabled,
+            // An update does not switch on what somebody switched off.
+            activation: self
+                .0
+                .catalogue
+                .skill(&principal.tenant, manifest.name.as_str())
+                .map_or(Activation::Enabled, |before| before.row.activation),
             installed_by: principal.user.clone(),
             installed_at: parts.clock.now(),
         };
@@ -80,10 +85,11 @@ impl Executor {
             parts.store.publishers().pin(&row.tenant, &row.name, signer).await?;
         }
         parts.store.skills().put(row.clone()).await?;
-        parts.audit.append(record.then(Action::SkillInstall, Outcome::Ok)).await?;
+        // What is in force follows the store at once, whatever becomes of the last record.
         let entry = Entry { row: Arc::new(row), state: State::Ready(Arc::new(ready)) };
         let view = view(&entry);
         self.0.catalogue.put(&principal.tenant, &view.name, entry);
+        parts.audit.append(record.then(Action::SkillInstall, Outcome::Ok)).await?;
         Ok(view)
     }
 
@@ -145,11 +151,11 @@ impl Executor {
         let record = record(action, principal, name);
         self.0.parts.audit.append(record.clone()).await?;
         self.0.parts.store.skills().activate(&principal.tenant, name, to).await?;
-        self.0.parts.audit.append(record.then(action, Outcome::Ok)).await?;
         let row = SkillRow { activation: to, ..(*entry.row).clone() };
         let entry = Entry { row: Arc::new(row), state: entry.state };
         let view = view(&entry);
         self.0.catalogue.put(&principal.tenant, name, entry);
+        self.0.parts.audit.append(record.then(action, Outcome::Ok)).await?;
         Ok(view)
     }
 
@@ -163,8 +169,8 @@ impl Executor {
         let record = record(Action::SkillRemove, principal, name);
         self.0.parts.audit.append(record.clone()).await?;
         self.0.parts.store.skills().remove(&principal.tenant, name).await?;
-        self.0.parts.audit.append(record.then(Action::SkillRemove, Outcome::Ok)).await?;
         self.0.catalogue.remove(&principal.tenant, name);
+        self.0.parts.audit.append(record.then(Action::SkillRemove, Outcome::Ok)).await?;
         Ok(view(&entry))
     }
 

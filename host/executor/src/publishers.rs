@@ -39,8 +39,8 @@ impl Executor {
             revoked_at: None,
         };
         parts.store.publishers().trust(row).await?;
-        parts.audit.append(record.then(Action::PublisherTrust, Outcome::Ok)).await?;
         self.reload_signed(&principal.tenant, &fingerprint).await?;
+        parts.audit.append(record.then(Action::PublisherTrust, Outcome::Ok)).await?;
         self.publisher(principal, &fingerprint).await
     }
 
@@ -85,8 +85,8 @@ impl Executor {
             .detail("fingerprint", fingerprint);
         parts.audit.append(record.clone()).await?;
         parts.store.publishers().revoke(&principal.tenant, fingerprint, parts.clock.now()).await?;
-        parts.audit.append(record.then(Action::PublisherRevoke, Outcome::Ok)).await?;
         self.reload_signed(&principal.tenant, fingerprint).await?;
+        parts.audit.append(record.then(Action::PublisherRevoke, Outcome::Ok)).await?;
         self.publisher(principal, fingerprint).await
     }
 

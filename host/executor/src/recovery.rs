@@ -3,7 +3,7 @@
 use crate::outcome::Ending;
 use crate::{CallError, CallStatus, Executor};
 use sophon_audit::{Action, Outcome, Query, Record};
-use sophon_store::CallRow;
+use sophon_store::{CallRow, StoreError};
 use sophon_types::Timestamp;
 
 /// Why calls are settled without having ended.
@@ -13,6 +13,8 @@ pub(crate) enum Cause {
     Restart,
     /// The host stops now, and they have used up their grace.
     Shutdown,
+    /// Their last state could not be written when they ended.
+    Lost,
 }
 
 impl Cause {
@@ -20,28 +22,46 @@ impl Cause {
         match self {
             Self::Restart => "restart",
             Self::Shutdown => "shutdown",
+            Self::Lost => "lost",
         }
     }
 }
 
-/// Gives every unfinished call its last state, durably, and says so in the audit log.
+/// Gives every unfinished call that does not run its last state, durably, and says so in the audit log. One that cannot
+/// be settled does not keep the others from it.
 pub(crate) async fn settle(executor: &Executor, cause: Cause) -> Result<(), CallError> {
-    let parts = &executor.0.parts;
-    for row in parts.store.calls().unfinished().await? {
-        let now = parts.clock.now();
-        let (status, ending) = match recorded(executor, &row).await? {
-            // It ended, and the record says how; only its row was not written any more.
-            Some(status) => (status, Ending::lost()),
-            None => {
-                // The record first: were the host killed in between, the next start finds it.
-                parts.audit.append(unknown(&row, cause)).await?;
-                (CallStatus::UnknownOutcome, Ending::unknown())
-            }
-        };
-        let sealed = ending.seal(&parts.vault, row.id)?;
-        parts.store.calls().finish(row.id, status.as_str(), Some(sealed), now).await?;
+    let mut first = Ok(());
+    for row in executor.0.parts.store.calls().unfinished().await? {
+        if executor.0.flights.has(row.id) {
+            continue;
+        }
+        if let Err(error) = settle_one(executor, &row, cause).await {
+            tracing::error!(%error, call = %row.id, "a call could not be settled");
+            first = first.and(Err(error));
+        }
     }
-    Ok(())
+    first
+}
+
+async fn settle_one(executor: &Executor, row: &CallRow, cause: Cause) -> Result<(), CallError> {
+    let parts = &executor.0.parts;
+    let (status, ending) = match recorded(executor, row).await? {
+        // It ended, and the record says how; only its row was not written any more.
+        Recorded::Ended(status) => (status, Ending::lost()),
+        // Nothing of it ever ran: without its intent no code of a skill does.
+        Recorded::Nothing => return Ok(parts.store.calls().withdraw(row.id).await?),
+        Recorded::Intent => {
+            // The record first: were the host killed in between, the next start finds it.
+            parts.audit.append(unknown(row, cause)).await?;
+            (CallStatus::UnknownOutcome, Ending::unknown())
+        }
+    };
+    let sealed = ending.seal(&parts.vault, row.id)?;
+    match parts.store.calls().finish(row.id, status.as_str(), Some(sealed), parts.clock.now()).await {
+        // Its own last write came through after all.
+        Err(StoreError::Conflict { .. }) => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 fn unknown(row: &CallRow, cause: Cause) -> Record {
@@ -58,20 +78,33 @@ fn unknown(row: &CallRow, cause: Cause) -> Record {
 /// How far back of the call's own start its outcome is looked for: the clock may have been set back meanwhile.
 const CLOCK_SLACK: i64 = 3_600_000_000;
 
-/// How the call ended, where the audit log has its outcome.
-async fn recorded(executor: &Executor, row: &CallRow) -> Result<Option<CallStatus>, CallError> {
+/// What the audit log has of a call.
+enum Recorded {
+    /// Its outcome.
+    Ended(CallStatus),
+    /// That it was about to run.
+    Intent,
+    /// Nothing.
+    Nothing,
+}
+
+async fn recorded(executor: &Executor, row: &CallRow) -> Result<Recorded, CallError> {
     let since = Timestamp::from_micros(row.created_at.as_micros().saturating_sub(CLOCK_SLACK));
-    let query = Query {
+    let find = |action| Query {
         call: Some(row.id),
-        action: Some(Action::CallOutcome),
+        action: Some(action),
         since: Some(since),
         limit: Some(1),
         ..Query::default()
     };
-    let page = executor.0.parts.audit.query(&query).await?;
-    Ok(page.entries.first().map(|entry| match entry.record["outcome"].as_str() {
-        Some("ok") => CallStatus::Succeeded,
-        Some("failed") => CallStatus::Failed,
-        _ => CallStatus::UnknownOutcome,
-    }))
+    let audit = &executor.0.parts.audit;
+    if let Some(entry) = audit.query(&find(Action::CallOutcome)).await?.entries.first() {
+        return Ok(Recorded::Ended(match entry.record["outcome"].as_str() {
+            Some("ok") => CallStatus::Succeeded,
+            Some("failed") => CallStatus::Failed,
+            _ => CallStatus::UnknownOutcome,
+        }));
+    }
+    let intent = audit.query(&find(Action::CallIntent)).await?;
+    Ok(if intent.entries.is_empty() { Recorded::Nothing } else { Recorded::Intent })
 }

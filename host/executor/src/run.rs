@@ -13,9 +13,10 @@ use sophon_audit::{Action, Outcome, Receipt, Record};
 use sophon_egress::{CallScope, EgressSession};
 use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
 use sophon_sandbox::{Connection, Doors, LogLevel, Progress, RunFailure, RunReport, StoredState};
+use sophon_types::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A call that is under way.
 pub(crate) struct Run {
@@ -97,11 +98,7 @@ impl Run {
         // The record first: a row that says how the call ended is never without it. Killed in between, the next start
         // finds the record and gives the row its state.
         let durable = match parts.audit.append(record).await {
-            Ok(_receipt) => {
-                parts.store.calls().finish(call, status.as_str(), sealed, finished).await.map_err(|error| {
-                    tracing::error!(%error, %call, "the outcome of a call could not be stored");
-                })
-            }
+            Ok(_receipt) => self.finish(status, sealed, finished).await,
             Err(error) => {
                 tracing::error!(%error, %call, "the outcome of a call could not be recorded");
                 Err(())
@@ -115,6 +112,21 @@ impl Run {
             }
         };
         self.flight.finish(CallView { progress: None, finished_at: Some(finished), ..last });
+    }
+
+    /// Writes the row's last state; more than once where the store is in trouble for a moment.
+    async fn finish(&self, status: CallStatus, sealed: Option<Vec<u8>>, finished: Timestamp) -> Result<(), ()> {
+        let calls = self.executor.0.parts.store.calls();
+        let mut pauses = [50, 500].map(Duration::from_millis).into_iter();
+        loop {
+            let done = calls.finish(self.view.call_id, status.as_str(), sealed.clone(), finished).await;
+            let Err(error) = done else { return Ok(()) };
+            tracing::error!(%error, call = %self.view.call_id, "the outcome of a call could not be stored");
+            match pauses.next() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(()),
+            }
+        }
     }
 
     fn session(&self, approved: &ApprovedCall, intent: &Receipt, deadline: Instant) -> Arc<EgressSession> {

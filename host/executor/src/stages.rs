@@ -90,7 +90,7 @@ impl Executor {
                 if row.request_digest != request_digest(&tool, request.arguments.digest()) {
                     return Err(CallError::IdempotencyMismatch);
                 }
-                Ok(Some(self.view(&row)?))
+                Ok(Some(self.look(row).await?))
             }
             _ => Ok(None),
         }
@@ -104,6 +104,9 @@ impl Executor {
         if tell.is_closed() {
             // Nothing of the call has happened, and nobody waits for it.
             return Err(CallError::Abandoned);
+        }
+        if inner.flights.ended() {
+            return Err(CallError::ShuttingDown);
         }
         // What was true when the call was assessed must be true when it runs.
         let (now_ready, _) = self.resolve(principal, &admitted.tool)?;
@@ -144,8 +147,12 @@ impl Executor {
         let intent = admitted.record.clone().detail("credentials", usable);
         let intent = match self.commit(row, intent).await? {
             Committed::New(receipt) => receipt,
-            Committed::Before(twin) => return Ok(Start::Before(Box::new(self.view(&twin)?))),
+            Committed::Before(twin) => return Ok(Start::Before(Box::new(self.look(*twin).await?))),
         };
+        if inner.flights.ended() {
+            // It has not run and never will; the shutdown settles its row.
+            return Err(CallError::ShuttingDown);
+        }
         let run = Run {
             executor: self.clone(),
             ready: admitted.ready,

@@ -299,7 +299,10 @@ impl Vault {
         }
         drop(kek);
         let done = if switched { Ok(()) } else { done };
-        self.inner.audit.append(record(outcome(&done))).await?;
+        if let Err(error) = self.inner.audit.append(record(outcome(&done))).await {
+            // The intent is on record. Whoever holds the new key must learn that it is the key now, whatever the log says.
+            tracing::error!(%error, switched, "the end of a change of the vault's key could not be recorded");
+        }
         done
     }
 
