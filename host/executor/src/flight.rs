@@ -100,3 +100,54 @@ impl Drop for Flight {
         self.flights.0.lock().calls.remove(&self.call);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CallStatus;
+    use sophon_types::Timestamp;
+
+    fn view(status: CallStatus) -> CallView {
+        CallView {
+            call_id: CallId::from_bytes([7; 16]),
+            status,
+            tool: "ab.c".parse().unwrap(),
+            risk: None,
+            output: None,
+            error: None,
+            progress: None,
+            created_at: Timestamp::from_micros(0),
+            finished_at: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_the_last_word_even_when_the_flight_is_over_at_once() {
+        let flights = Flights::default();
+        let flight = flights.begin(view(CallStatus::Running));
+        let call = view(CallStatus::Running).call_id;
+        let (waiting, ()) = tokio::join!(flights.wait(call, Duration::from_secs(30)), async {
+            flight.finish(view(CallStatus::Succeeded));
+            drop(flight);
+        });
+        assert_eq!(waiting.map(|view| view.status), Some(CallStatus::Succeeded));
+        assert!(!flights.has(call));
+        assert!(flights.wait(call, Duration::from_secs(30)).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_named_after_the_end_was_called_ends_too() {
+        let flights = Flights::default();
+        let early = flights.begin(view(CallStatus::Running));
+        let task = tokio::spawn(std::future::pending::<()>());
+        early.abortable(task.abort_handle());
+        assert!(!flights.ended());
+        assert_eq!(flights.abort(), 1);
+        assert!(task.await.unwrap_err().is_cancelled());
+
+        let late = tokio::spawn(std::future::pending::<()>());
+        early.abortable(late.abort_handle());
+        assert!(late.await.unwrap_err().is_cancelled());
+        assert!(flights.ended());
+    }
+}
