@@ -1,6 +1,6 @@
 //! Whatever a client gets wrong it is told: a stable code, the place, a hint, a correlation id; and nothing happens.
 
-use crate::harness::{Answer, Behaviour, Gateway, Guest, Home, Key, Publisher};
+use crate::harness::{Answer, Behaviour, Gateway, Guest, Home, Key};
 use serde_json::{Value, json};
 
 struct Stage {
@@ -11,13 +11,10 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let home = Home::new();
-        let gateway = Gateway::start(&home);
-        let publisher = Publisher::new("Good Co", 1);
-        gateway.trust(&publisher);
+        let (_home, gateway, publisher) = Gateway::trusting("Good Co", 1);
         gateway.installed(&publisher.sign(&Guest::new("echo", Behaviour::Return(b"1".to_vec()))), &[]);
         let agent = gateway.agent();
-        Self { _home: home, gateway, agent }
+        Self { _home, gateway, agent }
     }
 
     fn post(&self, body: &[u8]) -> Answer {

@@ -17,12 +17,9 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let home = Home::new();
-        let gateway = Gateway::start(&home);
-        let publisher = Publisher::new("Mallory Inc", 7);
-        gateway.trust(&publisher);
+        let (_home, gateway, publisher) = Gateway::trusting("Mallory Inc", 7);
         gateway.connect("svc", TOKEN);
-        Self { _home: home, gateway, publisher }
+        Self { _home, gateway, publisher }
     }
 
     /// Installs a guest that sends `request`, with the manifest's `rule` and the person's `grants`.

@@ -11,11 +11,8 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let home = Home::new();
-        let gateway = Gateway::start(&home);
-        let publisher = Publisher::new("Mallory Inc", 7);
-        gateway.trust(&publisher);
-        Self { _home: home, gateway, publisher }
+        let (_home, gateway, publisher) = Gateway::trusting("Mallory Inc", 7);
+        Self { _home, gateway, publisher }
     }
 
     #[track_caller]

@@ -15,10 +15,7 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let home = Home::new();
-        let gateway = Gateway::start(&home);
-        let publisher = Publisher::new("Good Co", 1);
-        gateway.trust(&publisher);
+        let (home, gateway, publisher) = Gateway::trusting("Good Co", 1);
         Self { home, gateway, publisher }
     }
 

@@ -157,6 +157,15 @@ impl Gateway {
         self.key("agent", "ann")
     }
 
+    /// A gateway in a home of its own, and a publisher of this name that it trusts.
+    pub(crate) fn trusting(name: &str, seed: u8) -> (Home, Self, Publisher) {
+        let home = Home::new();
+        let gateway = Self::start(&home);
+        let publisher = Publisher::new(name, seed);
+        gateway.trust(&publisher);
+        (home, gateway, publisher)
+    }
+
     #[track_caller]
     pub(crate) fn trust(&self, publisher: &Publisher) {
         self.trust_key(publisher.name(), &publisher.public_key());

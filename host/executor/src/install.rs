@@ -12,7 +12,7 @@ use sophon_skill::{
     verify,
 };
 use sophon_store::{Activation, SkillRow};
-use sophon_types::{Fault, FaultReport, Principal, SkillName, TenantId, Trust};
+use sophon_types::{FaultReport, Principal, SkillName, TenantId, Trust};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
@@ -275,11 +275,7 @@ fn prepare(
     let installed = verified.install(InstallTerms { tenant: tenant.clone(), grants, settings })?;
     let ready = Ready::prepare(Arc::new(installed), runtime)?;
     // Kept only where it is what was verified: a package let in unsigned may come with an envelope of a stranger.
-    Ok((ready, kept.filter(|_| verified_by_signature(&verified))))
-}
-
-fn verified_by_signature(package: &VerifiedPackage) -> bool {
-    package.signer().is_some()
+    Ok((ready, kept.filter(|_| verified.signer().is_some())))
 }
 
 /// The record says what was let in and what it was granted.
@@ -342,11 +338,4 @@ where
 {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(InstallError::Host(format!("{error}"))))
-}
-
-/// What an edge shows of a fault that is kept as data.
-impl From<&InstallError> for FaultReport {
-    fn from(error: &InstallError) -> Self {
-        Self::of(error as &dyn Fault)
-    }
 }

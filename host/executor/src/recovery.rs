@@ -2,7 +2,7 @@
 
 use crate::outcome::Ending;
 use crate::{CallError, CallStatus, Executor};
-use sophon_audit::{Action, Outcome, Query, Record};
+use sophon_audit::{Action, Outcome, OutcomeKind, Query, Record};
 use sophon_store::{CallRow, StoreError};
 use sophon_types::Timestamp;
 
@@ -99,9 +99,10 @@ async fn recorded(executor: &Executor, row: &CallRow) -> Result<Recorded, CallEr
     };
     let audit = &executor.0.parts.audit;
     if let Some(entry) = audit.query(&find(Action::CallOutcome)).await?.entries.first() {
-        return Ok(Recorded::Ended(match entry.record["outcome"].as_str() {
-            Some("ok") => CallStatus::Succeeded,
-            Some("failed") => CallStatus::Failed,
+        let outcome = entry.record["outcome"].as_str().map(str::parse);
+        return Ok(Recorded::Ended(match outcome {
+            Some(Ok(OutcomeKind::Ok)) => CallStatus::Succeeded,
+            Some(Ok(OutcomeKind::Failed)) => CallStatus::Failed,
             _ => CallStatus::UnknownOutcome,
         }));
     }

@@ -214,16 +214,7 @@ impl StateDoor for MemoryState {
     }
 
     async fn write(&self, key: &str, value: Vec<u8>, quota: Quota) -> Result<(), StateError> {
-        let mut entries = self.0.lock();
-        let others: usize = entries.iter().filter(|(k, _)| *k != key).map(|(k, v)| k.len() + v.len()).sum();
-        if (others + key.len() + value.len()) as u64 > quota.bytes {
-            return Err(StateError::QuotaExceeded(quota.bytes));
-        }
-        if !entries.contains_key(key) && entries.len() as u64 >= quota.entries {
-            return Err(StateError::QuotaExceeded(quota.entries));
-        }
-        entries.insert(key.to_owned(), value);
-        Ok(())
+        put(&mut self.0.lock(), key, value, quota)
     }
 
     async fn delete(&self, key: &str) -> Result<(), StateError> {
@@ -245,9 +236,22 @@ impl StateDoor for MemoryState {
         value: Vec<u8>,
         quota: Quota,
     ) -> Result<(), StateError> {
-        if self.0.lock().get(key) != expected.as_ref() {
+        let mut entries = self.0.lock();
+        if entries.get(key) != expected.as_ref() {
             return Err(StateError::Conflict);
         }
-        self.write(key, value, quota).await
+        put(&mut entries, key, value, quota)
     }
+}
+
+fn put(entries: &mut BTreeMap<String, Vec<u8>>, key: &str, value: Vec<u8>, quota: Quota) -> Result<(), StateError> {
+    let others: usize = entries.iter().filter(|(k, _)| *k != key).map(|(k, v)| k.len() + v.len()).sum();
+    if (others + key.len() + value.len()) as u64 > quota.bytes {
+        return Err(StateError::QuotaExceeded(quota.bytes));
+    }
+    if !entries.contains_key(key) && entries.len() as u64 >= quota.entries {
+        return Err(StateError::QuotaExceeded(quota.entries));
+    }
+    entries.insert(key.to_owned(), value);
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //! is appended at a stated end of a chain, or not at all.
 
 use crate::engine::{Connection, Engine, Row, classify};
-use crate::row::{bytes, column, count, digest, signed, time};
+use crate::row::{all, bytes, column, count, digest, signed, time};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
 use sophon_types::{Digest, Timestamp};
@@ -186,14 +186,13 @@ impl<'s> AuditLines<'s> {
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
     pub async fn chain(&self, writer: &str, after: u64, limit: u32) -> Result<Vec<StoredAuditRow>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM audit WHERE writer = $1 AND seq > $2 ORDER BY seq LIMIT $3")
+        let found = sqlx::query("SELECT * FROM audit WHERE writer = $1 AND seq > $2 ORDER BY seq LIMIT $3")
             .bind(writer)
             .bind(signed(after))
             .bind(i64::from(limit))
             .fetch_all(self.store.readers())
-            .await
-            .map_err(|error| classify(&error))?;
-        rows.iter().map(read).collect()
+            .await;
+        all(found, read)
     }
 
     /// How many rows of a writer stand at `upto` or before, and the least place among them. Counts the table's own

@@ -1,7 +1,7 @@
 //! Calls in flight, and the results that are kept for a while. Results are sealed by the vault; here are bytes.
 
 use crate::engine::{Connection, Row, classify, conflict};
-use crate::row::{column, digest, parsed, time, time_opt};
+use crate::row::{all, column, digest, one, parsed, time, time_opt};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
 use sophon_types::{CallId, CorrelationId, Digest, KeyId, TenantId, Timestamp, ToolName, UserId};
@@ -154,13 +154,11 @@ impl<'s> Calls<'s> {
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
     pub async fn get(&self, id: CallId) -> Result<Option<CallRow>, StoreError> {
-        sqlx::query("SELECT * FROM calls WHERE id = $1")
+        let found = sqlx::query("SELECT * FROM calls WHERE id = $1")
             .bind(id.to_string())
             .fetch_optional(self.store.readers())
-            .await
-            .map_err(|error| classify(&error))?
-            .map(|row| read(&row))
-            .transpose()
+            .await;
+        one(found, read)
     }
 
     /// The call that this caller gave this idempotency key.
@@ -182,11 +180,10 @@ impl<'s> Calls<'s> {
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
     pub async fn unfinished(&self) -> Result<Vec<CallRow>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM calls WHERE finished_at IS NULL ORDER BY created_at, id")
+        let found = sqlx::query("SELECT * FROM calls WHERE finished_at IS NULL ORDER BY created_at, id")
             .fetch_all(self.store.readers())
-            .await
-            .map_err(|error| classify(&error))?;
-        rows.iter().map(read).collect()
+            .await;
+        all(found, read)
     }
 
     /// Takes back a call that was begun and never ran; nothing where it is finished.

@@ -1,7 +1,7 @@
 //! Connected accounts: what is public about them, and their sealed fields. Sealing is the vault's; here are bytes.
 
 use crate::engine::{Connection as Database, Row, classify};
-use crate::row::{column, count, json, parsed, signed, time};
+use crate::row::{all, column, count, json, one, parsed, signed, time};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
 use serde_json::Value;
@@ -138,13 +138,12 @@ impl<'s> Connections<'s> {
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
     pub async fn list(&self, tenant: &TenantId, user: Option<&UserId>) -> Result<Vec<ConnectionRow>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM connections WHERE tenant = $1 AND user_id = $2 ORDER BY service")
+        let found = sqlx::query("SELECT * FROM connections WHERE tenant = $1 AND user_id = $2 ORDER BY service")
             .bind(tenant.as_str())
             .bind(owner(user))
             .fetch_all(self.store.readers())
-            .await
-            .map_err(|error| classify(&error))?;
-        rows.iter().map(read).collect()
+            .await;
+        all(found, read)
     }
 
     /// Removes an account and its fields. Returns what was public about it.
@@ -162,17 +161,15 @@ impl<'s> Connections<'s> {
             .writer()
             .run(Scope::Several, move |database| {
                 Box::pin(async move {
-                    sqlx::query(
+                    let found = sqlx::query(
                         "DELETE FROM connections WHERE tenant = $1 AND user_id = $2 AND service = $3 RETURNING *",
                     )
                     .bind(tenant.as_str())
                     .bind(user)
                     .bind(service.as_str())
                     .fetch_optional(database)
-                    .await
-                    .map_err(|error| classify(&error))?
-                    .map(|row| read(&row))
-                    .transpose()
+                    .await;
+                    one(found, read)
                 })
             })
             .await

@@ -1,7 +1,7 @@
 //! API keys. The key itself is never stored, only its digest.
 
-use crate::engine::{Row, classify, conflict};
-use crate::row::{column, digest, parsed, time, time_opt};
+use crate::engine::{Row, conflict};
+use crate::row::{all, column, digest, one, parsed, time, time_opt};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
 use sophon_types::{Digest, KeyId, Role, TenantId, Timestamp, UserId};
@@ -76,13 +76,11 @@ impl<'s> Keys<'s> {
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
     pub async fn by_digest(&self, secret: &Digest) -> Result<Option<KeyRow>, StoreError> {
-        sqlx::query("SELECT * FROM api_keys WHERE secret_digest = $1")
+        let found = sqlx::query("SELECT * FROM api_keys WHERE secret_digest = $1")
             .bind(secret.as_bytes().as_slice())
             .fetch_optional(self.store.readers())
-            .await
-            .map_err(|error| classify(&error))?
-            .map(|row| read(&row))
-            .transpose()
+            .await;
+        one(found, read)
     }
 
     /// The keys of a tenant, oldest first.
@@ -90,12 +88,11 @@ impl<'s> Keys<'s> {
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
     pub async fn list(&self, tenant: &TenantId) -> Result<Vec<KeyRow>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM api_keys WHERE tenant = $1 ORDER BY created_at, id")
+        let found = sqlx::query("SELECT * FROM api_keys WHERE tenant = $1 ORDER BY created_at, id")
             .bind(tenant.as_str())
             .fetch_all(self.store.readers())
-            .await
-            .map_err(|error| classify(&error))?;
-        rows.iter().map(read).collect()
+            .await;
+        all(found, read)
     }
 
     /// Refuses a key from now on. Returns the key, or `None` where the tenant has no such key; a key that was
@@ -109,7 +106,7 @@ impl<'s> Keys<'s> {
             .writer()
             .run(Scope::Several, move |connection| {
                 Box::pin(async move {
-                    sqlx::query(
+                    let found = sqlx::query(
                         "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE tenant = $2 AND id = $3 \
                          RETURNING *",
                     )
@@ -117,10 +114,8 @@ impl<'s> Keys<'s> {
                     .bind(tenant.as_str())
                     .bind(id.to_string())
                     .fetch_optional(connection)
-                    .await
-                    .map_err(|error| classify(&error))?
-                    .map(|row| read(&row))
-                    .transpose()
+                    .await;
+                    one(found, read)
                 })
             })
             .await

@@ -1,7 +1,7 @@
 //! Trusted publishers, and the pin of each skill's name to the key that first signed it.
 
 use crate::engine::{Row, classify, conflict};
-use crate::row::{bytes, column, parsed, time, time_opt};
+use crate::row::{all, bytes, column, one, parsed, time, time_opt};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
 use sophon_types::{SkillName, TenantId, Timestamp};
@@ -106,12 +106,11 @@ impl<'s> Publishers<'s> {
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
     pub async fn list(&self, tenant: &TenantId) -> Result<Vec<PublisherRow>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM publishers WHERE tenant = $1 ORDER BY added_at, fingerprint")
+        let found = sqlx::query("SELECT * FROM publishers WHERE tenant = $1 ORDER BY added_at, fingerprint")
             .bind(tenant.as_str())
             .fetch_all(self.store.readers())
-            .await
-            .map_err(|error| classify(&error))?;
-        rows.iter().map(read).collect()
+            .await;
+        all(found, read)
     }
 
     /// Trusts a publisher no longer. Returns it, or `None` where the tenant has no such publisher; one that was
@@ -130,7 +129,7 @@ impl<'s> Publishers<'s> {
             .writer()
             .run(Scope::Several, move |connection| {
                 Box::pin(async move {
-                    sqlx::query(
+                    let found = sqlx::query(
                         "UPDATE publishers SET revoked_at = COALESCE(revoked_at, $1) \
                          WHERE tenant = $2 AND fingerprint = $3 RETURNING *",
                     )
@@ -138,10 +137,8 @@ impl<'s> Publishers<'s> {
                     .bind(tenant.as_str())
                     .bind(fingerprint)
                     .fetch_optional(connection)
-                    .await
-                    .map_err(|error| classify(&error))?
-                    .map(|row| read(&row))
-                    .transpose()
+                    .await;
+                    one(found, read)
                 })
             })
             .await

@@ -7,6 +7,22 @@ use sqlx::{Decode, Row as _, Type};
 use std::fmt::Display;
 use std::str::FromStr;
 
+/// Every row that a query found, read.
+pub(crate) fn all<T>(
+    found: Result<Vec<Row>, sqlx::Error>,
+    read: fn(&Row) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    found.map_err(|error| classify(&error))?.iter().map(read).collect()
+}
+
+/// The row that a query found, read.
+pub(crate) fn one<T>(
+    found: Result<Option<Row>, sqlx::Error>,
+    read: fn(&Row) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    found.map_err(|error| classify(&error))?.as_ref().map(read).transpose()
+}
+
 /// A column as the engine gives it.
 pub(crate) fn column<'r, T>(row: &'r Row, name: &str) -> Result<T, StoreError>
 where

@@ -1,7 +1,7 @@
 //! Installed skills, and which versions a name ever had.
 
 use crate::engine::{Row, classify};
-use crate::row::{column, corrupt, digest, json, parsed, time};
+use crate::row::{all, column, corrupt, digest, json, one, parsed, time};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
 use serde_json::Value;
@@ -113,14 +113,12 @@ impl<'s> Skills<'s> {
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
     pub async fn get(&self, tenant: &TenantId, name: &SkillName) -> Result<Option<SkillRow>, StoreError> {
-        sqlx::query("SELECT * FROM skills WHERE tenant = $1 AND name = $2")
+        let found = sqlx::query("SELECT * FROM skills WHERE tenant = $1 AND name = $2")
             .bind(tenant.as_str())
             .bind(name.as_str())
             .fetch_optional(self.store.readers())
-            .await
-            .map_err(|error| classify(&error))?
-            .map(|row| read(&row))
-            .transpose()
+            .await;
+        one(found, read)
     }
 
     /// The skills of a tenant, by name.
@@ -128,12 +126,11 @@ impl<'s> Skills<'s> {
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
     pub async fn list(&self, tenant: &TenantId) -> Result<Vec<SkillRow>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM skills WHERE tenant = $1 ORDER BY name")
+        let found = sqlx::query("SELECT * FROM skills WHERE tenant = $1 ORDER BY name")
             .bind(tenant.as_str())
             .fetch_all(self.store.readers())
-            .await
-            .map_err(|error| classify(&error))?;
-        rows.iter().map(read).collect()
+            .await;
+        all(found, read)
     }
 
     /// The skills of all tenants.
@@ -141,11 +138,8 @@ impl<'s> Skills<'s> {
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
     pub async fn list_all(&self) -> Result<Vec<SkillRow>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM skills ORDER BY tenant, name")
-            .fetch_all(self.store.readers())
-            .await
-            .map_err(|error| classify(&error))?;
-        rows.iter().map(read).collect()
+        let found = sqlx::query("SELECT * FROM skills ORDER BY tenant, name").fetch_all(self.store.readers()).await;
+        all(found, read)
     }
 
     /// Switches a skill on or off. Returns the skill as it now is, or `None` where there is none.
@@ -163,15 +157,14 @@ impl<'s> Skills<'s> {
             .writer()
             .run(Scope::Several, move |connection| {
                 Box::pin(async move {
-                    sqlx::query("UPDATE skills SET enabled = $1 WHERE tenant = $2 AND name = $3 RETURNING *")
-                        .bind(flag(activation))
-                        .bind(tenant.as_str())
-                        .bind(name.as_str())
-                        .fetch_optional(connection)
-                        .await
-                        .map_err(|error| classify(&error))?
-                        .map(|row| read(&row))
-                        .transpose()
+                    let found =
+                        sqlx::query("UPDATE skills SET enabled = $1 WHERE tenant = $2 AND name = $3 RETURNING *")
+                            .bind(flag(activation))
+                            .bind(tenant.as_str())
+                            .bind(name.as_str())
+                            .fetch_optional(connection)
+                            .await;
+                    one(found, read)
                 })
             })
             .await
@@ -199,14 +192,12 @@ impl<'s> Skills<'s> {
                             .await
                             .map_err(|error| classify(&error))?;
                     }
-                    sqlx::query("DELETE FROM skills WHERE tenant = $1 AND name = $2 RETURNING *")
+                    let found = sqlx::query("DELETE FROM skills WHERE tenant = $1 AND name = $2 RETURNING *")
                         .bind(tenant.as_str())
                         .bind(name.as_str())
                         .fetch_optional(connection)
-                        .await
-                        .map_err(|error| classify(&error))?
-                        .map(|row| read(&row))
-                        .transpose()
+                        .await;
+                    one(found, read)
                 })
             })
             .await
