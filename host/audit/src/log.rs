@@ -3,7 +3,7 @@
 use crate::task::{Health, Message, Task};
 use crate::verify::check_end;
 use crate::{Action, AuditError, AuditKeys, AuditReader, Checkpoint, Record, Redactor};
-use sophon_store::Store;
+use sophon_store::{CallChange, Store};
 use sophon_types::{CallId, Clock, Digest};
 use std::fmt;
 use std::ops::Deref;
@@ -34,6 +34,16 @@ pub struct Receipt {
     seq: u64,
     digest: Digest,
     subject: Subject,
+    row: CallState,
+}
+
+/// What became of the call's row that a record took along ([`AuditLog::append_with`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallState {
+    /// It is as the change says, or the record took none along.
+    Changed,
+    /// It had reached its final state before, or is not known: it stays as it is.
+    NotOpen,
 }
 
 /// What a record was about, as far as its receipt says so.
@@ -44,8 +54,14 @@ pub(crate) struct Subject {
 }
 
 impl Receipt {
-    pub(crate) fn new(seq: u64, digest: Digest, subject: Subject) -> Self {
-        Self { seq, digest, subject }
+    pub(crate) fn new(seq: u64, digest: Digest, subject: Subject, row: CallState) -> Self {
+        Self { seq, digest, subject, row }
+    }
+
+    /// What became of the change that the record took along.
+    #[must_use]
+    pub fn row(&self) -> CallState {
+        self.row
     }
 
     /// The record's place in the chain.
@@ -149,11 +165,25 @@ impl AuditLog {
     /// # Errors
     /// [`AuditError::Unavailable`] where it could not be written; what asked for it must not happen.
     pub async fn append(&self, record: Record) -> Result<Receipt, AuditError> {
+        self.submit(record, None).await
+    }
+
+    /// Appends a record and changes the row of the call that it tells of, in one transaction: neither is ever there
+    /// without the other.
+    ///
+    /// # Errors
+    /// As [`AuditLog::append`]; the call's row is as it was then.
+    pub async fn append_with(&self, record: Record, change: CallChange) -> Result<Receipt, AuditError> {
+        self.submit(record, Some(Box::new(change))).await
+    }
+
+    async fn submit(&self, record: Record, change: Option<Box<CallChange>>) -> Result<Receipt, AuditError> {
         self.health.check()?;
         let subject = record.subject();
         let row = Box::new(record.into_row(self.clock.now()));
         let (reply, receipt) = oneshot::channel();
-        self.queue.send(Message::Record { row, subject, reply: Some(reply) }).await.map_err(|_closed| closed())?;
+        let message = Message::Record { row, subject, change, reply: Some(reply) };
+        self.queue.send(message).await.map_err(|_closed| closed())?;
         receipt.await.map_err(|_dropped| closed())?
     }
 
@@ -166,7 +196,7 @@ impl AuditLog {
         self.health.check()?;
         let subject = record.subject();
         let row = Box::new(record.into_row(self.clock.now()));
-        self.queue.try_send(Message::Record { row, subject, reply: None }).map_err(|error| match error {
+        self.queue.try_send(Message::Record { row, subject, change: None, reply: None }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AuditError::Busy,
             mpsc::error::TrySendError::Closed(_) => closed(),
         })

@@ -8,6 +8,7 @@ use sophon_store::AuditRow;
 use sophon_types::{
     CallId, CorrelationId, Digest, KeyId, Principal, Risk, SkillName, TenantId, Timestamp, ToolName, UserId,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What happened. Time, sequence and hashes are the log's.
@@ -22,10 +23,11 @@ pub struct Record {
     tool: Option<ToolName>,
     call: Option<CallId>,
     risk: Option<Risk>,
-    params: Option<Redacted>,
+    /// Shared by all records of a call, like `detail`.
+    params: Option<Arc<Redacted>>,
     duration: Option<Duration>,
     correlation: Option<CorrelationId>,
-    detail: Map<String, Value>,
+    detail: Arc<Map<String, Value>>,
 }
 
 impl Record {
@@ -45,7 +47,7 @@ impl Record {
             params: None,
             duration: None,
             correlation: None,
-            detail: Map::new(),
+            detail: Arc::default(),
         }
     }
 
@@ -106,7 +108,7 @@ impl Record {
     /// With which parameters.
     #[must_use]
     pub fn params(self, params: Redacted) -> Self {
-        Self { params: Some(params), ..self }
+        Self { params: Some(Arc::new(params)), ..self }
     }
 
     /// How long it took.
@@ -125,7 +127,7 @@ impl Record {
     /// [`crate::Redactor::text`] first.
     #[must_use]
     pub fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.detail.insert(name.to_owned(), value.into());
+        Arc::make_mut(&mut self.detail).insert(name.to_owned(), value.into());
         self
     }
 
@@ -150,7 +152,7 @@ impl Record {
             duration_us: self.duration.map(|span| u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
             key: self.key,
             outcome: self.outcome.kind().as_str(),
-            params: self.params.as_ref().map(Redacted::value),
+            params: self.params.as_deref().map(Redacted::value),
             risk: self.risk,
             skill: self.skill.as_ref(),
             tenant: tenant.as_deref(),

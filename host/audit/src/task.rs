@@ -9,11 +9,11 @@
 
 use crate::action::{Action, Outcome};
 use crate::chain::{link, sign};
-use crate::log::Subject;
+use crate::log::{CallState, Subject};
 use crate::{AuditError, Checkpoint, Receipt, Record};
 use ed25519_dalek::SigningKey;
-use sophon_store::{AuditHead, AuditRow, Store, StoreError};
-use sophon_types::{Clock, Timestamp};
+use sophon_store::{AuditHead, AuditRow, CallChange, NotOpen, Store, StoreError};
+use sophon_types::{Clock, Digest, Timestamp};
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -32,7 +32,13 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, AuditError>>;
 /// What the log's handles ask of the task.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Record { row: Box<AuditRow>, subject: Subject, reply: Option<Reply<Receipt>> },
+    Record {
+        row: Box<AuditRow>,
+        subject: Subject,
+        /// What happens to the call's row in the same transaction.
+        change: Option<Box<CallChange>>,
+        reply: Option<Reply<Receipt>>,
+    },
     Checkpoint(Reply<Option<Checkpoint>>),
     Close(Reply<()>),
 }
@@ -111,7 +117,7 @@ impl Task {
             let mut batch = Batch::default();
             for message in received.drain(..) {
                 match message {
-                    Message::Record { row, subject, reply } => batch.push(*row, subject, reply),
+                    Message::Record { row, subject, change, reply } => batch.push(*row, subject, change, reply),
                     Message::Checkpoint(reply) => batch.checkpoints.push(reply),
                     Message::Close(reply) => {
                         // What was accepted until now is still received and written.
@@ -157,14 +163,13 @@ impl Task {
         let times = rows.first().map(|row| row.time).zip(rows.last().map(|row| row.time));
         let checkpoint = self.due(&end, times.map(|(_, last)| last), &batch);
         if rows.is_empty() && checkpoint.is_none() {
-            batch.confirm(&[], self.checkpoint.as_ref());
+            batch.confirm(Vec::new(), &NotOpen::new(), self.checkpoint.as_ref());
             return Ok(());
         }
-        let subjects = &batch.subjects;
-        let receipt = |(row, subject): (&AuditRow, &Subject)| Receipt::new(row.seq, row.hash, *subject);
-        let receipts: Vec<_> = rows.iter().zip(subjects).map(receipt).collect();
-        match self.store.audit().append(&self.writer, self.head.clone(), rows, checkpoint.clone()).await {
-            Ok(()) => {
+        let places: Vec<_> = rows.iter().map(|row| (row.seq, row.hash)).collect();
+        let changes = std::mem::take(&mut batch.changes);
+        match self.store.audit().append(&self.writer, self.head.clone(), rows, checkpoint.clone(), changes).await {
+            Ok(not_open) => {
                 self.head = end;
                 self.unsigned = match (&checkpoint, self.unsigned, times) {
                     (Some(_signed), ..) => None,
@@ -172,7 +177,7 @@ impl Task {
                     (None, before, _) => before,
                 };
                 self.checkpoint = checkpoint.or(self.checkpoint.take());
-                batch.confirm(&receipts, self.checkpoint.as_ref());
+                batch.confirm(places, &not_open, self.checkpoint.as_ref());
                 Ok(())
             }
             Err(error) => {
@@ -235,8 +240,8 @@ impl Task {
         let (rows, end) = self.chain(vec![interruption]);
         let number = checkpoint.as_ref().map_or(0, |last| last.number);
         let signed = sign(&self.signing, &self.writer, number + 1, &end, self.clock.now());
-        match self.store.audit().append(&self.writer, self.head.clone(), rows, Some(signed.clone())).await {
-            Ok(()) => {
+        match self.store.audit().append(&self.writer, self.head.clone(), rows, Some(signed.clone()), Vec::new()).await {
+            Ok(_no_changes) => {
                 tracing::warn!(lost = self.lost, "the audit log can be written again");
                 self.head = end;
                 self.checkpoint = Some(signed);
@@ -273,14 +278,23 @@ struct Batch {
     subjects: Vec<Subject>,
     /// One for each row.
     replies: Vec<Option<Reply<Receipt>>>,
+    /// What happens to calls in the same transaction.
+    changes: Vec<CallChange>,
     checkpoints: Vec<Reply<Option<Checkpoint>>>,
     force_checkpoint: bool,
 }
 
 impl Batch {
-    fn push(&mut self, row: AuditRow, subject: Subject, reply: Option<Reply<Receipt>>) {
+    fn push(
+        &mut self,
+        row: AuditRow,
+        subject: Subject,
+        change: Option<Box<CallChange>>,
+        reply: Option<Reply<Receipt>>,
+    ) {
         self.rows.push(row);
         self.subjects.push(subject);
+        self.changes.extend(change.map(|change| *change));
         self.replies.push(reply);
     }
 
@@ -288,12 +302,16 @@ impl Batch {
         self.rows.is_empty() && self.checkpoints.is_empty() && !self.force_checkpoint
     }
 
-    fn confirm(self, receipts: &[Receipt], checkpoint: Option<&Checkpoint>) {
-        for (reply, receipt) in self.replies.into_iter().zip(receipts) {
-            if let Some(reply) = reply {
-                // Whoever stopped waiting has its record all the same.
-                drop(reply.send(Ok(receipt.clone())));
-            }
+    /// Answers everybody; `places` has sequence number and hash of each row.
+    fn confirm(self, places: Vec<(u64, Digest)>, not_open: &NotOpen, checkpoint: Option<&Checkpoint>) {
+        for ((reply, subject), (seq, hash)) in self.replies.into_iter().zip(self.subjects).zip(places) {
+            let Some(reply) = reply else { continue };
+            let row = match subject.call {
+                Some(call) if not_open.contains(&call) => CallState::NotOpen,
+                _ => CallState::Changed,
+            };
+            // Whoever stopped waiting has its record all the same.
+            drop(reply.send(Ok(Receipt::new(seq, hash, subject, row))));
         }
         for reply in self.checkpoints {
             drop(reply.send(Ok(checkpoint.cloned())));

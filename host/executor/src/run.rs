@@ -9,7 +9,7 @@ use crate::outcome::{Ending, audit_outcome};
 use crate::places::Place;
 use futures::FutureExt as _;
 use sophon_approval::ApprovedCall;
-use sophon_audit::{Action, Outcome, Receipt, Record};
+use sophon_audit::{Action, CallChange, CallState, Outcome, Receipt, Record};
 use sophon_egress::{CallScope, EgressSession};
 use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
 use sophon_sandbox::{Connection, Doors, LogLevel, Progress, RunFailure, RunReport, StoredState};
@@ -95,16 +95,7 @@ impl Run {
                 (Ending::unknown(), CallStatus::UnknownOutcome, record, None)
             }
         };
-        // The record first: a row that says how the call ended is never without it. Killed in between, the next start
-        // finds the record and gives the row its state.
-        let durable = match parts.audit.append(record).await {
-            Ok(_receipt) => self.finish(status, sealed, finished).await,
-            Err(error) => {
-                tracing::error!(%error, %call, "the outcome of a call could not be recorded");
-                Err(())
-            }
-        };
-        let last = match durable {
+        let last = match self.finish(record, status, sealed, finished).await {
             Ok(()) => CallView { status, output: ending.output, error: ending.error, ..self.view.clone() },
             // The effect may have happened, the record of it has not: exactly what this status means.
             Err(()) => {
@@ -114,17 +105,39 @@ impl Run {
         self.flight.finish(CallView { progress: None, finished_at: Some(finished), ..last });
     }
 
-    /// Writes the row's last state; more than once where the store is in trouble for a moment.
-    async fn finish(&self, status: CallStatus, sealed: Option<Vec<u8>>, finished: Timestamp) -> Result<(), ()> {
-        let calls = self.executor.0.parts.store.calls();
-        let mut pauses = [50, 500].map(Duration::from_millis).into_iter();
+    /// Writes the outcome's record and the row's last state, in one transaction: a row that says how the call ended is
+    /// never without the record. Tries again where the store is in trouble for a moment.
+    async fn finish(
+        &self,
+        record: Record,
+        status: CallStatus,
+        sealed_result: Option<Vec<u8>>,
+        at: Timestamp,
+    ) -> Result<(), ()> {
+        let (parts, id) = (&self.executor.0.parts, self.view.call_id);
+        let change = CallChange::Finish { id, status: status.as_str().to_owned(), sealed_result, at };
+        let mut pauses = [50, 600].map(Duration::from_millis).into_iter();
         loop {
-            let done = calls.finish(self.view.call_id, status.as_str(), sealed.clone(), finished).await;
-            let Err(error) = done else { return Ok(()) };
-            tracing::error!(%error, call = %self.view.call_id, "the outcome of a call could not be stored");
+            match parts.audit.append_with(record.clone(), change.clone()).await {
+                Ok(receipt) if receipt.row() == CallState::Changed => return Ok(()),
+                // Only an earlier try of this very change, whose answer was lost, leaves the row as it should be.
+                Ok(_not_open) => return self.is_finished_as(status).await,
+                Err(error) => tracing::error!(%error, call = %id, "the outcome of a call could not be recorded"),
+            }
             match pauses.next() {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return Err(()),
+            }
+        }
+    }
+
+    async fn is_finished_as(&self, status: CallStatus) -> Result<(), ()> {
+        let id = self.view.call_id;
+        match self.executor.0.parts.store.calls().get(id).await {
+            Ok(Some(row)) if row.finished_at.is_some() && row.status == status.as_str() => Ok(()),
+            found => {
+                tracing::error!(call = %id, ?found, "a call had its last state before it ended");
+                Err(())
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::places::Place;
 use crate::run::Run;
 use crate::{CallError, Executor};
 use sophon_approval::{ApprovedCall, assess};
-use sophon_audit::{Action, Outcome, Receipt, Record};
+use sophon_audit::{Action, CallChange, Outcome, Receipt, Record};
 use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
 use sophon_sandbox::{Access, Connection};
 use sophon_store::{Activation, Begun, CallRow};
@@ -173,7 +173,7 @@ impl Executor {
         self.validate(&ready, index, &tool, &request).await?;
         let asked = sophon_approval::CallRequest {
             principal: principal.clone(),
-            call: CallId::mint(&*inner.parts.entropy),
+            call: CallId::mint_at(inner.parts.clock.now(), &*inner.parts.entropy),
             correlation: request.correlation,
             session: request.session,
             arguments: request.arguments,
@@ -230,22 +230,19 @@ impl Executor {
     /// Makes the call and its intent durable; both before any code of the skill runs.
     async fn commit(&self, row: CallRow, intent: Record) -> Result<Committed, CallError> {
         let parts = &self.0.parts;
-        let (id, repeatable, digest) = (row.id, row.idempotency_key.is_some(), row.request_digest);
+        if row.idempotency_key.is_none() {
+            // Nothing can stand in the way of the row, so it travels with the record.
+            return Ok(Committed::New(parts.audit.append_with(intent, CallChange::Begin(Box::new(row))).await?));
+        }
+        let (id, digest) = (row.id, row.request_digest);
         let calls = parts.store.calls();
-        let receipt = if repeatable {
-            match calls.begin(row).await? {
-                Begun::Inserted => parts.audit.append(intent).await,
-                // A twin came between the first look and here.
-                Begun::Existing(twin) if twin.request_digest == digest => return Ok(Committed::Before(twin)),
-                Begun::Existing(_other) => return Err(CallError::IdempotencyMismatch),
-            }
-        } else {
-            // Nothing can stand in the way of the row, so both travel in the same group commit.
-            let (begun, receipt) = tokio::join!(calls.begin(row), parts.audit.append(intent));
-            begun?;
-            receipt
-        };
-        match receipt {
+        match calls.begin(row).await? {
+            Begun::Inserted => {}
+            // A twin came between the first look and here.
+            Begun::Existing(twin) if twin.request_digest == digest => return Ok(Committed::Before(twin)),
+            Begun::Existing(_other) => return Err(CallError::IdempotencyMismatch),
+        }
+        match parts.audit.append(intent).await {
             Ok(receipt) => Ok(Committed::New(receipt)),
             Err(refused) => {
                 // It never ran. Where the row cannot be taken back it is settled at the next start.

@@ -1,13 +1,15 @@
 //! Rows of the audit log. What a row means, and that rows form a chain, is the audit crate's; here a batch of rows
 //! is appended at a stated end of a chain, or not at all.
 
-use crate::engine::{Connection, Engine, Row, classify};
+use crate::calls::{self, CallChange, NotOpen};
+use crate::chunks::Chunks;
+use crate::engine::{Connection, Engine, Row, Script, UNLESS, classify};
 use crate::row::{all, bytes, column, count, digest, signed, time};
-use crate::writer::Scope;
+use crate::writer::Failed;
 use crate::{Store, StoreError};
 use sophon_types::{Digest, Timestamp};
-use sqlx::{AssertSqlSafe, QueryBuilder};
-use std::sync::{Arc, LazyLock};
+use sqlx::QueryBuilder;
+use std::sync::Arc;
 
 /// One row, as it is appended. The columns beside the body repeat what queries filter by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,34 +132,34 @@ impl<'s> AuditLines<'s> {
         Self { store }
     }
 
-    /// Appends rows, and a checkpoint where one is due, at the end of a chain.
+    /// Appends rows, and a checkpoint where one is due, at the end of a chain; in the same transaction, changes the
+    /// calls that the rows tell of. Says which of these were not open.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] where the chain does not end with `head` now; nothing is appended then.
+    /// [`StoreError::Conflict`] where the chain does not end with `head` now; nothing is appended or changed then.
     pub async fn append(
         &self,
         writer: &str,
         head: AuditHead,
         rows: Vec<AuditRow>,
         checkpoint: Option<Checkpoint>,
-    ) -> Result<(), StoreError> {
-        let writer = writer.to_owned();
-        self.store
-            .writer()
-            .run(Scope::Several, move |connection| {
-                Box::pin(async move {
-                    if last(connection, &writer).await? != head {
-                        let what = format!("the audit chain of {writer} does not end at {}", head.seq);
-                        return Err(StoreError::Conflict { what });
-                    }
-                    insert(connection, &writer, rows).await?;
-                    match checkpoint {
-                        Some(checkpoint) => note(connection, checkpoint).await,
-                        None => Ok(()),
-                    }
-                })
-            })
-            .await
+        calls: Vec<CallChange>,
+    ) -> Result<NotOpen, StoreError> {
+        let mut script = Script::default();
+        expect(&mut script, writer, &head);
+        insert(&mut script, writer, rows);
+        if let Some(checkpoint) = checkpoint {
+            note(&mut script, checkpoint);
+        }
+        let finished = calls::apply(&mut script, calls);
+        let rows = self.store.writer().script(script).await.map_err(|failed| match failed {
+            Failed::Unmet => {
+                let what = format!("the audit chain of {writer} does not end at {}", head.seq);
+                StoreError::Conflict { what }
+            }
+            Failed::Store(error) => error,
+        })?;
+        calls::not_open(finished, &rows)
     }
 
     /// The end of a writer's chain; seq 0 and a hash of zeros where it has none.
@@ -262,68 +264,57 @@ impl<'s> AuditLines<'s> {
     }
 }
 
-/// Columns of an appended row.
-const COLUMNS: usize = 14;
-/// Rows of one statement, largest first. Few sizes, so that each stays prepared; one statement costs a round trip
-/// to the connection's thread, which is what a batch saves.
-const CHUNKS: [usize; 3] = [128, 16, 1];
+static INSERT: Chunks = Chunks::new(
+    "INSERT OR FAIL INTO audit (writer, seq, time, tenant, user_id, action, tool, outcome, correlation, call_id, body, \
+     body_digest, prev, hash) SELECT * FROM ",
+    14,
+    " AS change WHERE change.column1 IS NOT NULL",
+);
 
-static INSERTS: LazyLock<[Arc<str>; 3]> = LazyLock::new(|| {
-    CHUNKS.map(|rows| {
-        // Placeholders without a number: sqlx looks numbered ones up one by one, which is quadratic here.
-        let one = format!("({})", vec!["?"; COLUMNS].join(", "));
-        let sql = format!(
-            "INSERT INTO audit (writer, seq, time, tenant, user_id, action, tool, outcome, correlation, call_id, \
-             body, body_digest, prev, hash) VALUES {}",
-            vec![one; rows].join(", ")
-        );
-        sql.into()
-    })
-});
-
-async fn insert(connection: &mut Connection, writer: &str, rows: Vec<AuditRow>) -> Result<(), StoreError> {
-    let writer: Arc<str> = writer.into();
-    let mut rows = rows.into_iter();
-    for (size, sql) in CHUNKS.into_iter().zip(INSERTS.iter()) {
-        while rows.len() >= size {
-            let mut query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
-            for row in rows.by_ref().take(size) {
-                query = query
-                    .bind(Arc::clone(&writer))
-                    .bind(signed(row.seq))
-                    .bind(row.time.as_micros())
-                    .bind(row.tenant)
-                    .bind(row.user)
-                    .bind(row.action)
-                    .bind(row.tool)
-                    .bind(row.outcome)
-                    .bind(row.correlation)
-                    .bind(row.call)
-                    .bind(row.body)
-                    .bind(row.body_digest.as_bytes().to_vec())
-                    .bind(row.prev.as_bytes().to_vec())
-                    .bind(row.hash.as_bytes().to_vec());
-            }
-            query.execute(&mut *connection).await.map_err(|error| classify(&error))?;
-        }
+/// Adds to a script what ends it unless the chain ends with `head`.
+fn expect(script: &mut Script, writer: &str, head: &AuditHead) {
+    if head.seq == 0 {
+        script.statement(&format!("{UNLESS} NOT EXISTS (SELECT 1 FROM audit WHERE writer = ?)"));
+        script.bind(writer.to_owned());
+        return;
     }
-    Ok(())
+    let end = "(SELECT seq, hash FROM audit WHERE writer = ? ORDER BY seq DESC LIMIT 1)";
+    script.statement(&format!("{UNLESS} EXISTS (SELECT 1 FROM {end} AS last WHERE last.seq = ? AND last.hash = ?)"));
+    script.bind(writer.to_owned()).bind(signed(head.seq)).bind(head.hash.as_bytes().to_vec());
 }
 
-async fn note(connection: &mut Connection, checkpoint: Checkpoint) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO audit_checkpoints (writer, number, seq, hash, time, signature) VALUES ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(checkpoint.writer)
-    .bind(signed(checkpoint.number))
-    .bind(signed(checkpoint.seq))
-    .bind(checkpoint.hash.as_bytes().as_slice())
-    .bind(checkpoint.time.as_micros())
-    .bind(checkpoint.signature.as_slice())
-    .execute(connection)
-    .await
-    .map_err(|error| classify(&error))?;
-    Ok(())
+fn insert(script: &mut Script, writer: &str, rows: Vec<AuditRow>) {
+    let writer: Arc<str> = writer.into();
+    INSERT.add(script, rows, |script, row| {
+        script
+            .bind(Arc::clone(&writer))
+            .bind(signed(row.seq))
+            .bind(row.time.as_micros())
+            .bind(row.tenant)
+            .bind(row.user)
+            .bind(row.action)
+            .bind(row.tool)
+            .bind(row.outcome)
+            .bind(row.correlation)
+            .bind(row.call)
+            .bind(row.body)
+            .bind(row.body_digest.as_bytes().to_vec())
+            .bind(row.prev.as_bytes().to_vec())
+            .bind(row.hash.as_bytes().to_vec());
+    });
+}
+
+fn note(script: &mut Script, checkpoint: Checkpoint) {
+    script
+        .statement(
+            "INSERT INTO audit_checkpoints (writer, number, seq, hash, time, signature) VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(checkpoint.writer)
+        .bind(signed(checkpoint.number))
+        .bind(signed(checkpoint.seq))
+        .bind(checkpoint.hash.as_bytes().to_vec())
+        .bind(checkpoint.time.as_micros())
+        .bind(checkpoint.signature.to_vec());
 }
 
 async fn last(connection: &mut Connection, writer: &str) -> Result<AuditHead, StoreError> {

@@ -1,10 +1,12 @@
 //! Calls in flight, and the results that are kept for a while. Results are sealed by the vault; here are bytes.
 
-use crate::engine::{Connection, Row, classify, conflict};
+use crate::chunks::Chunks;
+use crate::engine::{Connection, Row, Script, classify, conflict};
 use crate::row::{all, column, digest, one, parsed, time, time_opt};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
 use sophon_types::{CallId, CorrelationId, Digest, KeyId, TenantId, Timestamp, ToolName, UserId};
+use std::collections::HashSet;
 
 /// Rows that one sweep deletes in one transaction, so that no caller waits for a large one.
 const SWEEP: i64 = 500;
@@ -53,6 +55,28 @@ pub enum Begun {
     Existing(Box<CallRow>),
 }
 
+/// A change of a call that becomes durable in the same transaction as the audit row that tells of it
+/// ([`AuditLines::append`](crate::AuditLines::append)): neither is ever there without the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallChange {
+    /// A call without an idempotency key begins. (One with a key may find a twin: [`Calls::begin`].)
+    Begin(Box<CallRow>),
+    /// A call reaches its final state, unless it has one.
+    Finish {
+        /// The call.
+        id: CallId,
+        /// Its last state.
+        status: String,
+        /// Its sealed result.
+        sealed_result: Option<Vec<u8>>,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// The calls whose [`CallChange::Finish`] found nothing to finish: they were finished before, or are not known.
+pub type NotOpen = HashSet<CallId>;
+
 /// Calls.
 #[derive(Debug, Clone, Copy)]
 pub struct Calls<'s> {
@@ -87,7 +111,10 @@ impl<'s> Calls<'s> {
                             .await
                             .map_err(|error| classify(&error))?;
                     }
-                    insert(connection, call).await?;
+                    let mut script = Script::default();
+                    insert(&mut script, vec![call]);
+                    let inserted = script.run(connection).await;
+                    inserted.map_err(|error| conflict(&error, "a call with this id exists already"))?;
                     Ok(Begun::Inserted)
                 })
             })
@@ -251,29 +278,64 @@ async fn by_idempotency_key(
         .map_err(|error| classify(&error))
 }
 
-async fn insert(connection: &mut Connection, call: CallRow) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO calls (id, tenant, user_id, key_id, tool, correlation, idempotency_key, request_digest, status, \
-         sealed_result, created_at, finished_at, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-    )
-    .bind(call.id.to_string())
-    .bind(call.tenant.as_str())
-    .bind(call.user.as_str())
-    .bind(call.key.to_string())
-    .bind(call.tool.as_str())
-    .bind(call.correlation.to_string())
-    .bind(call.idempotency_key)
-    .bind(call.request_digest.as_bytes().as_slice())
-    .bind(call.status)
-    .bind(call.sealed_result)
-    .bind(call.created_at.as_micros())
-    .bind(call.finished_at.map(Timestamp::as_micros))
-    .bind(call.expires_at.as_micros())
-    .execute(connection)
-    .await
-    .map_err(|error| conflict(&error, "a call with this id exists already"))?;
-    Ok(())
+static INSERT: Chunks = Chunks::new(
+    "INSERT OR FAIL INTO calls (id, tenant, user_id, key_id, tool, correlation, idempotency_key, request_digest, status, \
+     sealed_result, created_at, finished_at, expires_at) SELECT * FROM ",
+    13,
+    " AS change WHERE change.column1 IS NOT NULL",
+);
+
+static FINISH: Chunks = Chunks::new(
+    "UPDATE OR FAIL calls SET status = change.column2, sealed_result = change.column3, finished_at = change.column4 FROM ",
+    4,
+    " AS change WHERE calls.id = change.column1 AND calls.finished_at IS NULL RETURNING id",
+);
+
+fn insert(script: &mut Script, calls: Vec<CallRow>) {
+    INSERT.add(script, calls, |script, call| {
+        script
+            .bind(call.id.to_string())
+            .bind(call.tenant.to_string())
+            .bind(call.user.to_string())
+            .bind(call.key.to_string())
+            .bind(call.tool.to_string())
+            .bind(call.correlation.to_string())
+            .bind(call.idempotency_key)
+            .bind(call.request_digest.as_bytes().to_vec())
+            .bind(call.status)
+            .bind(call.sealed_result)
+            .bind(call.created_at.as_micros())
+            .bind(call.finished_at.map(Timestamp::as_micros))
+            .bind(call.expires_at.as_micros());
+    });
+}
+
+/// Adds to a script the calls that the changes begin, and then those that they finish, whose ids come back as rows.
+/// Returns the ids that are expected.
+pub(crate) fn apply(script: &mut Script, changes: Vec<CallChange>) -> NotOpen {
+    let (mut begun, mut finished, mut expected) = (Vec::new(), Vec::new(), NotOpen::new());
+    for change in changes {
+        match change {
+            CallChange::Begin(row) => begun.push(*row),
+            CallChange::Finish { id, status, sealed_result, at } => {
+                expected.insert(id);
+                finished.push((id, status, sealed_result, at));
+            }
+        }
+    }
+    insert(script, begun);
+    FINISH.add(script, finished, |script, (id, status, sealed_result, at)| {
+        script.bind(id.to_string()).bind(status).bind(sealed_result).bind(at.as_micros());
+    });
+    expected
+}
+
+/// Which of the calls that were expected to be finished did not come back as rows.
+pub(crate) fn not_open(mut expected: NotOpen, rows: &[Row]) -> Result<NotOpen, StoreError> {
+    for row in rows {
+        expected.remove(&parsed::<CallId>(row, "id")?);
+    }
+    Ok(expected)
 }
 
 fn exactly_one(rows: u64, id: CallId) -> Result<(), StoreError> {

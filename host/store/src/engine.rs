@@ -4,8 +4,8 @@
 use crate::StoreError;
 use sqlx::error::ErrorKind;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, SqlSafeStr as _};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Arguments as _, ConnectOptions as _, SqlSafeStr as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub(crate) fn writing(database: &Path) -> Options {
         .pragma("wal_autocheckpoint", WAL_PAGES)
         // A schema that someone changed by hand must not run their functions or triggers with our rights.
         .pragma("trusted_schema", "OFF")
-        .statement_cache_capacity(128)
+        .statement_cache_capacity(256)
         .log_statements(tracing::log::LevelFilter::Off)
 }
 
@@ -89,6 +89,55 @@ pub(crate) async fn migrate(connection: &mut Connection) -> Result<(), StoreErro
         }
         Err(error) => Err(StoreError::Internal { detail: error.to_string() }),
     }
+}
+
+/// Statements that run one after the other in one trip to the connection's thread. Each trip costs two switches of
+/// threads, more than a statement does. SQLite's driver takes several statements as one text, with the arguments of all of
+/// them in a row; for an engine that does not, [`Script::run`] is where they would be sent one by one.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    sql: String,
+    arguments: SqliteArguments,
+}
+
+impl Script {
+    /// Adds a statement, whose placeholders are `?` without a number.
+    pub(crate) fn statement(&mut self, sql: &str) -> &mut Self {
+        self.sql.push_str(sql);
+        self.sql.push_str(";\n");
+        self
+    }
+
+    /// The next argument.
+    pub(crate) fn bind<'q, T: sqlx::Encode<'q, Engine> + sqlx::Type<Engine>>(&mut self, value: T) -> &mut Self {
+        // What is bound here is text, bytes and integers, whose encoding cannot fail.
+        if let Err(error) = self.arguments.add(value) {
+            tracing::error!(error, "a value could not be bound");
+        }
+        self
+    }
+
+    /// Runs all of it in the connection's present transaction; the rows of all statements come back in their order.
+    pub(crate) async fn run(self, connection: &mut Connection) -> Result<Vec<Row>, sqlx::Error> {
+        let sql = sqlx::AssertSqlSafe(self.sql);
+        sqlx::query_with(sql, self.arguments).fetch_all(connection).await
+    }
+
+    /// The same in a transaction of its own. After an error that may still be open.
+    pub(crate) async fn run_alone(mut self, connection: &mut Connection) -> Result<Vec<Row>, sqlx::Error> {
+        self.sql.insert_str(0, ";\n");
+        self.sql.insert_str(0, BEGIN);
+        self.sql.push_str("COMMIT");
+        self.run(connection).await
+    }
+}
+
+/// Begins a statement that ends its script with an error unless what follows (a condition) holds.
+pub(crate) const UNLESS: &str = "INSERT INTO probe (id, ballast) SELECT 1, NULL WHERE NOT ";
+
+/// Whether an error is that of a condition after [`UNLESS`].
+pub(crate) fn is_unmet(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.message().contains("probe.ballast"))
 }
 
 /// What an error means, in the caller's words where it is a violated constraint.

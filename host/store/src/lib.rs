@@ -17,6 +17,7 @@
 mod audit;
 mod blobs;
 mod calls;
+mod chunks;
 mod connections;
 mod engine;
 mod error;
@@ -31,7 +32,7 @@ mod writer;
 
 pub use audit::{AuditExtent, AuditFilter, AuditHead, AuditLines, AuditRow, Checkpoint, Order, StoredAuditRow};
 pub use blobs::Blobs;
-pub use calls::{Begun, CallRow, Calls};
+pub use calls::{Begun, CallChange, CallRow, Calls, NotOpen};
 pub use connections::{Connection, ConnectionRow, Connections, SealedField, VaultMeta};
 pub use error::StoreError;
 pub use keys::{KeyRow, Keys};

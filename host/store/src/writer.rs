@@ -5,7 +5,7 @@
 //! (a full disk, a failed commit, a panic) fails everything in it, and the connection is opened anew.
 
 use crate::StoreError;
-use crate::engine::{self, Connection, Options, classify};
+use crate::engine::{self, Connection, Options, Row, Script, classify};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -58,6 +58,16 @@ impl Writer {
         answer.await.map_err(|_dropped| closed())?
     }
 
+    /// Runs a script whole or not at all, and returns its rows when its effect is durable.
+    ///
+    /// From the moment it is queued it will run, even if the caller stops waiting.
+    pub(crate) async fn script(&self, script: Script) -> Result<Vec<Row>, Failed> {
+        let (reply, answer) = oneshot::channel();
+        let operation = Scripted { script: Some(script), outcome: None, reply };
+        self.queue.send(Message::Run(Box::new(operation))).await.map_err(|_closed| Failed::Store(closed()))?;
+        answer.await.map_err(|_dropped| Failed::Store(closed()))?
+    }
+
     /// Caps the size of the database for what is queued from now on.
     pub(crate) async fn limit(&self, bytes: u64) -> Result<(), StoreError> {
         let (reply, done) = oneshot::channel();
@@ -89,6 +99,18 @@ trait Operation: Send {
     fn scope(&self) -> Scope;
     /// Runs the work and keeps its outcome.
     fn run<'a>(&'a mut self, connection: &'a mut Connection) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Runs the work in a transaction of its own, keeps its outcome, and commits. What undoes that transaction undoes this
+    /// operation and nobody else's, so an error of the work itself is none of this. Where there is nothing to undo then
+    /// (the engine has done it after a failed write), the connection is not trusted any more.
+    fn run_alone<'a>(&'a mut self, connection: &'a mut Connection) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            statement(connection, engine::BEGIN).await?;
+            match self.run(connection).await {
+                Ok(()) => statement(connection, "COMMIT").await,
+                Err(error) => statement(connection, "ROLLBACK").await.map_err(|_no_transaction| error),
+            }
+        })
+    }
     /// Answers the caller: with the outcome where the commit held, else with the commit's error.
     fn answer(self: Box<Self>, commit: Result<(), StoreError>);
 }
@@ -124,11 +146,89 @@ where
             // Its own error is the better answer, whatever became of the others.
             (_, Some(Err(error))) | (Err(error), _) => Err(error),
             (Ok(()), Some(outcome)) => outcome,
-            (Ok(()), None) => Err(StoreError::Internal { detail: "an operation was committed without running".into() }),
+            (Ok(()), None) => Err(never_ran()),
         };
         // A caller that stopped waiting is no failure: the work is done all the same.
         drop(self.reply.send(answer));
     }
+}
+
+/// Why a script had no effect.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// One of its conditions does not hold.
+    Unmet,
+    /// Anything else.
+    Store(StoreError),
+}
+
+impl Failed {
+    fn of(error: &sqlx::Error) -> Self {
+        if engine::is_unmet(error) { Self::Unmet } else { Self::Store(classify(error)) }
+    }
+
+    fn verdict(&self) -> StoreError {
+        match self {
+            Self::Unmet => StoreError::Conflict { what: "a condition does not hold".into() },
+            Self::Store(error) => error.clone(),
+        }
+    }
+}
+
+/// A script in the queue. Alone in its transaction it takes one trip with it.
+struct Scripted {
+    script: Option<Script>,
+    outcome: Option<Result<Vec<Row>, Failed>>,
+    reply: oneshot::Sender<Result<Vec<Row>, Failed>>,
+}
+
+impl Scripted {
+    fn keep(&mut self, ran: Result<Vec<Row>, sqlx::Error>) -> Result<(), StoreError> {
+        let outcome = ran.map_err(|error| Failed::of(&error));
+        let verdict = outcome.as_ref().map(|_rows| ()).map_err(Failed::verdict);
+        self.outcome = Some(outcome);
+        verdict
+    }
+}
+
+impl Operation for Scripted {
+    fn scope(&self) -> Scope {
+        Scope::Several
+    }
+
+    fn run<'a>(&'a mut self, connection: &'a mut Connection) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let Some(script) = self.script.take() else { return Ok(()) };
+            let ran = script.run(connection).await;
+            self.keep(ran)
+        })
+    }
+
+    fn run_alone<'a>(&'a mut self, connection: &'a mut Connection) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let Some(script) = self.script.take() else { return Ok(()) };
+            let ran = script.run_alone(connection).await;
+            match self.keep(ran) {
+                Ok(()) => Ok(()),
+                Err(error) => statement(connection, "ROLLBACK").await.map_err(|_no_transaction| error),
+            }
+        })
+    }
+
+    fn answer(self: Box<Self>, commit: Result<(), StoreError>) {
+        let answer = match (commit, self.outcome) {
+            (_, Some(Err(failed))) => Err(failed),
+            (Err(error), _) => Err(Failed::Store(error)),
+            (Ok(()), Some(outcome)) => outcome,
+            (Ok(()), None) => Err(Failed::Store(never_ran())),
+        };
+        // A caller that stopped waiting is no failure: the work is done all the same.
+        drop(self.reply.send(answer));
+    }
+}
+
+fn never_ran() -> StoreError {
+    StoreError::Internal { detail: "an operation was committed without running".into() }
 }
 
 struct Task {
@@ -200,6 +300,9 @@ impl Task {
             Some(connection) => connection,
             none => none.insert(self.options.connect().await.map_err(|error| classify(&error))?),
         };
+        if let [alone] = batch {
+            return alone.run_alone(connection).await;
+        }
         statement(connection, engine::BEGIN).await?;
         for operation in batch {
             if let ControlFlow::Break(error) = step(connection, operation.as_mut()).await {

@@ -158,7 +158,7 @@ async fn conflicts_are_said_in_plain_words() {
     for refused in [
         store.keys().insert(key(1)).await.unwrap_err(),
         store.calls().begin(call(1, None)).await.unwrap_err(),
-        store.audit().append("host", head(0), vec![forged], None).await.unwrap_err(),
+        store.audit().append("host", head(0), vec![forged], None, Vec::new()).await.unwrap_err(),
     ] {
         let text = refused.to_string();
         assert!(matches!(refused, StoreError::Conflict { .. }), "{refused:?}");
@@ -443,13 +443,13 @@ async fn audit_rows_are_appended_at_the_stated_end_only() {
     let audit = store.audit();
     assert_eq!(audit.head("host").await.unwrap(), head(0));
     // Every size of statement, and a rest.
-    audit.append("host", head(0), audit_rows(1, 295), None).await.unwrap();
+    audit.append("host", head(0), audit_rows(1, 295), None, Vec::new()).await.unwrap();
     for wrong in [head(0), head(294), AuditHead { hash: Digest::of(b"other"), ..head(295) }] {
-        let refused = audit.append("host", wrong, audit_rows(296, 296), None).await;
+        let refused = audit.append("host", wrong, audit_rows(296, 296), None, Vec::new()).await;
         assert!(matches!(refused, Err(StoreError::Conflict { .. })));
     }
-    audit.append("host", head(295), audit_rows(296, 300), None).await.unwrap();
-    audit.append("other", head(0), audit_rows(1, 1), None).await.unwrap();
+    audit.append("host", head(295), audit_rows(296, 300), None, Vec::new()).await.unwrap();
+    audit.append("other", head(0), audit_rows(1, 1), None, Vec::new()).await.unwrap();
     assert_eq!(audit.head("host").await.unwrap(), head(300));
     assert_eq!(audit.writers().await.unwrap(), ["host", "other"]);
     let chain = audit.chain("host", 290, 100).await.unwrap();
@@ -461,7 +461,7 @@ async fn audit_rows_are_appended_at_the_stated_end_only() {
 async fn audit_pages_follow_positions_both_ways() {
     let (_folder, store) = open().await;
     let audit = store.audit();
-    audit.append("host", head(0), audit_rows(1, 50), None).await.unwrap();
+    audit.append("host", head(0), audit_rows(1, 50), None, Vec::new()).await.unwrap();
     let filter = AuditFilter {
         tenant: Some("default".into()),
         since: Some(at(100)),

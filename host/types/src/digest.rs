@@ -49,7 +49,8 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.to_hex())
+        f.write_str("sha256:")?;
+        write_hex(f, &self.0)
     }
 }
 
@@ -57,6 +58,13 @@ impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Writes bytes as lower-case hexadecimal digits, without a string in between.
+pub(crate) fn write_hex<const N: usize>(f: &mut fmt::Formatter<'_>, bytes: &[u8; N]) -> fmt::Result {
+    let mut digits = [[0; 2]; N];
+    hex::encode_to_slice(bytes, digits.as_flattened_mut()).map_err(|_length| fmt::Error)?;
+    f.write_str(std::str::from_utf8(digits.as_flattened()).map_err(|_not_ascii| fmt::Error)?)
 }
 
 /// Text that is not `sha256:` and 64 lower-case hexadecimal digits.
