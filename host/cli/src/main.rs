@@ -28,6 +28,11 @@ use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+/// A call makes some hundreds of small allocations on one thread and frees them on another, which is what mimalloc is made
+/// for: with the system's allocator a tenth of a call's time went into it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     if let Some(done) = worker::run(&words) {

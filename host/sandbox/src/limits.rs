@@ -170,13 +170,15 @@ pub struct PoolLimits {
     pub concurrent_calls: u32,
     /// The largest linear memory any skill can have, in bytes.
     pub memory: usize,
-    /// Bytes of a linear memory that stay resident in a slot between calls (they are zeroed, not given back).
+    /// Bytes of a linear memory that stay resident in a slot between calls: they are zeroed, not given back. A Rust skill's
+    /// stack alone is 1 MiB, of which a call touches a few pages; to zero it all takes longer than to fault those in
+    /// again (81 µs a call against 49 µs where we measured).
     pub keep_resident: usize,
 }
 
 impl Default for PoolLimits {
     fn default() -> Self {
-        Self { concurrent_calls: 64, memory: Limits::of(Preset::Minimal).memory, keep_resident: MIB }
+        Self { concurrent_calls: 64, memory: Limits::of(Preset::Minimal).memory, keep_resident: 0 }
     }
 }
 

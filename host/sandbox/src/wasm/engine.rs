@@ -17,6 +17,11 @@ const WASM_STACK: usize = 512 << 10;
 /// The fiber's stack: the above plus what host calls need.
 const FIBER_STACK: usize = 2 << 20;
 
+/// Bytes of a fiber's stack that stay resident between calls.
+const STACK_KEPT: usize = 32 << 10;
+/// Memories, tables and stacks that are given back to the system at one time.
+const DECOMMITS: usize = 32;
+
 /// The engine and the thread that moves its epoch; the thread ends when this is dropped.
 pub(super) struct Ticking {
     pub(super) engine: Engine,
@@ -116,5 +121,10 @@ fn pooling(pool: &PoolLimits) -> PoolingAllocationConfig {
     config.max_memory_size(pool.memory);
     config.linear_memory_keep_resident(pool.keep_resident);
     config.table_keep_resident(64 << 10);
+    // The part of a fiber's stack that calls touch is zeroed in place; the rest is given back untouched.
+    config.async_stack_keep_resident(STACK_KEPT);
+    // Memories are given back in batches: each time costs an interrupt of every processor that this process runs on. None
+    // is used again before, and where slots run out the batch is given back at once.
+    config.decommit_batch_size(DECOMMITS);
     config
 }

@@ -1,0 +1,136 @@
+//! `sophon-bench gateway | records | raw-server`: started by `scripts/bench`, which says what each prints.
+#![expect(clippy::print_stdout, reason = "a bench prints what it found")]
+
+use sophon_bench::host::{Host, component, example, root};
+use sophon_bench::load::{Load, Target, median, side_by_side};
+use sophon_bench::process::{Server, command};
+use sophon_bench::raw::{Metering, Raw};
+use sophon_bench::raw_server;
+use sophon_egress::Roots;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Failed> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["raw-server", "--port-file", file] => serve_raw(Path::new(file)),
+        ["gateway", connections, seconds, rounds] => {
+            gateway(Load { connections: connections.parse()?, seconds: seconds.parse()?, rounds: rounds.parse()? })
+        }
+        ["records", seconds] => records(seconds.parse()?),
+        _ => Err("sophon-bench gateway CONNECTIONS SECONDS ROUNDS | records SECONDS".into()),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+fn serve_raw(port_file: &Path) -> Result<(), Failed> {
+    let component = component(&example("text-tools")?)?;
+    let raw = Raw::new(&component, 128, Metering::Off)?;
+    runtime()?.block_on(async {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+        std::fs::write(port_file, listener.local_addr()?.port().to_string())?;
+        axum::serve(listener, raw_server::router(raw)).await?;
+        Ok(())
+    })
+}
+
+/// The program that was built beside this one.
+fn sophon() -> Result<PathBuf, Failed> {
+    Ok(std::env::current_exe()?.with_file_name("sophon"))
+}
+
+/// A home with the example skill, an agent's key and rate limits that are out of the way.
+fn home(folder: &Path) -> Result<String, Failed> {
+    let limits = "[rate_limit]\nuser_per_minute = 100000000\nuser_burst = 1000000\naddress_per_minute = 100000000\n\
+                  address_burst = 1000000\n[gateway]\nmax_connections_per_address = 4096\nmax_connections = 8192\n\
+                  max_concurrent_calls = 4096\n[sandbox]\nconcurrent_calls = 128\n";
+    std::fs::write(folder.join("sophon.toml"), limits)?;
+    let package = root().join("target/skills/text-tools-1.0.0.sophon-skill");
+    let run = |arguments: &[&str]| -> Result<String, Failed> {
+        let output = command(sophon()?).args(arguments).env("SOPHON_HOME", folder).output()?;
+        if !output.status.success() {
+            return Err(format!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    run(&["install", &package.to_string_lossy(), "--dangerously-allow-unsigned"])?;
+    let made: serde_json::Value =
+        serde_json::from_str(&run(&["key", "create", "--role", "agent", "--user", "ann", "--json"])?)?;
+    Ok(made["key"].as_str().ok_or("no key")?.to_owned())
+}
+
+fn gateway(load: Load) -> Result<(), Failed> {
+    let folder = tempfile::tempdir_in(root().join("target"))?;
+    let key = home(folder.path())?;
+    let mut serve = command(sophon()?);
+    serve.args(["serve", "--listen", "127.0.0.1:0"]).env("SOPHON_HOME", folder.path());
+    let host = Server::start(serve, folder.path())?;
+    let beside = tempfile::tempdir()?;
+    let mut raw = command(std::env::current_exe()?);
+    raw.arg("raw-server");
+    let raw = Server::start(raw, beside.path())?;
+    let body = r#"{"arguments":{"text":"hello"}}"#.to_owned();
+    let target = |name, server: &Server, bearer| Target {
+        name,
+        url: format!("http://{}/v1/tools/text-tools.echo/call", server.address),
+        bearer,
+        body: body.clone(),
+    };
+    let targets = [target("hand-written", &raw, None), target("gateway", &host, Some(format!("Bearer {key}")))];
+    let found = side_by_side(&targets, load)?;
+    println!("connections {}, {} runs of {} s in turn", load.connections, load.rounds, load.seconds);
+    for (target, runs) in targets.iter().zip(&found) {
+        let of = |pick: fn(&sophon_bench::load::Found) -> f64| median(runs.iter().map(pick).collect());
+        println!(
+            "{:<14} {:>8.0} calls/s   median {:>7.3} ms   p99 {:>8.3} ms",
+            target.name,
+            of(|run| run.rate),
+            of(|run| run.median_ms),
+            of(|run| run.p99_ms)
+        );
+    }
+    let ratios = found[1].iter().zip(&found[0]).map(|(host, raw)| host.rate / raw.rate).collect();
+    println!("gateway / hand-written, pair by pair: median {:.2}", median(ratios));
+    println!("gateway: {} MiB resident", host.resident_kib() >> 10);
+    Ok(())
+}
+
+/// Durable audit records a second, and how many commits they took.
+fn records(seconds: u64) -> Result<(), Failed> {
+    let runtime = runtime()?;
+    let folder = tempfile::tempdir_in(root().join("target"))?;
+    let host = Arc::new(runtime.block_on(Host::open(folder.path(), 1, Roots::mozilla()))?);
+    for writers in [1, 32, 1024] {
+        let began = Instant::now();
+        let until = began + std::time::Duration::from_secs(seconds);
+        let count = runtime.block_on(async {
+            let tasks: Vec<_> = (0..writers)
+                .map(|_| {
+                    let host = Arc::clone(&host);
+                    tokio::spawn(async move {
+                        let mut count = 0_u64;
+                        while Instant::now() < until {
+                            host.append_record().await?;
+                            count += 1;
+                        }
+                        Ok::<u64, Failed>(count)
+                    })
+                })
+                .collect();
+            let mut count = 0;
+            for task in tasks {
+                count += task.await??;
+            }
+            Ok::<u64, Failed>(count)
+        })?;
+        println!("{writers:>5} writers: {:>8.0} durable records/s", count as f64 / began.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
