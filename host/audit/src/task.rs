@@ -22,6 +22,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Records of one append. Bounds how long the first of them waits for the last.
 const BATCH: usize = 1024;
+/// How long records wait for company where nobody waits for them.
+const LINGER: Duration = Duration::from_millis(20);
 /// How often a broken log tries to write again.
 const PROBE: Duration = Duration::from_millis(500);
 /// Possible ends of the chain that are remembered while the log is broken.
@@ -41,6 +43,12 @@ pub(crate) enum Message {
     },
     Checkpoint(Reply<Option<Checkpoint>>),
     Close(Reply<()>),
+}
+
+impl Message {
+    fn is_awaited(&self) -> bool {
+        !matches!(self, Self::Record { reply: None, .. })
+    }
 }
 
 /// Whether the log can be written, for handles to see without asking the task.
@@ -114,6 +122,7 @@ impl Task {
             if count == 0 {
                 break;
             }
+            gather(&mut messages, &mut received).await;
             let mut batch = Batch::default();
             for message in received.drain(..) {
                 match message {
@@ -262,6 +271,19 @@ impl Task {
 
     fn still_broken(&self, error: &StoreError) {
         self.health.set(Some(AuditError::Unavailable { detail: error.to_string() }));
+    }
+}
+
+/// Where nobody waits for what was received, waits a while for more: records that only have to be there before a later one
+/// need no commit of their own.
+async fn gather(messages: &mut mpsc::Receiver<Message>, received: &mut Vec<Message>) {
+    let until = Instant::now() + LINGER;
+    while received.len() < BATCH && !received.iter().any(Message::is_awaited) {
+        let room = BATCH - received.len();
+        match tokio::time::timeout_at(until, messages.recv_many(received, room)).await {
+            Ok(0) | Err(_) => return,
+            Ok(_more) => {}
+        }
     }
 }
 

@@ -6,17 +6,15 @@ use jsonschema::Validator;
 use parking_lot::RwLock;
 use serde_json::Value;
 use sophon_egress::Allowlist;
-use sophon_sandbox::{PreparedSkill, WasmRuntime};
 use sophon_skill::InstalledSkill;
 use sophon_store::SkillRow;
 use sophon_types::{FaultReport, SkillName, TenantId, ToolName};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// A skill that can run.
+/// A skill that can run. Its component is mapped while it is in use: [`Executor::prepared`](crate::Executor::prepared).
 pub(crate) struct Ready {
     pub(crate) skill: Arc<InstalledSkill>,
-    pub(crate) prepared: PreparedSkill,
     pub(crate) settings: Arc<BTreeMap<String, String>>,
     /// By the tool's index in the manifest.
     pub(crate) tools: Vec<ReadyTool>,
@@ -46,9 +44,8 @@ impl ReadyTool {
 }
 
 impl Ready {
-    /// Prepares everything a call needs. Compiles: not for an async worker.
-    pub(crate) fn prepare(skill: Arc<InstalledSkill>, runtime: &WasmRuntime) -> Result<Self, InstallError> {
-        let prepared = runtime.prepare(skill.package())?;
+    /// Prepares everything a call needs but the component. Computes for some time: not for an async worker.
+    pub(crate) fn prepare(skill: Arc<InstalledSkill>) -> Result<Self, InstallError> {
         let manifest = skill.manifest();
         let mut tools = Vec::with_capacity(manifest.tools.len());
         for tool in &manifest.tools {
@@ -62,7 +59,7 @@ impl Ready {
             tools.push(ReadyTool { validator, allowlist });
         }
         let settings = Arc::new(effective_settings(&skill));
-        Ok(Self { skill, prepared, settings, tools })
+        Ok(Self { skill, settings, tools })
     }
 }
 

@@ -70,6 +70,9 @@ pub enum CallError {
     /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The skill's component could be compiled when it was installed and cannot be mapped now; nothing has run.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
 }
 
 impl Fault for CallError {
@@ -84,6 +87,7 @@ impl Fault for CallError {
             Self::Audit(_) => Stage::Audit,
             Self::Store(error) => error.stage(),
             Self::Vault(error) => error.stage(),
+            Self::Sandbox(error) => error.stage(),
         }
     }
 
@@ -100,6 +104,7 @@ impl Fault for CallError {
             }
             Self::Store(error) => error.kind(),
             Self::Vault(error) => error.kind(),
+            Self::Sandbox(error) => error.kind(),
         }
     }
 
@@ -120,6 +125,7 @@ impl Fault for CallError {
             Self::Audit(_) => "audit_unavailable",
             Self::Store(error) => error.code(),
             Self::Vault(error) => error.code(),
+            Self::Sandbox(error) => error.code(),
         }
     }
 
@@ -141,6 +147,7 @@ impl Fault for CallError {
             Self::Audit(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Vault(error) => error.hint(),
+            Self::Sandbox(error) => error.hint(),
         }
     }
 }

@@ -4,9 +4,10 @@ use crate::api::{Consent, InstallRequest, SkillView};
 use crate::catalogue::{Entry, Ready, State};
 use crate::{CallError, Executor, InstallError};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use parking_lot::Mutex;
 use sophon_audit::{Action, Outcome, Record};
-use sophon_sandbox::WasmRuntime;
+use sophon_sandbox::{PreparedSkill, SandboxError};
 use sophon_skill::{
     Envelope, HostGrant, InstallTerms, InstalledSkill, Package, Report, TrustStore, Unsigned, VerifiedPackage, changes,
     verify,
@@ -53,7 +54,13 @@ impl Executor {
         let tenant = principal.tenant.clone();
         let asked = request.clone();
         let working = self.0.installing.in_all.acquire().await;
-        let (ready, envelope) = blocking(move || prepare(&asked, &tenant, &trust, &runtime)).await?;
+        let (ready, envelope) = blocking(move || {
+            let (ready, envelope) = prepare(&asked, &tenant, &trust)?;
+            // Compiled before it counts as installed, and the code kept: the first call does not wait for a compiler.
+            runtime.prepare_warm(ready.skill.package())?;
+            Ok((ready, envelope))
+        })
+        .await?;
         drop(working);
         let manifest = ready.skill.manifest();
         self.check_version(principal, &ready).await?;
@@ -212,18 +219,36 @@ impl Executor {
         Err(InstallError::ConsentNeeded { skill: manifest.name.clone(), changes: changed })
     }
 
-    /// Derives every installed skill again, from its package and signature.
+    /// Derives every installed skill again, from its package and signature. Components are mapped when they are called.
     pub(crate) async fn load(&self) -> Result<(), CallError> {
+        let rows = self.0.parts.store.skills().list_all().await?;
         let mut trust_stores: BTreeMap<TenantId, TrustStore> = BTreeMap::new();
-        for row in self.0.parts.store.skills().list_all().await? {
-            let tenant = row.tenant.clone();
-            if !trust_stores.contains_key(&tenant) {
-                let trust = self.trust_store(&tenant).await?;
-                trust_stores.insert(tenant.clone(), trust);
+        for row in &rows {
+            if !trust_stores.contains_key(&row.tenant) {
+                let trust = self.trust_store(&row.tenant).await?;
+                trust_stores.insert(row.tenant.clone(), trust);
             }
-            self.reload(row, &trust_stores[&tenant]).await;
         }
+        let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+        let trust_stores = &trust_stores;
+        futures::stream::iter(rows)
+            .for_each_concurrent(at_once, |row| async move {
+                let trust = &trust_stores[&row.tenant];
+                self.reload(row, trust).await;
+            })
+            .await;
         Ok(())
+    }
+
+    /// The component of a skill, mapped: as it was used last, or out of the cache of compiled code.
+    pub(crate) async fn prepared(&self, ready: &Arc<Ready>) -> Result<Arc<PreparedSkill>, SandboxError> {
+        let runtime = &self.0.parts.runtime;
+        if let Some(prepared) = runtime.warm(ready.skill.package().digest()) {
+            return Ok(prepared);
+        }
+        let (ready, runtime) = (Arc::clone(ready), runtime.clone());
+        let prepared = tokio::task::spawn_blocking(move || runtime.prepare_warm(ready.skill.package())).await;
+        prepared.unwrap_or_else(|error| Err(SandboxError::Engine(error.to_string())))
     }
 
     /// Puts a skill into the catalogue as it can be derived now.
@@ -254,8 +279,8 @@ impl Executor {
             grants,
             settings,
         };
-        let (tenant, trust, runtime) = (row.tenant.clone(), trust.clone(), self.0.parts.runtime.clone());
-        let (ready, _envelope) = blocking(move || prepare(&request, &tenant, &trust, &runtime)).await?;
+        let (tenant, trust) = (row.tenant.clone(), trust.clone());
+        let (ready, _envelope) = blocking(move || prepare(&request, &tenant, &trust)).await?;
         Ok(ready)
     }
 }
@@ -265,7 +290,6 @@ fn prepare(
     request: &InstallRequest,
     tenant: &TenantId,
     trust: &TrustStore,
-    runtime: &WasmRuntime,
 ) -> Result<(Ready, Option<String>), InstallError> {
     let package = Package::read(request.package.clone())?;
     let envelope = request.envelope.as_deref().map(Envelope::parse).transpose()?;
@@ -273,7 +297,7 @@ fn prepare(
     let verified = Arc::new(verify(package, envelope.as_ref(), trust, request.unsigned)?);
     let (grants, settings) = (request.grants.clone(), request.settings.clone());
     let installed = verified.install(InstallTerms { tenant: tenant.clone(), grants, settings })?;
-    let ready = Ready::prepare(Arc::new(installed), runtime)?;
+    let ready = Ready::prepare(Arc::new(installed))?;
     // Kept only where it is what was verified: a package let in unsigned may come with an envelope of a stranger.
     Ok((ready, kept.filter(|_| verified.signer().is_some())))
 }

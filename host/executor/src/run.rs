@@ -12,7 +12,7 @@ use sophon_approval::ApprovedCall;
 use sophon_audit::{Action, CallChange, CallState, Outcome, Receipt, Record};
 use sophon_egress::{CallScope, EgressSession};
 use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
-use sophon_sandbox::{Connection, Doors, LogLevel, Progress, RunFailure, RunReport, StoredState};
+use sophon_sandbox::{Connection, Doors, LogLevel, PreparedSkill, Progress, RunFailure, RunReport, StoredState};
 use sophon_types::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Run {
     pub(crate) executor: Executor,
     pub(crate) ready: Arc<Ready>,
+    pub(crate) prepared: Arc<PreparedSkill>,
     pub(crate) index: usize,
     pub(crate) connections: Arc<[Connection]>,
     pub(crate) record: Record,
@@ -48,10 +49,10 @@ impl Run {
 
     async fn drive(&self, approved: ApprovedCall, intent: Receipt, place: Place) -> (Ending, Record) {
         let parts = &self.executor.0.parts;
-        let deadline = Instant::now() + self.ready.prepared.limits().wall;
+        let deadline = Instant::now() + self.prepared.limits().wall;
         let session = self.session(&approved, &intent, deadline);
         let doors = self.doors(&session);
-        let report = parts.runtime.run(&self.ready.prepared, approved, &intent, doors, deadline).await;
+        let report = parts.runtime.run(&self.prepared, approved, &intent, doors, deadline).await;
         drop(place);
         let secrets = session.secrets();
         self.log(&report, &secrets);

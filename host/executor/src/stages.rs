@@ -113,6 +113,7 @@ impl Executor {
         if !Arc::ptr_eq(&now_ready, &admitted.ready) {
             return Err(CallError::SkillChanged { tool: admitted.tool });
         }
+        let prepared = self.prepared(&admitted.ready).await?;
         let (connections, usable) = self.connections(principal, &admitted.ready).await?;
         let now = inner.parts.clock.now();
         let asked = admitted.approved.request();
@@ -156,6 +157,7 @@ impl Executor {
         let run = Run {
             executor: self.clone(),
             ready: admitted.ready,
+            prepared,
             index: admitted.index,
             connections,
             record: admitted.record,

@@ -68,6 +68,12 @@ impl Package {
         &self.manifest
     }
 
+    /// The manifest alone.
+    #[must_use]
+    pub(crate) fn into_manifest(self) -> Manifest {
+        self.manifest
+    }
+
     /// SHA-256 of the whole archive.
     #[must_use]
     pub fn digest(&self) -> &Digest {

@@ -27,9 +27,14 @@ pub enum Unsigned {
 const MAX_MAJOR_STEP: u64 = 10_000;
 
 /// A package whose signature, pin and analysis were checked.
+///
+/// Of the package it keeps the manifest and the archive as it is packed, so that a thousand of them fit into memory.
 #[derive(Debug)]
 pub struct VerifiedPackage {
-    package: Package,
+    manifest: Manifest,
+    archive: Bytes,
+    component: Digest,
+    digest: Digest,
     trust: Trust,
     signer: Option<Fingerprint>,
     report: Report,
@@ -39,19 +44,29 @@ impl VerifiedPackage {
     /// The manifest.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
-        self.package.manifest()
+        &self.manifest
     }
 
-    /// The component: always WebAssembly, validated.
+    /// SHA-256 of the component: what compiled code is known by.
     #[must_use]
-    pub fn component(&self) -> &[u8] {
-        self.package.entrypoint()
+    pub fn component_digest(&self) -> &Digest {
+        &self.component
+    }
+
+    /// The component: always WebAssembly, validated. Unpacked from the bytes that were verified.
+    ///
+    /// # Panics
+    /// Never: what was read once is read the same again.
+    #[must_use]
+    pub fn component(&self) -> Bytes {
+        let package = Package::read(self.archive.clone()).expect("these bytes were read before");
+        package.entrypoint().clone()
     }
 
     /// SHA-256 of the whole archive.
     #[must_use]
     pub fn digest(&self) -> &Digest {
-        self.package.digest()
+        &self.digest
     }
 
     /// How far it is trusted.
@@ -70,18 +85,6 @@ impl VerifiedPackage {
     #[must_use]
     pub fn report(&self) -> &Report {
         &self.report
-    }
-
-    /// The archive's bytes.
-    #[must_use]
-    pub fn bytes(&self) -> &Bytes {
-        self.package.bytes()
-    }
-
-    /// The package.
-    #[must_use]
-    pub fn package(&self) -> &Package {
-        &self.package
     }
 
     /// Whether it may follow `highest`, the highest version of this name that was ever installed (also where that
@@ -149,7 +152,8 @@ pub fn verify(
     if report.verdict == Verdict::Reject {
         return Err(VerifyError::Rejected { name: name.clone(), report: Box::new(report) });
     }
-    Ok(VerifiedPackage { package, trust, signer, report })
+    let (digest, component, archive) = (*package.digest(), Digest::of(package.entrypoint()), package.bytes().clone());
+    Ok(VerifiedPackage { manifest: package.into_manifest(), archive, component, digest, trust, signer, report })
 }
 
 /// The envelope must speak of exactly this package.

@@ -24,6 +24,7 @@ mod error;
 mod header;
 mod kek;
 mod lease;
+mod recent;
 mod secret;
 mod vault;
 

@@ -2,6 +2,7 @@
 
 use crate::aead::{self, KEY, Key, Place};
 use crate::connection::Meta;
+use crate::recent::{Look, Recent};
 use crate::{Binding, ConnectionInfo, KdfParams, Kek, Lease, Owner, Purpose, Secret, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
 use sophon_audit::{Action, AuditError, AuditLog, Outcome, Receipt, Record};
@@ -10,6 +11,7 @@ use sophon_types::{Clock, Entropy, Fault as _, Principal, Role, ServiceName, Ten
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::RwLock;
 use zeroize::Zeroizing;
 
@@ -37,6 +39,7 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     /// Held for reading from reading a record to opening it, and for writing while every record changes its key.
     kek: RwLock<Key>,
+    recent: Recent,
     /// Seals what is not a connection. Sealed by the KEK itself, so that it outlives rotation.
     data: Key,
 }
@@ -85,7 +88,7 @@ impl Vault {
             }
         };
         let kek = RwLock::new(kek.key);
-        Ok(Self { inner: Arc::new(Inner { store, audit, clock, entropy, kek, data }) })
+        Ok(Self { inner: Arc::new(Inner { store, audit, clock, entropy, kek, recent: Recent::default(), data }) })
     }
 
     /// Connects an account, or replaces all fields of a connected one.
@@ -141,7 +144,9 @@ impl Vault {
                 Ok(SealedField { field: name.clone(), sealed })
             });
             let connection = Connection { fields: sealed.collect::<Result<_, VaultError>>()?, row: row.clone() };
-            match inner.store.connections().put(connection).await {
+            let put = inner.store.connections().put(connection).await;
+            inner.recent.forget();
+            match put {
                 Ok(()) => return Ok(row),
                 Err(StoreError::Conflict { .. }) if tries < TRIES => tries += 1,
                 Err(error) => return Err(error.into()),
@@ -174,7 +179,9 @@ impl Vault {
         let record = |outcome| record(actor, owner, service, Action::CredentialDelete, outcome);
         self.inner.audit.append(record(Outcome::Intent)).await?;
         let user = owner_column(actor, owner);
-        let done = match self.inner.store.connections().delete(&actor.tenant, user, service).await {
+        let deleted = self.inner.store.connections().delete(&actor.tenant, user, service).await;
+        self.inner.recent.forget();
+        let done = match deleted {
             Ok(Some(row)) => ConnectionInfo::of(&row),
             Ok(None) => Err(VaultError::NotConnected { service: service.clone() }),
             Err(error) => Err(error.into()),
@@ -196,12 +203,28 @@ impl Vault {
         tenant: &TenantId,
         user: &UserId,
         service: &ServiceName,
-    ) -> Result<Option<Connection>, VaultError> {
-        let connections = self.inner.store.connections();
-        match connections.get(tenant, Some(user), service).await? {
+    ) -> Result<Option<Arc<Connection>>, VaultError> {
+        match self.look_up(tenant, Some(user), service).await? {
             Some(own) => Ok(Some(own)),
-            None => Ok(connections.get(tenant, None, service).await?),
+            None => self.look_up(tenant, None, service).await,
         }
+    }
+
+    async fn look_up(
+        &self,
+        tenant: &TenantId,
+        user: Option<&UserId>,
+        service: &ServiceName,
+    ) -> Result<Option<Arc<Connection>>, VaultError> {
+        let place = (tenant.clone(), user.cloned(), service.clone());
+        let generation = match self.inner.recent.look(&place) {
+            Look::Known(row) => return Ok(row),
+            Look::Unknown(generation) => generation,
+        };
+        let since = Instant::now();
+        let found = self.inner.store.connections().get(tenant, user, service).await?.map(Arc::new);
+        self.inner.recent.remember(generation, place, found.clone(), since);
+        Ok(found)
     }
 
     /// Opens a credential for one request: the user's own, else the tenant's.
@@ -317,7 +340,9 @@ impl Vault {
             }
         }
         let own = own_entries(new, &inner.data, &*inner.entropy)?;
-        Ok(inner.store.connections().reseal_all(connections, own).await?)
+        let resealed = inner.store.connections().reseal_all(connections, own).await;
+        inner.recent.forget();
+        Ok(resealed?)
     }
 
     /// Seals data that rests elsewhere (arguments and results of calls, compiled code). `purpose` and `aad` say what it

@@ -48,6 +48,8 @@ pub struct Host {
     pub store: Store,
     /// The vault.
     pub vault: Vault,
+    /// The way out.
+    pub egress: Egress,
     /// Who calls.
     pub principal: Principal,
 }
@@ -79,7 +81,7 @@ impl Host {
             store: store.clone(),
             audit: audit.clone(),
             vault: vault.clone(),
-            egress,
+            egress: egress.clone(),
             runtime: WasmRuntime::start(&pool, Limits::of(Preset::Minimal))?,
             policy: Policy::default(),
             limits: CallLimits { concurrent: concurrent as usize, ..CallLimits::default() },
@@ -93,7 +95,13 @@ impl Host {
             key: KeyId::mint(&SystemEntropy),
             role: Role::Agent,
         };
-        Ok(Self { executor, audit, store, vault, principal })
+        Ok(Self { executor, audit, store, vault, egress, principal })
+    }
+
+    /// The same person as an admin.
+    #[must_use]
+    pub fn principal_admin(&self) -> Principal {
+        Principal { role: Role::Admin, ..self.principal.clone() }
     }
 
     /// Appends a record like that of a call's intent.

@@ -1,4 +1,4 @@
-//! `sophon-bench gateway | records | raw-server`: started by `scripts/bench`, which says what each prints.
+//! `sophon-bench gateway | records | skills | egress | raw-server`: started by `scripts/bench`, which says what each prints.
 #![expect(clippy::print_stdout, reason = "a bench prints what it found")]
 
 use sophon_bench::host::{Host, component, example, root};
@@ -22,7 +22,12 @@ fn main() -> Result<(), Failed> {
             gateway(Load { connections: connections.parse()?, seconds: seconds.parse()?, rounds: rounds.parse()? })
         }
         ["records", seconds] => records(seconds.parse()?),
-        _ => Err("sophon-bench gateway CONNECTIONS SECONDS ROUNDS | records SECONDS".into()),
+        ["skills", count] => sophon_bench::skills::many(&sophon()?, count.parse()?),
+        ["egress", rounds] => sophon_bench::brokered::side_by_side(&runtime()?, rounds.parse()?),
+        _ => {
+            Err("sophon-bench gateway CONNECTIONS SECONDS ROUNDS | records SECONDS | skills COUNT | egress ROUNDS"
+                .into())
+        }
     }
 }
 

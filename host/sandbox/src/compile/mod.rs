@@ -38,14 +38,21 @@ impl Compiler {
         Self { compilation, cache: cache.map(Arc::new) }
     }
 
-    /// The component, ready to be linked; from the cache where it has it.
-    pub(crate) fn component(&self, engine: &Engine, bytes: &[u8]) -> Result<Component, String> {
-        let name = name(engine, bytes);
+    /// The component of that digest, ready to be linked; from the cache where it has it, else compiled from its bytes.
+    pub(crate) fn component<B: AsRef<[u8]>>(
+        &self,
+        engine: &Engine,
+        digest: &Digest,
+        bytes: impl FnOnce() -> B,
+    ) -> Result<Component, String> {
+        let name = name(engine, digest);
         if let Some(cache) = &self.cache
             && let Some(component) = cache.load(engine, &name)
         {
             return Ok(component);
         }
+        let bytes = bytes();
+        let bytes = bytes.as_ref();
         let code = match &self.compilation {
             Compilation::InProcess => engine.precompile_component(bytes).map_err(|error| format!("{error:#}"))?,
             Compilation::Worker(worker) => worker.compile(bytes)?,
@@ -58,10 +65,10 @@ impl Compiler {
 }
 
 /// Names compiled code: by the component and by all that decides how this engine compiles.
-fn name(engine: &Engine, bytes: &[u8]) -> String {
+fn name(engine: &Engine, component: &Digest) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{}-{:016x}.cwasm", Digest::of(bytes).to_hex(), hasher.finish())
+    format!("{}-{:016x}.cwasm", component.to_hex(), hasher.finish())
 }
 
 #[cfg(test)]

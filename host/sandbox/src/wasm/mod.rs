@@ -7,6 +7,7 @@ mod engine;
 mod host;
 mod output;
 mod run;
+mod warm;
 mod wasi;
 mod workspace;
 
@@ -42,6 +43,7 @@ struct Inner {
     ticking: Ticking,
     ceiling: Limits,
     compiler: Compiler,
+    warm: warm::Warm,
     /// One linker for each set of optional interfaces.
     linkers: Mutex<HashMap<Capabilities, Arc<Linker<Host>>>>,
 }
@@ -118,7 +120,13 @@ impl WasmRuntime {
         };
         let compiler = Compiler::new(compilation, cache);
         let ticking = Ticking::start(pool)?;
-        let inner = Arc::new(Inner { ticking, ceiling, compiler, linkers: Mutex::new(HashMap::new()) });
+        let inner = Arc::new(Inner {
+            ticking,
+            ceiling,
+            compiler,
+            warm: warm::Warm::default(),
+            linkers: Mutex::new(HashMap::new()),
+        });
         Ok(Self { inner, workspaces: None })
     }
 
@@ -138,14 +146,41 @@ impl WasmRuntime {
         if manifest.runtime != Runtime::Wasm {
             return Err(SandboxError::NoTier { skill: manifest.name.clone(), runtime: manifest.runtime.to_string() });
         }
-        self.compile(manifest, package.component(), *package.digest())
+        self.compile(manifest, package.component_digest(), || package.component(), *package.digest())
     }
 
-    fn compile(&self, manifest: &Manifest, component: &[u8], digest: Digest) -> Result<PreparedSkill, SandboxError> {
+    /// The prepared component of a package, where it was prepared before and is still mapped.
+    #[must_use]
+    pub fn warm(&self, package: &Digest) -> Option<Arc<PreparedSkill>> {
+        self.inner.warm.get(package)
+    }
+
+    /// As [`WasmRuntime::prepare`], and keeps it for [`WasmRuntime::warm`]. Takes about a millisecond where the compiled code
+    /// is in the cache: not for an async worker.
+    ///
+    /// # Errors
+    /// As [`WasmRuntime::prepare`].
+    pub fn prepare_warm(&self, package: &VerifiedPackage) -> Result<Arc<PreparedSkill>, SandboxError> {
+        Ok(self.inner.warm.keep(self.prepare(package)?))
+    }
+
+    /// The limits of each call of a skill.
+    #[must_use]
+    pub fn limits(&self, manifest: &Manifest) -> Limits {
+        Limits::for_skill(manifest, &self.inner.ceiling)
+    }
+
+    fn compile<B: AsRef<[u8]>>(
+        &self,
+        manifest: &Manifest,
+        component: &Digest,
+        bytes: impl FnOnce() -> B,
+        digest: Digest,
+    ) -> Result<PreparedSkill, SandboxError> {
         let skill = || manifest.name.clone();
-        let compiled = self.inner.compiler.component(&self.inner.ticking.engine, component);
+        let compiled = self.inner.compiler.component(&self.inner.ticking.engine, component, bytes);
         let component = compiled.map_err(|cause| refuse(skill(), cause))?;
-        let limits = Limits::for_skill(manifest, &self.inner.ceiling);
+        let limits = self.limits(manifest);
         check_demand(&component, &limits).map_err(|what| SandboxError::TooDemanding { skill: skill(), what })?;
         let link = |error: wasmtime::Error| SandboxError::Link { skill: skill(), cause: format!("{error:#}") };
         let linker = self.linker(Capabilities::of(manifest)).map_err(link)?;

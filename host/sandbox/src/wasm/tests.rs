@@ -2,6 +2,7 @@
 
 mod approved;
 mod pool;
+mod warm;
 mod wasi;
 mod workspace;
 
@@ -95,7 +96,7 @@ impl Lab {
     }
 
     fn compile(&self, manifest: &Manifest, component: &[u8]) -> Result<PreparedSkill, SandboxError> {
-        self.runtime.compile(manifest, component, Digest::of(component))
+        self.runtime.compile(manifest, &Digest::of(component), || component, Digest::of(component))
     }
 
     async fn run(&self, skill: &PreparedSkill) -> RunReport {

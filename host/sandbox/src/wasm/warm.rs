@@ -1,0 +1,81 @@
+//! The components that are mapped at present.
+//!
+//! Each mapped component holds memory and some of the 65,530 regions that a process may map, and most skills are not called
+//! most of the time. So those that were called last stay mapped, and the others are mapped again, out of the cache of
+//! compiled code, when they are called.
+
+use super::PreparedSkill;
+use parking_lot::Mutex;
+use sophon_types::Digest;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Components that stay mapped.
+const KEPT: usize = 256;
+
+/// The mapped components, by the digest of their package.
+pub(super) struct Warm {
+    most: usize,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    skills: HashMap<Digest, Entry>,
+    /// Counts uses; the least recently used has the smallest number.
+    uses: u64,
+}
+
+struct Entry {
+    skill: Arc<PreparedSkill>,
+    used: u64,
+}
+
+impl Default for Warm {
+    fn default() -> Self {
+        Self { most: KEPT, kept: Mutex::default() }
+    }
+}
+
+impl Warm {
+    /// The component of a package, where it is mapped.
+    pub(super) fn get(&self, digest: &Digest) -> Option<Arc<PreparedSkill>> {
+        let mut kept = self.kept.lock();
+        kept.uses += 1;
+        let now = kept.uses;
+        let entry = kept.skills.get_mut(digest)?;
+        entry.used = now;
+        Some(Arc::clone(&entry.skill))
+    }
+
+    /// Keeps a component, in place of the one that was not used for the longest. Calls that run in that one keep it until
+    /// they end. Where two callers prepared the same, the first is kept.
+    pub(super) fn keep(&self, skill: PreparedSkill) -> Arc<PreparedSkill> {
+        let mut kept = self.kept.lock();
+        kept.uses += 1;
+        let used = kept.uses;
+        let digest = skill.digest;
+        let entry = kept.skills.entry(digest).or_insert_with(|| Entry { skill: Arc::new(skill), used });
+        entry.used = used;
+        let skill = Arc::clone(&entry.skill);
+        let mut dropped = None;
+        if kept.skills.len() > self.most {
+            let oldest = kept.skills.iter().min_by_key(|(_, entry)| entry.used).map(|(digest, _)| *digest);
+            dropped = oldest.and_then(|digest| kept.skills.remove(&digest));
+        }
+        drop(kept);
+        // Unmapped without the lock.
+        drop(dropped);
+        skill
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(most: usize) -> Self {
+        Self { most, kept: Mutex::default() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.kept.lock().skills.len()
+    }
+}
