@@ -5,6 +5,7 @@
 
 mod connection;
 mod model;
+mod pattern;
 mod permissions;
 mod reader;
 mod schema;
