@@ -229,6 +229,12 @@ pub fn verify_export(mut lines: impl BufRead, public_key: Option<&[u8; 32]>) -> 
             Line::End { digest, rows, withheld, signature } => {
                 let signature = signature.as_deref().map(signature_of).transpose().map_err(wrong)?;
                 let read = Digest::from_bytes(hasher.clone().finalize().into());
+                // What the signature covers is every line before; this one is held to the bytes it was written with.
+                let mut written = String::new();
+                push(&mut written, &Line::End { digest, rows, withheld, signature: signature.map(hex::encode) });
+                if written != text {
+                    check.found.add(FILE, 0, "its last line is not written as it was exported");
+                }
                 check.end(&Seal { digest, rows, withheld }, read, signature);
             }
         }

@@ -17,8 +17,9 @@ const MAX_TEXT: usize = 256;
 const MAX_PARAMS: usize = 16 * 1024;
 /// Levels that are looked into; what lies deeper is a hash.
 const MAX_DEPTH: usize = 32;
-/// Steps from `$ref` to `$ref` in a schema, which may run in a circle.
-const MAX_REFS: usize = 8;
+/// Parts of a schema that may speak of one value; of a value of which more do, nobody reads whether it is sensitive,
+/// and it is taken to be.
+const MAX_PARTS: usize = 256;
 
 /// Parts of names that sound sensitive, in small letters and without separators.
 const SENSITIVE: [&str; 24] = [
@@ -94,12 +95,13 @@ impl Redactor {
     /// Parameters of a call, with the JSON Schema of the tool where it is known.
     ///
     /// A value becomes `{"hmac": <16 hexadecimal digits>, "len": <bytes>}` where its name sounds sensitive, where
-    /// the schema says `writeOnly`, `format: password` or `x-sensitive`, or where it looks like a secret. Of a text
+    /// the schema says `writeOnly`, `format: password`, `x-sensitive`, `sensitive` or `secret`, or where it looks like a
+    /// secret. Of a text
     /// over 256 characters the beginning stays, beside such a hash of the whole.
     #[must_use]
     pub fn params(&self, params: &Value, schema: Option<&Value>) -> Redacted {
-        let view = SchemaView { root: schema, here: schema };
-        let redacted = self.value(params, view, 0);
+        let view = SchemaView::of(schema);
+        let redacted = self.value(params, &view, 0);
         if redacted.to_string().len() > MAX_PARAMS {
             return Redacted(self.hashed(params));
         }
@@ -122,7 +124,7 @@ impl Redactor {
         hex::encode(&mac.finalize().into_bytes()[..8])
     }
 
-    fn value(&self, value: &Value, schema: SchemaView<'_>, depth: usize) -> Value {
+    fn value(&self, value: &Value, schema: &SchemaView<'_>, depth: usize) -> Value {
         if depth > MAX_DEPTH || schema.is_sensitive() {
             return self.hashed(value);
         }
@@ -130,7 +132,8 @@ impl Redactor {
             Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
             Value::String(text) => self.string(text),
             Value::Array(items) => {
-                Value::Array(items.iter().map(|item| self.value(item, schema.items(), depth + 1)).collect())
+                let schema = schema.items();
+                Value::Array(items.iter().map(|item| self.value(item, &schema, depth + 1)).collect())
             }
             Value::Object(fields) => Value::Object(
                 fields
@@ -139,7 +142,7 @@ impl Redactor {
                         let shown = if sounds_sensitive(name) {
                             self.hashed(value)
                         } else {
-                            self.value(value, schema.property(name), depth + 1)
+                            self.value(value, &schema.property(name), depth + 1)
                         };
                         (self.name(name), shown)
                     })
@@ -191,62 +194,75 @@ fn sounds_sensitive(name: &str) -> bool {
     SENSITIVE.iter().any(|part| plain.contains(part)) || SENSITIVE_WHOLE.contains(&plain.as_str())
 }
 
-/// The part of a schema that speaks of the value at hand. Reads only what it needs; a schema that it cannot follow
-/// says nothing, and names and patterns still do.
-#[derive(Clone, Copy)]
+/// Words by which a schema says that a value is sensitive.
+const FLAGS: [&str; 4] = ["writeOnly", "x-sensitive", "sensitive", "secret"];
+/// Keywords that hold schemas of the same value: one, or a list of them.
+const SAME: [&str; 6] = ["allOf", "anyOf", "oneOf", "if", "then", "else"];
+/// Keywords that hold schemas of an array's items.
+const ITEMS: [&str; 5] = ["items", "prefixItems", "additionalItems", "contains", "unevaluatedItems"];
+
+/// All parts of a schema that speak of the value at hand: what one of them says is sensitive, is. Reads only what it
+/// needs; a schema that it cannot follow says nothing, and names and patterns still do.
 struct SchemaView<'s> {
     root: Option<&'s Value>,
-    here: Option<&'s Value>,
+    here: Vec<&'s Value>,
 }
 
 impl<'s> SchemaView<'s> {
-    fn is_sensitive(self) -> bool {
-        self.any(&|schema| {
-            schema.get("writeOnly") == Some(&Value::Bool(true))
-                || schema.get("format").is_some_and(|format| format == "password")
-                || schema.get("x-sensitive") == Some(&Value::Bool(true))
-        })
+    fn of(schema: Option<&'s Value>) -> Self {
+        Self { root: schema, here: Vec::new() }.over(schema.into_iter().collect())
     }
 
-    fn property(self, name: &str) -> Self {
-        self.find(&|schema| {
-            let named = schema.get("properties").and_then(|properties| properties.get(name));
-            named.or_else(|| schema.get("additionalProperties").filter(|other| other.is_object()))
-        })
+    fn is_sensitive(&self) -> bool {
+        self.here.len() > MAX_PARTS
+            || self.here.iter().any(|schema| {
+                FLAGS.iter().any(|flag| schema.get(flag) == Some(&Value::Bool(true)))
+                    || schema.get("format").is_some_and(|format| format == "password")
+            })
     }
 
-    fn items(self) -> Self {
-        self.find(&|schema| schema.get("items"))
-    }
-
-    fn find(self, pick: &dyn Fn(&'s Value) -> Option<&'s Value>) -> Self {
-        let here = self.alternatives().into_iter().find_map(pick);
-        Self { here, ..self }
-    }
-
-    fn any(self, test: &dyn Fn(&'s Value) -> bool) -> bool {
-        self.alternatives().into_iter().any(test)
-    }
-
-    /// This schema, what it refers to, and what it is composed of.
-    fn alternatives(self) -> Vec<&'s Value> {
+    fn property(&self, name: &str) -> Self {
         let mut found = Vec::new();
-        let mut open: Vec<(&Value, usize)> = self.here.map(|schema| (schema, 0)).into_iter().collect();
-        while let Some((schema, steps)) = open.pop() {
-            found.push(schema);
-            if steps == MAX_REFS || found.len() > 64 {
+        for schema in &self.here {
+            let named = schema.get("properties").and_then(|properties| properties.get(name));
+            // Whether a pattern means this name is not worked out here: it may.
+            let patterns = schema.get("patternProperties").and_then(Value::as_object);
+            let others = ["additionalProperties", "unevaluatedProperties"].map(|word| schema.get(word));
+            found.extend(named.into_iter().chain(patterns.into_iter().flat_map(Map::values)));
+            found.extend(others.into_iter().flatten().filter(|_| named.is_none()));
+        }
+        self.over(found)
+    }
+
+    fn items(&self) -> Self {
+        let held = self.here.iter().flat_map(|schema| ITEMS.iter().filter_map(|word| schema.get(word)));
+        self.over(held.flat_map(one_or_many).collect())
+    }
+
+    /// The view of these schemas, what they refer to, and what they are composed of; each once, since references may
+    /// run in a circle.
+    fn over(&self, mut open: Vec<&'s Value>) -> Self {
+        let mut here: Vec<&Value> = Vec::new();
+        while let Some(schema) = open.pop() {
+            if here.len() > MAX_PARTS {
+                break;
+            }
+            if !schema.is_object() || here.iter().any(|known| std::ptr::eq(*known, schema)) {
                 continue;
             }
+            here.push(schema);
             if let Some(pointer) = schema.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#')) {
-                open.extend(self.root.and_then(|root| root.pointer(pointer)).map(|schema| (schema, steps + 1)));
+                open.extend(self.root.and_then(|root| root.pointer(pointer)));
             }
-            for word in ["allOf", "anyOf", "oneOf"] {
-                let parts = schema.get(word).and_then(Value::as_array);
-                open.extend(parts.into_iter().flatten().map(|schema| (schema, steps + 1)));
-            }
+            open.extend(SAME.iter().filter_map(|word| schema.get(word)).flat_map(one_or_many));
+            open.extend(schema.get("dependentSchemas").and_then(Value::as_object).into_iter().flat_map(Map::values));
         }
-        found
+        Self { root: self.root, here }
     }
+}
+
+fn one_or_many(value: &Value) -> &[Value] {
+    value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)
 }
 
 #[cfg(test)]
@@ -288,6 +304,21 @@ mod tests {
             &["va-1", "vb-1", "vc-1", "ve-1", "vf-1"],
             &["vd-1", "vl-1"],
         );
+        // What several parts of a schema say of one value holds together, wherever they stand.
+        let parts = json!({
+            "properties": {"a": {"type": "string"}, "b": {"type": "array", "prefixItems": [{"secret": true}]}},
+            "allOf": [{"properties": {"a": {"sensitive": true}}}],
+            "if": {"properties": {"c": {"format": "password"}}},
+            "patternProperties": {"^x": {"writeOnly": true}},
+        });
+        check(
+            json!({"a": "va-2", "b": ["vb-2"], "c": "vc-2", "xd": "vd-2"}),
+            Some(parts),
+            &["va-2", "vb-2", "vc-2", "vd-2"],
+            &[],
+        );
+        let many: Vec<_> = (0..MAX_PARTS + 1).map(|n| json!({"const": n})).collect();
+        check(json!({"a": "va-3"}), Some(json!({"properties": {"a": {"anyOf": many}}})), &["va-3"], &[]);
         // By its look alone, as a value, inside a longer text, and as a name.
         let pattern = format!("ghp_{}", "aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3zA5");
         check(json!({"note": pattern}), None, &[&pattern], &[]);

@@ -485,6 +485,18 @@ async fn attack_43_an_export_proves_itself_and_shows_truncation() {
         let outcome = check(&lines.replacen(from, to, 1), Some(&key)).unwrap();
         assert!(!outcome.is_intact(), "{from} → {to}");
     }
+    // The last line is signed by no line behind it: a byte of it that says the same in another way shows as well.
+    let end = lines[..lines.len() - 1].rfind('\n').unwrap() + 1;
+    let respelled = (end..lines.len()).map(|at| {
+        let mut changed = lines.clone().into_bytes();
+        changed[at] ^= 0x20;
+        String::from_utf8(changed).unwrap()
+    });
+    let ends = ["", " ", "\r\n", "\n\n"].map(|end| format!("{}{end}", lines.trim_end()));
+    for changed in respelled.chain(ends) {
+        let outcome = check(&changed, Some(&key));
+        assert!(outcome.is_err() || !outcome.as_ref().unwrap().is_intact(), "{}", &changed[end..]);
+    }
     for (broken, line) in [("", 1), ("{}\n", 1), (&*lines.replacen("\"type\":\"record\"", "\"type\":\"x\"", 1), 5)] {
         match check(broken, None) {
             Err(AuditError::Export { line: found, .. }) => assert_eq!(found, line),

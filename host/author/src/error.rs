@@ -197,7 +197,7 @@ pub enum AuthorError {
     /// The sandbox cannot run the component.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// A tool's schema refers to something that is not in it.
+    /// A keyword of a tool's schema holds what it cannot.
     #[error("{tool}: its schema cannot be used: {cause}")]
     Schema {
         /// The tool.
@@ -336,7 +336,7 @@ impl Fault for AuthorError {
             Self::Contradiction { field, .. } => format!("remove \"{field}\" from the tool's entry in manifest.json: the code says it"),
             Self::Rejected { report, .. } => return report.first_advice().map(str::to_owned),
             Self::NotSigned { .. } => "sign it with `sophon sign PACKAGE`".into(),
-            Self::Schema { .. } => "write the schema without $ref to anything outside it".into(),
+            Self::Schema { .. } => "write the tool's \"parameters\" as a JSON Schema (draft 2020-12) of an object".into(),
             Self::NoCases { .. } => "write one: tests/NAME.json with \"tool\", \"arguments\" and \"expect\"".into(),
             Self::BadCase { .. } => {
                 "the keys are tool, arguments, settings, connected, state, exchanges, expect; examples/README.md describes them".into()

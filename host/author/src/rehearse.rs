@@ -8,7 +8,6 @@ use crate::cases::{self, Case, Script};
 use crate::project::Draft;
 use crate::sign::read_package;
 use crate::{AuthorError, Subject, files};
-use jsonschema::Validator;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sophon_guard::{KnownSecrets, RawOutput, sanitise};
@@ -17,7 +16,8 @@ use sophon_sandbox::{
     RecordedAnswer, RecordedRequest, RecordedResponse, Rehearsal, RehearsalReport, RunFailure, WasmRuntime,
 };
 use sophon_skill::{
-    MAX_COMPONENT, Manifest, Package, PackageError, Preset, Tool, TrustStore, Unsigned, VerifiedPackage, pack, verify,
+    ArgumentCheck, MAX_COMPONENT, Manifest, Package, PackageError, Preset, Shown, Tool, TrustStore, Unsigned,
+    VerifiedPackage, pack, verify,
 };
 use sophon_types::{CanonicalJson, Entropy};
 use std::collections::BTreeMap;
@@ -108,7 +108,7 @@ struct Stage {
     runtime: WasmRuntime,
     prepared: PreparedSkill,
     /// By the tool's index in the manifest.
-    validators: Vec<Validator>,
+    checks: Vec<ArgumentCheck>,
 }
 
 impl Stage {
@@ -123,13 +123,12 @@ impl Stage {
         let pool = PoolLimits { concurrent_calls: 1, ..PoolLimits::default() };
         let runtime = WasmRuntime::start(&pool, Limits::of(Preset::Minimal))?;
         let prepared = runtime.prepare(&package)?;
-        let validator = |tool: &Tool| {
-            let built = jsonschema::options().build(&tool.parameters);
-            // The manifest's reader has admitted the schema; what is left is a reference that leads nowhere.
-            built.map_err(|error| AuthorError::Schema { tool: tool.name.clone(), cause: error.to_string() })
+        let check = |tool: &Tool| {
+            let built = ArgumentCheck::new(&tool.parameters);
+            built.map_err(|cause| AuthorError::Schema { tool: tool.name.clone(), cause })
         };
-        let validators = package.manifest().tools.iter().map(validator).collect::<Result<_, _>>()?;
-        Ok(Self { package, runtime, prepared, validators })
+        let checks = package.manifest().tools.iter().map(check).collect::<Result<_, _>>()?;
+        Ok(Self { package, runtime, prepared, checks })
     }
 
     async fn play(&self, case: Case, entropy: &dyn Entropy) -> Result<CaseReport, AuthorError> {
@@ -180,15 +179,16 @@ impl Stage {
     /// The call that the script describes, or everything that keeps it from being one.
     fn rehearsal(&self, script: &Script) -> Result<Rehearsal, Vec<String>> {
         let manifest = self.package.manifest();
-        let found = manifest.tools.iter().zip(&self.validators);
+        let found = manifest.tools.iter().zip(&self.checks);
         let mut named = found.filter(|(tool, _)| tool.local == script.tool || tool.name.as_str() == script.tool);
-        let Some((tool, validator)) = named.next() else {
+        let Some((tool, check)) = named.next() else {
             let known: Vec<_> = manifest.tools.iter().map(|tool| tool.local.as_str()).collect();
             return Err(vec![format!("there is no tool {:?}; the skill has {}", script.tool, known.join(", "))]);
         };
         let mut problems = Vec::new();
-        let violations = validator.iter_errors(&script.arguments).take(20);
-        problems.extend(violations.map(|error| format!("arguments{}: {error}", error.instance_path())));
+        // A place is a pointer into the arguments; the empty one is written out.
+        let placed = |said: String| if said.starts_with('/') { format!("arguments{said}") } else { said };
+        problems.extend(check.violations(&script.arguments, Shown::Values).into_iter().map(placed));
         let arguments = CanonicalJson::of(script.arguments.clone());
         let settings = settings(manifest, script, &mut problems);
         let connections = connections(manifest, script, &mut problems);

@@ -2,11 +2,10 @@
 
 use crate::InstallError;
 use crate::install::effective_settings;
-use jsonschema::Validator;
 use parking_lot::RwLock;
 use serde_json::Value;
 use sophon_egress::Allowlist;
-use sophon_skill::InstalledSkill;
+use sophon_skill::{ArgumentCheck, InstalledSkill, Shown};
 use sophon_store::SkillRow;
 use sophon_types::{FaultReport, SkillName, TenantId, ToolName};
 use std::collections::{BTreeMap, HashMap};
@@ -22,24 +21,14 @@ pub(crate) struct Ready {
 
 /// What a call of one tool needs.
 pub(crate) struct ReadyTool {
-    validator: Validator,
+    check: ArgumentCheck,
     pub(crate) allowlist: Arc<Allowlist>,
 }
-
-/// The most violations that one answer lists.
-const VIOLATIONS: usize = 20;
 
 impl ReadyTool {
     /// Every violation of the schema, with its place. Values that the caller sent are not repeated.
     pub(crate) fn violations(&self, arguments: &Value) -> Vec<String> {
-        let found = self.validator.iter_errors(arguments).take(VIOLATIONS);
-        found
-            .map(|error| {
-                let place = error.instance_path().to_string();
-                let place = if place.is_empty() { "the arguments".to_owned() } else { place };
-                format!("{place}: {}", error.masked())
-            })
-            .collect()
+        self.check.violations(arguments, Shown::PlacesOnly)
     }
 }
 
@@ -49,14 +38,10 @@ impl Ready {
         let manifest = skill.manifest();
         let mut tools = Vec::with_capacity(manifest.tools.len());
         for tool in &manifest.tools {
-            // One draft and one engine, whatever the schema says of itself: the same that the manifest was checked for.
-            let validator = jsonschema::options()
-                .with_draft(jsonschema::Draft::Draft202012)
-                .with_pattern_options(jsonschema::PatternOptions::regex())
-                .build(&tool.parameters)
-                .map_err(|error| InstallError::Schema { tool: tool.name.clone(), cause: error.to_string() })?;
+            let check = ArgumentCheck::new(&tool.parameters)
+                .map_err(|cause| InstallError::Schema { tool: tool.name.clone(), cause })?;
             let allowlist = Arc::new(Allowlist::compile(manifest, Some(tool), skill.grants()));
-            tools.push(ReadyTool { validator, allowlist });
+            tools.push(ReadyTool { check, allowlist });
         }
         let settings = Arc::new(effective_settings(&skill));
         Ok(Self { skill, settings, tools })

@@ -41,8 +41,8 @@ pub use archive::{Archive, ArchiveError, ArchiveLimits, pack};
 pub use changes::{Change, changes};
 pub use install::{InstallTerms, InstalledSkill, TermsError};
 pub use manifest::{
-    Access, Category, CredentialUse, Effect, Field, FieldKind, Filesystem, Integration, Manifest, ManifestErrors,
-    Permissions, Preset, Runtime, SandboxWish, Setting, Tool, Violation,
+    Access, ArgumentCheck, Category, CredentialUse, Effect, Field, FieldKind, Filesystem, Integration, Manifest,
+    ManifestErrors, Permissions, Preset, Runtime, SandboxWish, Setting, Shown, Tool, Violation,
 };
 pub use network::{GrantError, HostError, HostGrant, HostPattern, NetworkRule, PathError, PathPattern, Scheme};
 pub use package::{Package, PackageError};

@@ -97,12 +97,9 @@ fn field(node: &Node<'_>) -> Option<Field> {
     let label = text(&object, "label", 256);
     let pattern = text(&object, "pattern", 512);
     if let (Some(pattern), Some(node)) = (&pattern, object.optional("pattern"))
-        && regex::RegexBuilder::new(pattern).size_limit(1 << 20).build().is_err()
+        && let Err(bad) = node.record().patterns.admit(pattern)
     {
-        node.report(
-            format!("{} is not a regular expression that runs in linear time", quote(pattern)),
-            "write it without look-around and back references",
-        );
+        node.report(bad.problem(&quote(pattern)), bad.hint());
     }
     let pattern_message = text(&object, "patternMessage", 512);
     let placeholder = text(&object, "placeholder", 512);

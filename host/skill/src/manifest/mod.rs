@@ -3,8 +3,10 @@
 //! A superset of the public Sophon skill contract. Reading reports every violation at once; a [`Manifest`] exists
 //! only where there is none. What it declares is a claim: nothing here grants anything.
 
+mod arguments;
 mod connection;
 mod model;
+mod pattern;
 mod permissions;
 mod reader;
 mod schema;
@@ -13,6 +15,7 @@ mod tests;
 mod tool;
 mod violation;
 
+pub use arguments::{ArgumentCheck, Shown};
 pub use model::{
     Access, Category, CredentialUse, Effect, Field, FieldKind, Filesystem, Integration, Permissions, Preset, Runtime,
     SandboxWish, Setting, Tool,

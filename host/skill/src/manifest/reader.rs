@@ -3,6 +3,7 @@
 //! Every read gives an `Option`: nothing means that a violation is on record (or that an optional key is absent).
 //! Whoever builds a value from several reads returns nothing where one is missing; at the end the record decides.
 
+use super::pattern::Patterns;
 use super::violation::Violation;
 use crate::text::quote;
 use serde_json::{Map, Value};
@@ -20,6 +21,7 @@ pub(super) struct Record {
     violations: RefCell<Vec<Violation>>,
     unknown: RefCell<BTreeSet<String>>,
     overflow: Cell<bool>,
+    pub(super) patterns: Patterns,
 }
 
 impl Record {

@@ -3,6 +3,7 @@
 //! Compiling is done elsewhere; what is refused here is what would make it reach out (remote references), run
 //! for ever (reference cycles, patterns that need backtracking) or grow without bound.
 
+use super::pattern::MAX_PATTERN;
 use super::reader::{Node, Record};
 use crate::text::quote;
 use serde_json::{Map, Value, json};
@@ -14,8 +15,9 @@ const MAX_BYTES: usize = 64 * 1024;
 const MAX_DEPTH: usize = 32;
 /// Schemas after following every reference: what one validation may have to visit for one value.
 const MAX_EXPANDED: u64 = 1_000;
-/// Bytes of one regular expression.
-const MAX_PATTERN: usize = 512;
+/// How often what stands beside `unevaluatedProperties` or `unevaluatedItems` is visited again to learn what it has
+/// evaluated. Nested, they multiply.
+const REVISITS: u64 = 4;
 
 /// Keywords whose value is a schema.
 const ONE: [&str; 11] = [
@@ -31,6 +33,8 @@ const ONE: [&str; 11] = [
     "unevaluatedItems",
     "unevaluatedProperties",
 ];
+/// Of the keywords that hold schemas, those whose schemas see the same value as the one that they stand in.
+const IN_PLACE: [&str; 8] = ["allOf", "anyOf", "dependentSchemas", "else", "if", "not", "oneOf", "then"];
 /// Keywords whose value is a list of schemas.
 const MANY: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
 /// Keywords whose value is an object of schemas under free names.
@@ -168,7 +172,11 @@ fn check(schema: &Value, place: &str, record: &Record) -> bool {
     match Expansion::of(schema) {
         Ok(size) if size <= MAX_EXPANDED => true,
         Ok(_) => {
-            record.report(place, "its references expand to too many schemas", "reference less, or spell the parts out");
+            record.report(
+                place,
+                "checking one value by it takes too many steps",
+                "reference less, spell the parts out, and nest no unevaluatedProperties or unevaluatedItems",
+            );
             false
         }
         Err(pointer) => {
@@ -290,13 +298,8 @@ impl Walk<'_> {
         if text.len() > MAX_PATTERN {
             return self.fail(place, format!("the pattern has {} bytes", text.len()), "keep it within 512 bytes");
         }
-        // The size limit bounds what `a{1000}{1000}` may grow to.
-        if regex::RegexBuilder::new(text).size_limit(1 << 20).build().is_err() {
-            self.fail(
-                place,
-                format!("{} is not a regular expression that runs in linear time", quote(text)),
-                "write it without look-around, back references and huge repetitions",
-            );
+        if let Err(bad) = self.record.patterns.admit(text) {
+            self.fail(place, bad.problem(&quote(text)), bad.hint());
         }
     }
 }
@@ -343,17 +346,22 @@ impl<'a> Expansion<'a> {
 
     fn size(&mut self, schema: &'a Value) -> Result<u64, String> {
         let Value::Object(fields) = schema else { return Ok(1) };
+        let again = match ["unevaluatedItems", "unevaluatedProperties"].iter().any(|key| fields.contains_key(*key)) {
+            true => REVISITS,
+            false => 1,
+        };
         let mut size = 1_u64;
         for (key, value) in fields {
             // What only sits in a drawer costs nothing until it is referred to.
             let drawer = matches!(key.as_str(), "$defs" | "definitions");
             for (_, schema) in schemas_under(key, value) {
                 let nested = self.size(schema)?;
-                size = size.saturating_add(if drawer { 0 } else { nested });
+                let visits = if IN_PLACE.contains(&key.as_str()) { again } else { 1 };
+                size = size.saturating_add(if drawer { 0 } else { nested.saturating_mul(visits) });
             }
         }
         if let Some(pointer) = fields.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#')) {
-            size = size.saturating_add(self.target(pointer)?);
+            size = size.saturating_add(self.target(pointer)?.saturating_mul(again));
         }
         Ok(size)
     }
@@ -480,6 +488,36 @@ mod tests {
         }
         let schema = json!({"$defs": defs, "properties": {"a": {"$ref": "#/$defs/d19"}}});
         assert!(problems(&schema)[0].contains("too many"));
+    }
+
+    /// Checking an object of one field by 18 such levels took minutes.
+    #[test]
+    fn attack_20_what_is_visited_again_and_again_is_refused() {
+        let nested = |levels: usize, around: &dyn Fn(Value) -> Value| {
+            (0..levels).fold(json!({"properties": {"z": true}}), |inner, _| around(inner))
+        };
+        let arounds: [&dyn Fn(Value) -> Value; 5] = [
+            &|inner| json!({"anyOf": [inner], "unevaluatedProperties": false}),
+            &|inner| json!({"allOf": [inner], "unevaluatedProperties": {"type": "number"}}),
+            &|inner| json!({"oneOf": [inner, {"required": ["q"]}], "unevaluatedItems": false}),
+            &|inner| json!({"if": inner, "unevaluatedProperties": false}),
+            &|inner| json!({"dependentSchemas": {"a": inner}, "unevaluatedProperties": false}),
+        ];
+        for around in arounds {
+            assert_eq!(problems(&nested(3, around)), Vec::<String>::new());
+            assert!(problems(&nested(12, around))[0].contains("too many"));
+        }
+        // Level by level behind references, too.
+        let mut drawer = Map::new();
+        drawer.insert("a0".into(), json!({"properties": {"z": true}}));
+        for level in 1..12 {
+            let below = format!("#/$defs/a{}", level - 1);
+            drawer.insert(format!("a{level}"), json!({"$ref": below, "unevaluatedProperties": false}));
+        }
+        assert!(problems(&json!({"$defs": drawer, "$ref": "#/$defs/a11"}))[0].contains("too many"));
+        // Below a property there is another value, and nothing is visited twice.
+        let flat = |inner: Value| json!({"properties": {"a": inner}, "unevaluatedProperties": false});
+        assert_eq!(problems(&nested(12, &flat)), Vec::<String>::new());
     }
 
     #[test]
