@@ -212,10 +212,17 @@ impl Executor {
         Err(InstallError::ConsentNeeded { skill: manifest.name.clone(), changes: changed })
     }
 
-    /// Derives every installed skill again, from its package and signature.
+    /// Derives every installed skill again, from its package and signature, and removes packages that are not installed:
+    /// those of installations that were cut short, and those that were replaced.
     pub(crate) async fn load(&self) -> Result<(), CallError> {
         let mut trust_stores: BTreeMap<TenantId, TrustStore> = BTreeMap::new();
-        for row in self.0.parts.store.skills().list_all().await? {
+        let rows = self.0.parts.store.skills().list_all().await?;
+        match self.0.parts.store.blobs().sweep(rows.iter().map(|row| row.digest).collect()).await {
+            Ok(0) => {}
+            Ok(swept) => tracing::info!(swept, "packages that are not installed are removed"),
+            Err(error) => tracing::warn!(%error, "packages that are not installed cannot be removed"),
+        }
+        for row in rows {
             let tenant = row.tenant.clone();
             if !trust_stores.contains_key(&tenant) {
                 let trust = self.trust_store(&tenant).await?;
