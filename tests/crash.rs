@@ -1,6 +1,11 @@
 //! kill -9: nothing that was acknowledged is lost, and nothing runs twice.
 
-use crate::harness::{Behaviour, Gateway, Guest, Home, Publisher, Reply, Request, Upstream};
+mod kills;
+mod ledger;
+mod leftovers;
+mod load;
+
+use crate::harness::{Behaviour, Chance, Cli, Gateway, Guest, Home, Publisher, Reply, Request, Upstream, setting};
 use bytes::Bytes;
 use serde_json::json;
 use std::time::Duration;
@@ -42,36 +47,40 @@ fn attack_47_a_call_that_was_cut_short_is_of_unknown_outcome_and_never_runs_agai
 }
 
 #[test]
-fn attack_47_what_was_acknowledged_survives_a_kill_at_any_moment() {
-    let home = Home::new();
-    let mut gateway = Gateway::start(&home);
-    let publisher = Publisher::new("Good Co", 1);
-    gateway.trust(&publisher);
-    gateway.installed(&publisher.sign(&Guest::new("quick", Behaviour::Return(b"1".to_vec()))), &[]);
-    let agent = gateway.agent();
-    let mut acknowledged = Vec::new();
-    for round in 0..3 {
-        for _ in 0..10 + round {
-            let answer = gateway.call(&agent, "quick.run", json!({})).expect(200);
-            acknowledged.push(answer["call_id"].as_str().expect("an id").to_owned());
-        }
-        gateway.kill();
-        gateway = Gateway::start(&home);
+fn attack_47_a_change_of_the_vaults_key_that_is_cut_short_locks_nobody_out() {
+    let (home, mut gateway, publisher) = Gateway::trusting("Good Co", 1);
+    let upstream = Upstream::plain();
+    let request = Request::get(upstream.url("/mine")).credential("svc");
+    let rule = json!({"host": "localhost", "ports": [upstream.address.port()], "credential": "svc"});
+    let guest = Guest::new("reader", Behaviour::Send(request)).network(rule, "svc");
+    gateway.installed(&publisher.sign(&guest), &[&upstream.host()]);
+    gateway.connect("svc", "tok_that_has_to_stay_4711");
+    let (admin, agent) = (gateway.admin_key().clone(), gateway.agent());
+    assert!(gateway.stop().success());
+
+    let seed = setting("SOPHON_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("SOPHON_CRASH_SEED={seed}");
+    let mut chance = Chance::new(seed);
+    for _ in 0..12 {
+        Cli::new(&home, ["credential", "rotate"]).killed_after(Duration::from_millis(chance.below(600)));
+        Cli::new(&home, ["doctor", "--json"]).expect(0);
     }
-    for call in &acknowledged {
-        let view = gateway.request(&agent, "GET", &format!("/v1/calls/{call}"), None).expect(200);
-        assert_eq!(view["status"], "succeeded", "{view}");
-        assert_eq!(gateway.audit(&format!("call={call}&action=call.outcome")).len(), 1);
-    }
-    let verified = gateway.admin("GET", "/v1/audit/verify", None).expect(200);
-    assert_eq!(verified["intact"], true, "{verified}");
+    let gateway = Gateway::again(&home, &admin);
+    gateway.content(&agent, "reader.run", json!({}));
+    assert_eq!(upstream.seen()[0].authorization.as_deref(), Some("Bearer tok_that_has_to_stay_4711"));
+    let mut keys: Vec<_> = std::fs::read_dir(home.path().join("keys"))
+        .expect("the keys")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+        .collect();
+    keys.sort();
+    assert_eq!(keys, ["audit-hash", "audit-signing", "code-cache", "kek"]);
 }
 
 #[test]
 fn a_home_has_one_gateway() {
     let home = Home::new();
     let gateway = Gateway::start(&home);
-    let second = crate::harness::Cli::new(&home, ["serve", "--listen", "127.0.0.1:0"]).run();
+    let second = Cli::new(&home, ["serve", "--listen", "127.0.0.1:0"]).run();
     assert_eq!(second.code, 1, "{second:?}");
     assert!(second.stderr.contains("hint:"), "{second:?}");
     gateway.admin("GET", "/v1/skills", None).expect(200);

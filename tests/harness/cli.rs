@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// A command line to be.
 pub(crate) struct Cli {
@@ -60,6 +61,15 @@ impl Cli {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// Starts it, and kills it with -9 after a while, where it still runs.
+    pub(crate) fn killed_after(mut self, pause: Duration) {
+        let quiet = self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = quiet.spawn().expect("sophon starts");
+        std::thread::sleep(pause);
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
     }
 
     /// Runs it and checks its exit code.

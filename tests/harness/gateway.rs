@@ -8,7 +8,7 @@ use super::process::{command, sophon};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// A running gateway. Killed when it is dropped.
@@ -47,6 +47,106 @@ impl Key {
     }
 }
 
+/// A gateway process on its way up. Killed when it is dropped.
+pub(crate) struct Launch {
+    child: Option<Child>,
+    log: PathBuf,
+    port_file: PathBuf,
+}
+
+/// A gateway that has come up.
+pub(crate) struct Launched {
+    child: Child,
+    log: PathBuf,
+    client: Client,
+}
+
+impl Launch {
+    pub(crate) fn new(home: &Home, environment: &[(&str, &str)]) -> Self {
+        Self::of(command(sophon()), home, environment)
+    }
+
+    /// The same, by way of another program that becomes the gateway: `command` goes before its arguments.
+    pub(crate) fn of(mut command: Command, home: &Home, environment: &[(&str, &str)]) -> Self {
+        let log = home.beside("gateway.log");
+        let port_file = home.beside("port");
+        drop(std::fs::remove_file(&port_file));
+        let written = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("the gateway's log");
+        let child = command
+            .env("SOPHON_HOME", home.path())
+            .envs(environment.iter().copied())
+            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--port-file"])
+            .arg(&port_file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(written)
+            .spawn()
+            .expect("sophon starts");
+        Self { child: Some(child), log, port_file }
+    }
+
+    /// The port, once connections are accepted; nothing where the process ended before that.
+    fn port(&mut self) -> Option<u16> {
+        let child = self.child.as_mut().expect("it was started");
+        for _ in 0..12_000 {
+            let port = std::fs::read_to_string(&self.port_file).ok().and_then(|text| text.trim().parse::<u16>().ok());
+            if port.is_some() || child.try_wait().expect("the gateway's state").is_some() {
+                return port;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+
+    #[track_caller]
+    pub(crate) fn up(mut self) -> Launched {
+        let Some(port) = self.port() else {
+            panic!("the gateway did not come up: {}", std::fs::read_to_string(&self.log).unwrap_or_default());
+        };
+        let client = Client { address: SocketAddr::from(([127, 0, 0, 1], port)) };
+        Launched { child: self.child.take().expect("it was started"), log: std::mem::take(&mut self.log), client }
+    }
+
+    /// Waits for the end of a gateway that must refuse to start, and gives the error that it ended with.
+    #[track_caller]
+    pub(crate) fn refused(mut self) -> Value {
+        let port = self.port();
+        let log = std::fs::read_to_string(&self.log).expect("the gateway's log");
+        assert_eq!(port, None, "it came up: {log}");
+        assert!(!log.contains("panicked"), "{log}");
+        let last = log.lines().last().unwrap_or_default();
+        let told: Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{error} in {last:?}: {log}"));
+        let error = told.get("error").cloned().unwrap_or(told);
+        assert!(error["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "no hint: {error}");
+        error
+    }
+
+    /// `kill -9`, wherever it has got to.
+    pub(crate) fn kill(mut self) {
+        end(&mut self.child);
+    }
+}
+
+impl Drop for Launch {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+impl Launched {
+    pub(crate) fn with(self, admin: Key) -> Gateway {
+        Gateway { child: Some(self.child), log: self.log, client: self.client, admin }
+    }
+}
+
+/// `kill -9` where it runs.
+fn end(child: &mut Option<Child>) {
+    if let Some(mut child) = child.take() {
+        drop(child.kill());
+        drop(child.wait());
+    }
+}
+
 impl Gateway {
     /// Starts a gateway in `home`, with an admin's key of its own.
     #[track_caller]
@@ -57,35 +157,20 @@ impl Gateway {
     /// The same, with more of the environment.
     #[track_caller]
     pub(crate) fn start_with(home: &Home, environment: &[(&str, &str)]) -> Self {
-        let log = home.beside("gateway.log");
-        let port_file = home.beside("port");
-        drop(std::fs::remove_file(&port_file));
-        let written = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("the gateway's log");
-        let mut child = command(sophon())
-            .env("SOPHON_HOME", home.path())
-            .envs(environment.iter().copied())
-            .args(["serve", "--listen", "127.0.0.1:0", "--port-file"])
-            .arg(&port_file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(written)
-            .spawn()
-            .expect("sophon starts");
-        let mut port = None;
-        for _ in 0..1200 {
-            port = std::fs::read_to_string(&port_file).ok().and_then(|text| text.trim().parse::<u16>().ok());
-            if port.is_some() || child.try_wait().expect("the gateway's state").is_some() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let Some(port) = port else {
-            drop(child.kill());
-            panic!("the gateway did not come up: {}", std::fs::read_to_string(&log).unwrap_or_default());
-        };
-        let client = Client { address: SocketAddr::from(([127, 0, 0, 1], port)) };
+        let launched = Launch::new(home, environment).up();
         let admin = Key::make(home, "admin", "root");
-        Self { child: Some(child), log, client, admin }
+        launched.with(admin)
+    }
+
+    /// Starts a gateway in a home that has had one before, whose admin's key goes on.
+    #[track_caller]
+    pub(crate) fn again(home: &Home, admin: &Key) -> Self {
+        Launch::new(home, &[]).up().with(admin.clone())
+    }
+
+    /// The key of its admin.
+    pub(crate) fn admin_key(&self) -> &Key {
+        &self.admin
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -238,9 +323,6 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            drop(child.kill());
-            drop(child.wait());
-        }
+        end(&mut self.child);
     }
 }

@@ -40,8 +40,17 @@ pub(crate) struct Request {
     pub(crate) method: &'static str,
     pub(crate) url: String,
     pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) body: Option<Content>,
     pub(crate) credential: Option<&'static str>,
+}
+
+/// What a guest sends.
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// The arguments of its call, as they came.
+    Arguments,
 }
 
 impl Request {
@@ -64,7 +73,13 @@ impl Request {
     }
 
     pub(crate) fn body(mut self, body: &[u8]) -> Self {
-        self.body = Some(body.to_vec());
+        self.body = Some(Content::Bytes(body.to_vec()));
+        self
+    }
+
+    /// The body is what the call's arguments are.
+    pub(crate) fn body_of_arguments(mut self) -> Self {
+        self.body = Some(Content::Arguments);
         self
     }
 }
@@ -398,7 +413,12 @@ fn send(request: &Request, data: &mut Data) -> (String, String) {
         }
         None => "(i32.const 0) (i32.const 0) (i32.const 0)".to_owned(),
     };
-    let body = optional(data, request.body.as_deref());
+    let body = match &request.body {
+        None => optional(data, None),
+        Some(Content::Bytes(bytes)) => optional(data, Some(bytes)),
+        // Where `call-tool` was handed them.
+        Some(Content::Arguments) => "(i32.const 1) (local.get 2) (local.get 3)".to_owned(),
+    };
     let credential = optional(data, request.credential.map(str::as_bytes));
     let separators = data.put(b": \n ");
     let import = format!(r#"(import "sophon:skill/http@1.0.0" "send" (func $send (param{})))"#, " i32".repeat(16));

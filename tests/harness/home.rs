@@ -20,10 +20,15 @@ impl Home {
         let folder = tempfile::Builder::new().prefix("sophon-e2e-").tempdir().expect("a folder");
         let home = Self { folder };
         std::fs::create_dir(home.path()).expect("the home");
-        let authority = home.beside("authority.pem");
-        std::fs::write(&authority, Upstream::authority()).expect("the authority's file");
-        home.configure(&format!("[egress]\nextra_ca_files = [{authority:?}]\n{more}"));
+        home.configure_trusting(more);
         home
+    }
+
+    /// Writes a `sophon.toml` that trusts the upstreams of this test run.
+    pub(crate) fn configure_trusting(&self, more: &str) {
+        let authority = self.beside("authority.pem");
+        std::fs::write(&authority, Upstream::authority()).expect("the authority's file");
+        self.configure(&format!("[egress]\nextra_ca_files = [{authority:?}]\n{more}"));
     }
 
     /// Replaces `sophon.toml`.

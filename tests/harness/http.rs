@@ -43,6 +43,30 @@ impl Client {
         answer
     }
 
+    /// Sends a request to a gateway that may be gone at any moment; nothing where its answer did not arrive in full.
+    pub(crate) fn attempt(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Option<Answer> {
+        let mut stream = TcpStream::connect(self.address).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(120))).ok()?;
+        stream.write_all(&self.request(method, path, headers, body)).ok()?;
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).ok()?;
+        let head = bytes.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
+        // An answer that was cut off is none, so nothing of it is read but what says how long it was to be.
+        let fields = std::str::from_utf8(&bytes[..head]).ok()?.to_ascii_lowercase();
+        let length = fields.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+        let whole = match length {
+            Some(length) => bytes.len() - head == length,
+            None => fields.starts_with("http/1.1 204") || bytes.ends_with(b"\r\n0\r\n\r\n"),
+        };
+        whole.then(|| Answer::parse(&bytes))
+    }
+
     fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Vec<u8> {
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {

@@ -2,21 +2,25 @@
 //!
 //! Everything is real: processes, sockets, files. What a test starts it also ends, by its process id.
 
+mod chance;
 mod cli;
 mod gateway;
 mod guest;
 mod home;
 mod http;
+mod mount;
 mod packages;
 mod process;
 mod upstream;
 mod wasi_http;
 
+pub(crate) use chance::Chance;
 pub(crate) use cli::Cli;
-pub(crate) use gateway::{Gateway, Key};
+pub(crate) use gateway::{Gateway, Key, Launch};
 pub(crate) use guest::{Behaviour, Exchange, Guest, Request};
 pub(crate) use home::Home;
-pub(crate) use http::Answer;
+pub(crate) use http::{Answer, Client};
+pub(crate) use mount::{Access, Mount};
 pub(crate) use packages::{Publisher, Signed, demo_publisher, example, files};
-pub(crate) use process::{command, root, target};
+pub(crate) use process::{command, root, setting, sophon, target};
 pub(crate) use upstream::{Reply, Upstream};

@@ -17,6 +17,13 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
+/// A setting of this test run, from the environment; scripts/test-crash names them.
+pub(crate) fn setting(name: &str) -> Option<u64> {
+    #[expect(clippy::disallowed_methods, reason = "how a longer test run is asked for")]
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}")))
+}
+
 /// The checkout.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the checkout")

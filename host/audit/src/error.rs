@@ -79,7 +79,8 @@ impl Fault for AuditError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Unavailable { .. } => {
-                "free space on the disk that holds the home folder; the log goes on by itself as soon as it can be written"
+                "see that the disk that holds the home folder has room and that no other process holds the database; the log \
+                 goes on by itself as soon as it can be written"
             }
             Self::Busy => "repeat the request",
             Self::Truncated { .. } | Self::Broken { .. } => {

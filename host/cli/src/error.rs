@@ -41,6 +41,18 @@ pub(crate) enum CliError {
         /// Which.
         path: PathBuf,
     },
+    /// A key file is not there, although something in the home was made with the key.
+    #[error("{}: the key is missing, and this home was used with it", path.display())]
+    KeyFileMissing {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The database is not there or empty, although the home has been in use.
+    #[error("{}: the database is missing or empty, and this home has been in use", path.display())]
+    DatabaseLost {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The key that the environment has to hold is not there or not a key.
     #[error("the environment variable {variable} does not hold what [vault] key asks for")]
     KeyVariable {
@@ -157,6 +169,8 @@ impl Fault for CliError {
             Self::NoHome
             | Self::KeyFileOpen { .. }
             | Self::KeyFileInvalid { .. }
+            | Self::KeyFileMissing { .. }
+            | Self::DatabaseLost { .. }
             | Self::KeyVariable { .. }
             | Self::HomeBusy { .. }
             | Self::AlreadyServing { .. } => Stage::Home,
@@ -178,6 +192,8 @@ impl Fault for CliError {
             | Self::Config { .. }
             | Self::Input { .. }
             | Self::KeyFileInvalid { .. }
+            | Self::KeyFileMissing { .. }
+            | Self::DatabaseLost { .. }
             | Self::KeyVariable { .. } => FaultKind::Invalid,
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => FaultKind::NotFound,
             Self::File { .. } | Self::KeyFileOpen { .. } | Self::Output(_) => FaultKind::Invalid,
@@ -193,6 +209,8 @@ impl Fault for CliError {
             Self::File { .. } => "file_unusable",
             Self::KeyFileOpen { .. } => "key_file_readable_by_others",
             Self::KeyFileInvalid { .. } => "key_file_invalid",
+            Self::KeyFileMissing { .. } => "key_file_missing",
+            Self::DatabaseLost { .. } => "database_lost",
             Self::KeyVariable { .. } => "key_variable_invalid",
             Self::Config { .. } => "config_invalid",
             Self::HomeBusy { .. } => "home_busy",
@@ -212,10 +230,19 @@ impl Fault for CliError {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Config { hint, .. } => Some(hint.clone()),
             Self::NoHome => Some("export SOPHON_HOME=$PWD/sophon-home".into()),
-            Self::File { path, .. } => Some(format!("ls -ld {}", path.display())),
+            Self::File { path, source } => Some(match source.kind() {
+                std::io::ErrorKind::ReadOnlyFilesystem => {
+                    format!("{} is on a read-only file system: mount it so that it can be written", path.display())
+                }
+                std::io::ErrorKind::StorageFull => format!("free space on the disk that holds {}", path.display()),
+                _ => format!("ls -ld {}", path.display()),
+            }),
             Self::KeyFileOpen { path, .. } => Some(format!("chmod 600 {}", path.display())),
-            Self::KeyFileInvalid { .. } => {
+            Self::KeyFileInvalid { .. } | Self::KeyFileMissing { .. } => {
                 Some("restore it from a backup: without it what it protects cannot be read".into())
+            }
+            Self::DatabaseLost { .. } => {
+                Some("restore it from a backup, or set SOPHON_HOME to another folder to begin anew".into())
             }
             Self::KeyVariable { variable } => Some(format!(
                 "export {variable}=... before starting, or set [vault] key = \"file\" in sophon.toml for a new home"

@@ -95,7 +95,7 @@ impl Home {
     }
 
     /// Takes the home for this process alone; none where another process has it. What a gateway that was killed left of
-    /// its run is gone by then: its address may be anybody's by now.
+    /// its run is gone by then: its address may be anybody's by now. So is every key file that was not finished.
     pub(crate) fn lock(&self) -> Result<Option<HomeLock>, CliError> {
         let path = self.lock_file();
         let file = OpenOptions::new()
@@ -109,21 +109,44 @@ impl Home {
             Ok(()) => {
                 let stale = self.run_file();
                 match fs::remove_file(&stale) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CliError::file(stale, error)),
-                    _ => Ok(Some(HomeLock { _file: file })),
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(CliError::file(stale, error)),
+                    _ => {}
                 }
+                for folder in [self.root.join("keys"), self.root.join("identities")] {
+                    sweep_unfinished(&folder).map_err(|error| CliError::file(folder, error))?;
+                }
+                Ok(Some(HomeLock { _file: file }))
             }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(CliError::file(&path, error)),
         }
     }
 
-    /// A key of this home, made where it is missing.
-    pub(crate) fn key(&self, name: &str, entropy: &dyn Entropy) -> Result<KeyBytes, CliError> {
+    /// Refuses a home that has been in use and whose database is gone: an empty one in its place would look like a new
+    /// home, and its audit log like one that nobody has cut off. Touches nothing.
+    pub(crate) fn check_database(&self) -> Result<(), CliError> {
+        let path = self.database();
+        let size = match fs::metadata(&path) {
+            Ok(found) => found.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(CliError::file(path, error)),
+        };
+        // The last key that is made, long after the first bytes of the database.
+        if size == 0 && self.key_file(CODE_KEY).exists() {
+            return Err(CliError::DatabaseLost { path });
+        }
+        Ok(())
+    }
+
+    /// A key of this home. Where it is missing, `missing` says whether that is because the home is new.
+    pub(crate) fn key(&self, name: &str, missing: Missing, entropy: &dyn Entropy) -> Result<KeyBytes, CliError> {
         let path = self.key_file(name);
         match read_key(&path) {
             Err(CliError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             read => return read,
+        }
+        if missing == Missing::Lost {
+            return Err(CliError::KeyFileMissing { path });
         }
         let key: KeyBytes = Zeroizing::new(entropy.bytes());
         let mut text = Zeroizing::new(STANDARD.encode(*key));
@@ -132,6 +155,18 @@ impl Home {
         write_private(&path, text.as_bytes()).map_err(|error| CliError::file(&path, error))?;
         Ok(key)
     }
+}
+
+/// The file of the key that compiled code is kept under: the last key that a new home gets.
+pub(crate) const CODE_KEY: &str = "code-cache";
+
+/// What it means that a key file is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Nothing has been done with the key yet: it is made.
+    Unused,
+    /// Something that rests in the home was made with the key. A new one would hide that.
+    Lost,
 }
 
 /// A change of a key, half done until [`NextKey::adopt`]: both files are there, so that whichever key the data is sealed
@@ -208,8 +243,34 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(path)
 }
 
+/// Removes what [`write_private`] began in this folder and a killed process did not end, unless somebody is writing it.
+fn sweep_unfinished(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_unfinished)
+            && entry.file_type()?.is_file()
+            && File::open(entry.path())?.try_lock().is_ok()
+        {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    sync_entries(folder)
+}
+
+/// `NAME.PROCESS.new`.
+fn is_unfinished(name: &str) -> bool {
+    let process = name.strip_suffix(".new").and_then(|rest| rest.rsplit_once('.'));
+    process.is_some_and(|(_, process)| !process.is_empty() && process.bytes().all(|b| b.is_ascii_digit()))
+}
+
 fn write_beside(beside: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(beside)?;
+    // So that nobody who sweeps takes it for a dead one's.
+    file.lock()?;
     file.write_all(bytes)?;
     file.sync_all()?;
     // A link, not a move: it fails where there is a file already.
@@ -218,7 +279,11 @@ fn write_beside(beside: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    sync_entries(folder.unwrap_or(Path::new(".")))
+}
+
+fn sync_entries(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// Reads a key from its file, which only its owner may be able to read.
@@ -276,13 +341,17 @@ mod tests {
         let (_folder, home) = home();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(home.root()), 0o700);
-        let key = home.key("kek", &SystemEntropy).unwrap();
+        let key = home.key("kek", Missing::Unused, &SystemEntropy).unwrap();
         assert_eq!(mode(&home.key_file("kek")), 0o600);
-        assert_eq!(*home.key("kek", &SystemEntropy).unwrap(), *key, "the key is the same the next time");
-        assert_ne!(*home.key("audit-hash", &SystemEntropy).unwrap(), *key);
+        assert_eq!(
+            *home.key("kek", Missing::Unused, &SystemEntropy).unwrap(),
+            *key,
+            "the key is the same the next time"
+        );
+        assert_ne!(*home.key("audit-hash", Missing::Unused, &SystemEntropy).unwrap(), *key);
 
         fs::set_permissions(home.key_file("kek"), fs::Permissions::from_mode(0o640)).unwrap();
-        let refused = home.key("kek", &SystemEntropy).unwrap_err();
+        let refused = home.key("kek", Missing::Unused, &SystemEntropy).unwrap_err();
         assert!(matches!(refused, CliError::KeyFileOpen { mode: 0o640, .. }), "{refused}");
     }
 
@@ -290,8 +359,81 @@ mod tests {
     fn a_damaged_key_is_not_replaced() {
         let (_folder, home) = home();
         write_private(&home.key_file("kek"), b"short\n").unwrap();
-        assert!(matches!(home.key("kek", &SystemEntropy), Err(CliError::KeyFileInvalid { .. })));
+        assert!(matches!(home.key("kek", Missing::Unused, &SystemEntropy), Err(CliError::KeyFileInvalid { .. })));
         assert_eq!(fs::read(home.key_file("kek")).unwrap(), b"short\n");
+    }
+
+    #[test]
+    fn a_key_that_something_was_made_with_is_never_made_anew() {
+        let (_folder, home) = home();
+        let refused = home.key("kek", Missing::Lost, &SystemEntropy).unwrap_err();
+        assert!(matches!(refused, CliError::KeyFileMissing { .. }), "{refused}");
+        assert!(!home.key_file("kek").exists());
+        let made = home.key("kek", Missing::Unused, &SystemEntropy).unwrap();
+        assert_eq!(*home.key("kek", Missing::Lost, &SystemEntropy).unwrap(), *made);
+    }
+
+    #[test]
+    fn a_home_that_was_in_use_does_not_begin_again_with_an_empty_database() {
+        let (_folder, home) = home();
+        home.check_database().unwrap();
+        home.key(CODE_KEY, Missing::Unused, &SystemEntropy).unwrap();
+        assert!(matches!(home.check_database(), Err(CliError::DatabaseLost { .. })));
+        fs::write(home.database(), b"").unwrap();
+        assert!(matches!(home.check_database(), Err(CliError::DatabaseLost { .. })));
+        fs::write(home.database(), b"SQLite format 3\0").unwrap();
+        home.check_database().unwrap();
+    }
+
+    #[test]
+    fn a_key_file_is_whole_or_absent() {
+        let (_folder, home) = home();
+        let path = home.key_file("kek");
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let looked = scope.spawn(|| {
+                let mut seen = 0;
+                while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                    if let Ok(bytes) = fs::read(&path) {
+                        assert_eq!(bytes.len(), 45, "a key that is not whole");
+                        seen += 1;
+                    }
+                }
+                seen
+            });
+            for _ in 0..100 {
+                home.key("kek", Missing::Unused, &SystemEntropy).unwrap();
+                fs::remove_file(&path).unwrap();
+            }
+            home.key("kek", Missing::Unused, &SystemEntropy).unwrap();
+            while fs::read(&path).is_err() {}
+            done.store(true, std::sync::atomic::Ordering::SeqCst);
+            looked.join().unwrap();
+        });
+        let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["kek"], "nothing lies beside it");
+        // What is there is not replaced, and nothing is left of the attempt.
+        write_private(&path, b"another").unwrap_err();
+        assert_eq!(fs::read(&path).unwrap().len(), 45);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn key_files_that_a_killed_process_began_are_gone_when_the_home_is_taken() {
+        let (_folder, home) = home();
+        let [dead, alive] = ["kek.4711.new", "audit-hash.4712.new"].map(|name| home.key_file(name));
+        let identity = home.root().join("identities/ann.key.4713.new");
+        let named_so = home.key_file("kek.next");
+        for file in [&dead, &alive, &identity, &named_so] {
+            write_private(file, b"half").unwrap();
+        }
+        let writing = File::open(&alive).unwrap();
+        writing.lock().unwrap();
+        let lock = home.lock().unwrap();
+        assert!(lock.is_some());
+        assert!(!dead.exists() && !identity.exists());
+        assert!(alive.exists(), "somebody writes it");
+        assert!(named_so.exists(), "a change of the key that has to be ended");
     }
 
     #[test]

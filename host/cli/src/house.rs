@@ -3,7 +3,7 @@
 use crate::config::{Config, VaultKey};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::home::{Home, HomeLock, parse_key};
+use crate::home::{CODE_KEY, Home, HomeLock, Missing, parse_key};
 use crate::output::is_interactive;
 use crate::worker::COMPILE_WORKER;
 use base64::Engine as _;
@@ -56,6 +56,7 @@ impl House {
         let config = context.config()?;
         let clock = context.shared_clock();
         let entropy = context.shared_entropy();
+        home.check_database()?;
         let store = Store::open(StoreConfig { database: home.database(), blobs: home.blobs() }).await?;
         let audit = open_audit(&home, &config, &store, &*entropy, Arc::clone(&clock)).await?;
         let vault = open_vault(context, &home, &config, &store, &audit).await?;
@@ -136,8 +137,9 @@ async fn open_audit(
     entropy: &dyn Entropy,
     clock: Arc<dyn Clock>,
 ) -> Result<AuditLog, CliError> {
-    let signing = home.key("audit-signing", entropy)?;
-    let hashing = home.key("audit-hash", entropy)?;
+    let missing = if store.audit().writers().await?.is_empty() { Missing::Unused } else { Missing::Lost };
+    let signing = home.key("audit-signing", missing, entropy)?;
+    let hashing = home.key("audit-hash", missing, entropy)?;
     let config = AuditConfig {
         writer: "host".to_owned(),
         keys: AuditKeys::new(*signing, *hashing),
@@ -237,7 +239,10 @@ async fn kek(
 ) -> Result<Kek, CliError> {
     let environment = context.environment();
     match config.vault.key {
-        VaultKey::File => Ok(Kek::from_bytes(*home.key(VAULT_KEY, entropy)?)),
+        VaultKey::File => {
+            let missing = if Vault::is_made(store).await? { Missing::Lost } else { Missing::Unused };
+            Ok(Kek::from_bytes(*home.key(VAULT_KEY, missing, entropy)?))
+        }
         VaultKey::Env => {
             let key = environment.value(KEY_VARIABLE).and_then(parse_key);
             Ok(Kek::from_bytes(*key.ok_or(CliError::KeyVariable { variable: KEY_VARIABLE })?))
@@ -255,7 +260,8 @@ async fn kek(
 
 /// The engine. Components are compiled by a child of this same program, and compiled code is kept in the home.
 fn runtime(home: &Home, config: &Config, entropy: &dyn Entropy) -> Result<WasmRuntime, CliError> {
-    let key = home.key("code-cache", entropy)?;
+    // What it protects is made again at no loss.
+    let key = home.key(CODE_KEY, Missing::Unused, entropy)?;
     let folder = home.code_cache();
     // Without a cache skills are compiled at each start: slower, and no less safe.
     let cache = CodeCache::open(&folder, *key)

@@ -6,6 +6,7 @@ use crate::flight::Flights;
 use crate::install::Installing;
 use crate::outcome::Ending;
 use crate::places::Places;
+use crate::steady::Steady;
 use crate::{CallError, recovery};
 use sophon_approval::{Gate, Policy, assess};
 use sophon_audit::AuditLog;
@@ -78,7 +79,9 @@ pub(crate) struct Inner {
     pub(crate) gate: Gate,
     pub(crate) flights: Flights,
     pub(crate) places: Places,
-    tasks: TaskTracker,
+    /// By which results expire.
+    pub(crate) steady: Steady,
+    pub(crate) tasks: TaskTracker,
     draining: AtomicBool,
 }
 
@@ -95,6 +98,7 @@ impl Executor {
             gate: Gate::default(),
             flights: Flights::default(),
             places: Places::new(parts.limits),
+            steady: Steady::begin(&*parts.clock),
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
             parts,
@@ -110,11 +114,14 @@ impl Executor {
         let inner = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(SWEEP);
+            let mut opened = true;
             loop {
                 ticks.tick().await;
                 let Some(inner) = inner.upgrade() else { return };
-                let now = inner.parts.clock.now();
-                if !inner.draining.load(Ordering::SeqCst)
+                let now = inner.steady.now();
+                // The first tick comes at once, and what an earlier run has left is settled by then.
+                if !std::mem::take(&mut opened)
+                    && !inner.draining.load(Ordering::SeqCst)
                     && let Err(error) = recovery::settle(&Self(Arc::clone(&inner)), recovery::Cause::Lost).await
                 {
                     tracing::warn!(%error, "calls without an end could not be settled");
@@ -196,7 +203,7 @@ impl Executor {
         let row = self.0.parts.store.calls().get(call).await?.ok_or(CallError::UnknownCall)?;
         let own = row.user == principal.user || principal.role == Role::Admin;
         // Another tenant's call does not exist for this caller: the answer must not tell.
-        let expired = row.finished_at.is_some() && row.expires_at <= self.0.parts.clock.now();
+        let expired = row.finished_at.is_some() && row.expires_at <= self.0.steady.now();
         if row.tenant != principal.tenant || !own || expired {
             return Err(CallError::UnknownCall);
         }

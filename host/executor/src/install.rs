@@ -219,9 +219,16 @@ impl Executor {
         Err(InstallError::ConsentNeeded { skill: manifest.name.clone(), changes: changed })
     }
 
-    /// Derives every installed skill again, from its package and signature. Components are mapped when they are called.
+    /// Derives every installed skill again, from its package and signature, and removes packages that are not installed:
+    /// those of installations that were cut short, and those that were replaced. Components are mapped when they are
+    /// called.
     pub(crate) async fn load(&self) -> Result<(), CallError> {
         let rows = self.0.parts.store.skills().list_all().await?;
+        match self.0.parts.store.blobs().sweep(rows.iter().map(|row| row.digest).collect()).await {
+            Ok(0) => {}
+            Ok(swept) => tracing::info!(swept, "packages that are not installed are removed"),
+            Err(error) => tracing::warn!(%error, "packages that are not installed cannot be removed"),
+        }
         let mut trust_stores: BTreeMap<TenantId, TrustStore> = BTreeMap::new();
         for row in &rows {
             if !trust_stores.contains_key(&row.tenant) {

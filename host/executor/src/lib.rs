@@ -24,6 +24,9 @@ mod publishers;
 mod recovery;
 mod run;
 mod stages;
+mod steady;
+#[cfg(test)]
+mod tests;
 
 pub use api::{
     CallOutput, CallRequest, CallStatus, CallView, Consent, ErrorView, InstallRequest, ProgressView, PublisherView,

@@ -2,9 +2,8 @@
 
 use crate::outcome::Ending;
 use crate::{CallError, CallStatus, Executor};
-use sophon_audit::{Action, CallChange, Outcome, OutcomeKind, Query, Record};
+use sophon_audit::{Action, CallChange, Order, Outcome, OutcomeKind, Query, Record};
 use sophon_store::{CallRow, StoreError};
-use sophon_types::Timestamp;
 
 /// Why calls are settled without having ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,9 +76,6 @@ fn unknown(row: &CallRow, cause: Cause) -> Record {
         .detail("cause", cause.as_str())
 }
 
-/// How far back of the call's own start its outcome is looked for: the clock may have been set back meanwhile.
-const CLOCK_SLACK: i64 = 3_600_000_000;
-
 /// What the audit log has of a call.
 enum Recorded {
     /// Its outcome.
@@ -90,24 +86,20 @@ enum Recorded {
     Nothing,
 }
 
+/// Looks by places in the log, never by times: the clock may have been set meanwhile, and a call whose intent is
+/// overlooked would be taken back and could run again. From the end, where the intent of an unfinished call lies; only of
+/// a call that has none the whole log is read.
 async fn recorded(executor: &Executor, row: &CallRow) -> Result<Recorded, CallError> {
-    let since = Timestamp::from_micros(row.created_at.as_micros().saturating_sub(CLOCK_SLACK));
-    let find = |action| Query {
-        call: Some(row.id),
-        action: Some(action),
-        since: Some(since),
-        limit: Some(1),
-        ..Query::default()
-    };
     let audit = &executor.0.parts.audit;
-    if let Some(entry) = audit.query(&find(Action::CallOutcome)).await?.entries.first() {
-        let outcome = entry.record["outcome"].as_str().map(str::parse);
-        return Ok(Recorded::Ended(match outcome {
-            Some(Ok(OutcomeKind::Ok)) => CallStatus::Succeeded,
-            Some(Ok(OutcomeKind::Failed)) => CallStatus::Failed,
-            _ => CallStatus::UnknownOutcome,
-        }));
-    }
-    let intent = audit.query(&find(Action::CallIntent)).await?;
-    Ok(if intent.entries.is_empty() { Recorded::Nothing } else { Recorded::Intent })
+    let of_call = Query { call: Some(row.id), limit: Some(1), ..Query::default() };
+    let intent = Query { action: Some(Action::CallIntent), order: Order::Newest, ..of_call.clone() };
+    let Some(intent) = audit.query(&intent).await?.entries.into_iter().next() else { return Ok(Recorded::Nothing) };
+    let outcome = Query { action: Some(Action::CallOutcome), after: Some(intent.position), ..of_call };
+    let Some(entry) = audit.query(&outcome).await?.entries.into_iter().next() else { return Ok(Recorded::Intent) };
+    let outcome = entry.record["outcome"].as_str().map(str::parse);
+    Ok(Recorded::Ended(match outcome {
+        Some(Ok(OutcomeKind::Ok)) => CallStatus::Succeeded,
+        Some(Ok(OutcomeKind::Failed)) => CallStatus::Failed,
+        _ => CallStatus::UnknownOutcome,
+    }))
 }

@@ -85,7 +85,7 @@ impl Executor {
         let parts = &self.0.parts;
         let found = parts.store.calls().by_idempotency_key(&principal.tenant, &principal.user, key).await?;
         match found {
-            Some(row) if row.finished_at.is_none() || row.expires_at > parts.clock.now() => {
+            Some(row) if row.finished_at.is_none() || row.expires_at > self.0.steady.now() => {
                 let tool: ToolName = request.tool.parse()?;
                 if row.request_digest != request_digest(&tool, request.arguments.digest()) {
                     return Err(CallError::IdempotencyMismatch);
@@ -130,7 +130,7 @@ impl Executor {
             sealed_result: None,
             created_at: now,
             finished_at: None,
-            expires_at: now.plus(KEPT),
+            expires_at: inner.steady.now().plus(KEPT),
         };
         let view = CallView {
             call_id: asked.call,

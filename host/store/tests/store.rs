@@ -12,6 +12,7 @@ use sophon_store::{
 use sophon_types::{
     CallId, CorrelationId, Digest, Fault, KeyId, Role, SkillName, TenantId, Timestamp, ToolName, Trust, UserId,
 };
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::path::Path;
 use std::str::FromStr;
@@ -540,4 +541,24 @@ async fn a_closed_store_refuses() {
     assert!(matches!(clone.keys().insert(key(1)).await, Err(StoreError::Unavailable { .. })));
     assert!(matches!(clone.keys().list(&name("default")).await, Err(StoreError::Unavailable { .. })));
     store.close().await;
+}
+
+#[tokio::test]
+async fn what_a_killed_process_began_to_write_is_swept_and_what_is_kept_stays() {
+    let (folder, store) = open().await;
+    let kept = store.blobs().put(Bytes::from_static(b"kept")).await.unwrap();
+    let dropped = store.blobs().put(Bytes::from_static(b"of nobody")).await.unwrap();
+    let file = |digest: &Digest| {
+        let hex = digest.to_hex();
+        folder.path().join("blobs/sha256").join(&hex[..2]).join(hex)
+    };
+    let half = format!("{}#1", file(&kept).display());
+    std::fs::write(&half, b"ke").unwrap();
+    let strange = file(&kept).parent().unwrap().join("README");
+    std::fs::write(&strange, b"an operator's note").unwrap();
+    assert_eq!(store.blobs().sweep(HashSet::from([kept])).await.unwrap(), 2);
+    assert!(!file(&dropped).exists() && !std::path::Path::new(&half).exists());
+    assert!(strange.exists(), "not of this store");
+    assert_eq!(store.blobs().get(&kept).await.unwrap().as_deref(), Some(&b"kept"[..]));
+    assert_eq!(store.blobs().sweep(HashSet::from([kept])).await.unwrap(), 0);
 }

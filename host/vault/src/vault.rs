@@ -57,6 +57,14 @@ impl Vault {
         }
     }
 
+    /// Whether the store has a vault: then only the key that it was sealed with opens it.
+    ///
+    /// # Errors
+    /// [`VaultError::Store`].
+    pub async fn is_made(store: &Store) -> Result<bool, VaultError> {
+        Ok(store.vault_meta().get(CANARY).await?.is_some())
+    }
+
     /// Opens the store's vault with `kek`; creates it where there is none.
     ///
     /// # Errors

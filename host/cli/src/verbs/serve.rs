@@ -39,6 +39,8 @@ impl Serve {
         let bound = listener.local_addr().map_err(failed)?;
 
         let house = House::open(context, lock).await?;
+        // Where nothing can be written nothing can be served, and the store says best why.
+        house.store().ready().await?;
         let operator = OperatorToken::mint(context.entropy());
         let run_file = RunFile::write(&home.run_file(), bound, &operator, context.entropy())?;
         let gateway = house.gateway(operator, Some(bound));

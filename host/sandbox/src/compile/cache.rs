@@ -28,7 +28,7 @@ impl std::fmt::Debug for CodeCache {
 
 impl CodeCache {
     /// Uses `folder`, made where missing, with `key`, which nobody but this host may know. Half-written files of an
-    /// earlier run are removed.
+    /// earlier run are removed; where they cannot be, what is whole is used all the same.
     ///
     /// # Errors
     /// Where the folder cannot be made or listed.
@@ -36,8 +36,10 @@ impl CodeCache {
         fs::create_dir_all(folder)?;
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "partial") {
-                fs::remove_file(path)?;
+            if path.extension().is_some_and(|extension| extension == "partial")
+                && let Err(error) = fs::remove_file(&path)
+            {
+                tracing::warn!(file = %path.display(), %error, "a half-written file could not be removed");
             }
         }
         Ok(Self { folder: folder.to_owned(), key })
@@ -86,10 +88,17 @@ impl CodeCache {
     fn write(&self, name: &str, code: &[u8]) -> io::Result<()> {
         let partial = self.folder.join(format!("{name}.{}.partial", std::process::id()));
         let mut file = fs::File::create(&partial)?;
-        file.write_all(code)?;
-        file.write_all(&self.mac(name, code).finalize().into_bytes())?;
+        let mac = self.mac(name, code).finalize().into_bytes();
+        let written = file.write_all(code).and_then(|()| file.write_all(&mac));
         // No fsync: a file that a crash leaves torn fails its MAC.
-        fs::rename(&partial, self.folder.join(name))
+        let kept = written.and_then(|()| fs::rename(&partial, self.folder.join(name)));
+        // On a full disk what could not be finished would keep the space that others need.
+        if kept.is_err()
+            && let Err(error) = fs::remove_file(&partial)
+        {
+            tracing::warn!(file = %partial.display(), %error, "a half-written file could not be removed");
+        }
+        kept
     }
 
     fn mac(&self, name: &str, code: &[u8]) -> Hmac<Sha256> {
