@@ -121,7 +121,8 @@ impl Manifest {
         self.credentials.iter().find(|credential| credential.service == *service)
     }
 
-    /// Whether it asks for the network in any form, with or without naming hosts.
+    /// Whether it asks for the network in any form, with or without naming hosts. Decides what the analysis accepts and
+    /// what is linked; where requests may go is said by the rules and by a person.
     #[must_use]
     pub fn wants_network(&self) -> bool {
         self.permissions.network.is_some()
