@@ -4,6 +4,7 @@
 //! only where there is none. What it declares is a claim: nothing here grants anything.
 
 mod connection;
+mod line;
 mod model;
 mod permissions;
 mod reader;
@@ -13,6 +14,7 @@ mod tests;
 mod tool;
 mod violation;
 
+pub use line::{RulePlace, entry_line, workspace_line};
 pub use model::{
     Access, Category, CredentialUse, Effect, Field, FieldKind, Filesystem, Integration, Permissions, Preset, Runtime,
     SandboxWish, Setting, Tool,
