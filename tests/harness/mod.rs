@@ -8,15 +8,17 @@ mod guest;
 mod home;
 mod http;
 mod packages;
+mod paste;
 mod process;
 mod upstream;
 mod wasi_http;
 
-pub(crate) use cli::Cli;
+pub(crate) use cli::{Cli, Finished};
 pub(crate) use gateway::{Gateway, Key};
 pub(crate) use guest::{Behaviour, Exchange, Guest, Request};
 pub(crate) use home::Home;
 pub(crate) use http::Answer;
 pub(crate) use packages::{Publisher, Signed, demo_publisher, example, files};
+pub(crate) use paste::{edit, hints, paste};
 pub(crate) use process::{command, root, target};
 pub(crate) use upstream::{Reply, Upstream};
