@@ -300,7 +300,7 @@ fn test_mistakes(author: &Author, manifest: &Path) {
     author.sophon(["test", "weather"]);
 }
 
-/// install: no signature, a version that was there, and a package of other tools that declares less than it imports.
+/// install: no signature, a version that falls, and a package of other tools that declares less than it imports.
 fn install_mistakes(author: &Author, manifest: &Path) {
     author.sophon(["build", "weather", "--unsigned", "--out", "bare"]);
     let (_, hints) = author.fails(5, ["install", "bare/weather-0.1.0.sophon-skill"]);
@@ -308,9 +308,13 @@ fn install_mistakes(author: &Author, manifest: &Path) {
     author.sophon(["build", "weather", "--out", "bare"]);
     author.sophon(["install", "bare/weather-0.1.0.sophon-skill"]);
 
+    // What a home's own author builds again may come again; a version that falls is a mistake, or an attack.
     edit(manifest, |manifest| manifest["description"] = "Says what the weather is like.".into());
     author.sophon(["build", "weather"]);
-    let (said, hints) = author.fails(1, ["install", "weather/weather-0.1.0.sophon-skill"]);
+    author.sophon(["install", "weather/weather-0.1.0.sophon-skill"]);
+    edit(manifest, |manifest| manifest["version"] = "0.0.9".into());
+    author.sophon(["build", "weather"]);
+    let (said, hints) = author.fails(1, ["install", "weather/weather-0.0.9.sophon-skill"]);
     assert!(said.contains("not newer than 0.1.0"), "{said}");
     edit(manifest, |manifest| paste(manifest, &hints[0]));
     author.sophon(["build", "weather"]);
