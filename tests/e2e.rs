@@ -9,6 +9,7 @@ mod harness;
 mod abuse;
 mod audit;
 mod authentication;
+mod authoring;
 mod bad_input;
 mod bad_state;
 mod calls;

@@ -26,12 +26,12 @@
 //! * `cargo build` makes a core module for `wasm32-unknown-unknown` and a component for `wasm32-wasip2`; in a component
 //!   it is the one nested core module that has the export.
 
+use schemars::Schema;
 use schemars::generate::{Contract, SchemaGenerator, SchemaSettings};
-use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::tool::Tool;
+use crate::tool::{Argument, Outcome, Tool};
 
 /// One tool, as the manifest has it.
 #[derive(Debug, Serialize)]
@@ -62,12 +62,12 @@ pub fn description<T: Tool>() -> Description {
 }
 
 /// The JSON Schema of what a tool takes.
-pub fn takes<T: JsonSchema>() -> Value {
+pub fn takes<T: Argument>() -> Value {
     schema(Contract::Deserialize, T::json_schema)
 }
 
 /// The JSON Schema of what a tool gives back.
-pub fn gives<T: JsonSchema>() -> Value {
+pub fn gives<T: Outcome>() -> Value {
     schema(Contract::Serialize, T::json_schema)
 }
 

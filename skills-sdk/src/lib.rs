@@ -84,7 +84,7 @@ pub use crate::error::{ErrorKind, OrFail, Result, ToolError};
 pub use schemars;
 pub use serde;
 pub use serde_json;
-pub use sophon_sdk_macros::tool;
+pub use sophon_sdk_macros::{skill, tool};
 
 /// What the macros write; not for use by hand, and free to change.
 #[doc(hidden)]
@@ -93,6 +93,8 @@ pub mod __private {
     pub use crate::bindings::export_tools;
     pub use crate::bindings::exports::sophon::skill::tools::{CallContext, Guest, ToolError as WitToolError};
     pub use crate::describe::{describe, describe_json, description, gives, takes};
-    pub use crate::tool::{Entry, Fallible, Tool, all_differ, call, dispatch, finish};
+    pub use crate::tool::{
+        Argument, Entry, Failure, Fallible, Outcome, Tool, argument, dispatch, finish, is_new, read, write,
+    };
     pub use serde_json::Value;
 }

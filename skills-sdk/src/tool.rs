@@ -1,5 +1,6 @@
 //! What `#[tool]` makes of a function, and how a call reaches it: arguments from JSON, the function, its result to JSON.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -34,6 +35,42 @@ pub trait Tool {
     fn returns() -> Value;
 }
 
+/// What a tool can take. Implemented by what is read from JSON and has a JSON Schema.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of a tool",
+    label = "it is not read from JSON, or has no JSON Schema",
+    note = "write `#[derive(serde::Deserialize, schemars::JsonSchema)]` above `{Self}`, or take a type that has both"
+)]
+pub trait Argument: DeserializeOwned + JsonSchema {}
+
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned + JsonSchema> Argument for T {}
+
+/// Checks that a type can be taken, where it stands in the tool's parameters.
+pub const fn argument<T: Argument>() {}
+
+/// What a tool can give back. Implemented by what is written as JSON and has a JSON Schema.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the result of a tool",
+    label = "it is not written as JSON, or has no JSON Schema",
+    note = "write `#[derive(serde::Serialize, schemars::JsonSchema)]` above `{Self}`, or return a type that has both"
+)]
+pub trait Outcome: Serialize + JsonSchema {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + JsonSchema> Outcome for T {}
+
+/// What a tool can fail with. Implemented by what converts to a [`ToolError`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a tool",
+    label = "it does not convert to `sophon_sdk::ToolError`",
+    note = "return `sophon_sdk::Result<..>`, or implement `std::error::Error` for `{Self}`"
+)]
+pub trait Failure: Into<ToolError> {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Into<ToolError>> Failure for E {}
+
 /// The success type of a tool that returns a `Result`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `Result`",
@@ -49,7 +86,7 @@ impl<T, E> Fallible for std::result::Result<T, E> {
 }
 
 /// The result of a tool with the error that the contract knows.
-pub fn finish<T, E: Into<ToolError>>(result: std::result::Result<T, E>) -> Result<T> {
+pub fn finish<T, E: Failure>(result: std::result::Result<T, E>) -> Result<T> {
     result.map_err(Into::into)
 }
 
@@ -67,15 +104,15 @@ impl Entry {
     }
 }
 
-/// The way of a call through a tool: arguments from JSON, the function, its result to JSON.
-pub fn call<A, T>(name: &str, arguments: &str, run: fn(A) -> Result<T>) -> Result<String>
-where
-    A: DeserializeOwned,
-    T: Serialize,
-{
-    let arguments = serde_json::from_str(arguments)
-        .map_err(|error| ToolError::invalid_arguments(format_args!("{name}: the arguments do not fit: {error}")))?;
-    serde_json::to_string(&run(arguments)?)
+/// The arguments of a tool from JSON.
+pub fn read<A: Argument>(name: &str, arguments: &str) -> Result<A> {
+    serde_json::from_str(arguments)
+        .map_err(|error| ToolError::invalid_arguments(format_args!("{name}: the arguments do not fit: {error}")))
+}
+
+/// The result of a tool to JSON.
+pub fn write<T: Outcome>(name: &str, result: T) -> Result<String> {
+    serde_json::to_string(&result)
         .map_err(|error| ToolError::failed(format_args!("{name}: the result is not JSON: {error}")))
 }
 
@@ -94,18 +131,14 @@ pub fn dispatch(
     called.map_err(ToolError::into_wit)
 }
 
-/// Whether all names differ; evaluated while the skill is compiled.
-pub const fn all_differ(tools: &[Entry]) -> bool {
-    let mut i = 0;
-    while i < tools.len() {
-        let mut j = i + 1;
-        while j < tools.len() {
-            if same(tools[i].name.as_bytes(), tools[j].name.as_bytes()) {
-                return false;
-            }
-            j += 1;
+/// Whether no tool before the one at `index` has its name; evaluated while the skill is compiled.
+pub const fn is_new(tools: &[Entry], index: usize) -> bool {
+    let mut before = 0;
+    while before < index {
+        if same(tools[before].name.as_bytes(), tools[index].name.as_bytes()) {
+            return false;
         }
-        i += 1;
+        before += 1;
     }
     true
 }
@@ -122,73 +155,4 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
         i += 1;
     }
     true
-}
-
-/// Makes the functions with [`#[tool]`](crate::tool) the tools of this skill. Write it once, in `lib.rs`.
-///
-/// ```
-/// use sophon_sdk::tool;
-///
-/// sophon_sdk::skill!(add, text::upper);
-///
-/// /// Adds two numbers.
-/// #[tool(risk = "none")]
-/// fn add(a: i32, b: i32) -> Option<i32> {
-///     a.checked_add(b)
-/// }
-///
-/// mod text {
-///     /// Makes a text upper case.
-///     #[sophon_sdk::tool(risk = "none")]
-///     pub fn upper(text: String) -> String {
-///         text.to_uppercase()
-///     }
-/// }
-/// # fn main() {}
-/// ```
-///
-/// A tool that is not in the list is not part of the skill; the compiler then says that the function is never used.
-/// Two tools of one name do not compile, and neither does a function without `#[tool]` (`a type was expected`).
-#[macro_export]
-macro_rules! skill {
-    () => {
-        ::core::compile_error!("a skill has at least one tool: sophon_sdk::skill!(my_tool);");
-    };
-    ($($tool:ty),+ $(,)?) => {
-        const _: () = {
-            const TOOLS: &[$crate::__private::Entry] = &[$($crate::__private::Entry::of::<$tool>()),+];
-
-            ::core::assert!(
-                $crate::__private::all_differ(TOOLS),
-                "two tools of this skill have the same name; give one another with #[tool(name = \"..\")]"
-            );
-
-            struct Skill;
-
-            impl $crate::__private::Guest for Skill {
-                fn call_tool(
-                    name: ::std::string::String,
-                    arguments: ::std::string::String,
-                    context: $crate::__private::CallContext,
-                ) -> ::core::result::Result<::std::string::String, $crate::__private::WitToolError> {
-                    $crate::__private::dispatch(TOOLS, &name, &arguments, context)
-                }
-            }
-
-            // Only a guest exports these: on the author's machine the crate is an ordinary library with tests.
-            #[cfg(target_family = "wasm")]
-            $crate::__private::export_tools!(Skill with_types_in $crate::__private::bindings);
-
-            #[cfg(target_family = "wasm")]
-            #[unsafe(export_name = "sophon_describe_v1")]
-            extern "C" fn describe() -> u64 {
-                // What only a build needs is a third of a small skill; see `sophon_sdk::describe`.
-                if ::core::option_env!("SOPHON_DESCRIBE").is_none() {
-                    $crate::__private::describe(&[$($crate::__private::description::<$tool>),+])
-                } else {
-                    0
-                }
-            }
-        };
-    };
 }

@@ -72,6 +72,9 @@ pub struct Built {
     pub report: Report,
     /// What the author may want to mend.
     pub warnings: Vec<String>,
+    /// The signature that lies beside the package and is of another build: with it, an installation refuses the package.
+    #[serde(skip)]
+    pub stale_signature: Option<PathBuf>,
     /// The compiler's messages, word for word, where they were captured.
     pub compiler: String,
 }
@@ -107,7 +110,7 @@ impl ToolSummary {
 /// [`AuthorError::Compile`] the compiler's messages.
 pub fn build(request: &BuildRequest) -> Result<Built, AuthorError> {
     let assembled = assemble(request)?;
-    let Assembled { package, report, mut warnings, compiler } = assembled;
+    let Assembled { package, report, warnings, compiler } = assembled;
     let manifest = package.manifest();
     if report.verdict == Verdict::Reject {
         return Err(AuthorError::Rejected { skill: manifest.name.clone(), report: Box::new(report) });
@@ -115,9 +118,7 @@ pub fn build(request: &BuildRequest) -> Result<Built, AuthorError> {
     let name = format!("{}-{}.sophon-skill", manifest.name, manifest.version);
     let path = files::replace(request.out.as_deref().unwrap_or(&request.dir), &name, package.bytes())?;
     let envelope = envelope_beside(&path);
-    if envelope.is_file() && !signs(&envelope, &package) {
-        warnings.push(format!("{} signs another build: sign again with `sophon sign`", envelope.display()));
-    }
+    let stale_signature = (envelope.is_file() && !signs(&envelope, &package)).then_some(envelope);
     Ok(Built {
         skill: manifest.name.clone(),
         version: manifest.version.clone(),
@@ -129,6 +130,7 @@ pub fn build(request: &BuildRequest) -> Result<Built, AuthorError> {
         package: path,
         report,
         warnings,
+        stale_signature,
         compiler,
     })
 }

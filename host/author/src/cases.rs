@@ -34,6 +34,9 @@ pub(crate) struct Script {
     /// The services that the user has connected.
     #[serde(default)]
     pub(crate) connected: Vec<String>,
+    /// The hosts that the person who installs has granted, as `sophon install --allow-host` takes them.
+    #[serde(default)]
+    pub(crate) granted: Vec<String>,
     /// What the state holds at first: each value as its compact JSON text.
     #[serde(default)]
     pub(crate) state: BTreeMap<String, Value>,

@@ -89,7 +89,7 @@ pub enum AuthorError {
         target: &'static str,
     },
     /// The author's code does not compile, or cargo gave up before.
-    #[error("{skill}: cargo build failed ({status})")]
+    #[error("{skill}: cargo build failed ({status}){}", said(.stderr))]
     Compile {
         /// The skill.
         skill: SkillName,
@@ -224,6 +224,11 @@ pub enum AuthorError {
     Host(String),
 }
 
+/// What the compiler said, below what became of it.
+fn said(stderr: &str) -> String {
+    if stderr.is_empty() { String::new() } else { format!("\n{}", stderr.trim_end()) }
+}
+
 impl Fault for AuthorError {
     fn stage(&self) -> Stage {
         match self {
@@ -311,7 +316,7 @@ impl Fault for AuthorError {
             Self::TooLarge { .. } => "leave out what the skill does not need to run".into(),
             Self::Name(error) => format!("write {}", error.rule()),
             Self::Occupied { .. } => "choose a folder that does not exist yet".into(),
-            Self::NoSdk { .. } => "name the folder skills-sdk of a checkout of Sophon Host".into(),
+            Self::NoSdk { .. } => "--sdk FOLDER, with the folder skills-sdk of a checkout of Sophon Host".into(),
             Self::NoSubject { .. } => "name the folder with manifest.json, or what `sophon build` wrote".into(),
             Self::NoManifest { .. } => "start a skill with `sophon new NAME`, or name its folder".into(),
             Self::NotWasm { .. } => "set \"runtime\": \"wasm\" and build a component".into(),
@@ -335,11 +340,11 @@ impl Fault for AuthorError {
             Self::ToolTwice { .. } => "make one entry of the two".into(),
             Self::Contradiction { field, .. } => format!("remove \"{field}\" from the tool's entry in manifest.json: the code says it"),
             Self::Rejected { report, .. } => return report.first_advice().map(str::to_owned),
-            Self::NotSigned { .. } => "sign it with `sophon sign PACKAGE`".into(),
+            Self::NotSigned { .. } => "sophon sign PACKAGE --identity NAME, or build again: `sophon build` signs".into(),
             Self::Schema { .. } => "write the tool's \"parameters\" as a JSON Schema (draft 2020-12) of an object".into(),
             Self::NoCases { .. } => "write one: tests/NAME.json with \"tool\", \"arguments\" and \"expect\"".into(),
             Self::BadCase { .. } => {
-                "the keys are tool, arguments, settings, connected, state, exchanges, expect; examples/README.md describes them".into()
+                "the keys are tool, arguments, settings, connected, granted, state, exchanges, expect, progress; examples/README.md describes them".into()
             }
         })
     }

@@ -32,6 +32,6 @@ pub use check::{Checked, check};
 pub use error::AuthorError;
 pub use inspect::{FileSize, Inspection, Section, SignatureSummary, inspect};
 pub use rehearse::{CaseOutcome, CaseReport, Cases, rehearse};
-pub use scaffold::{Created, NewOptions, SdkSource, new};
+pub use scaffold::{Created, NewOptions, new};
 pub use sign::{Signed, Verification, sign, verify};
 pub use subject::{Subject, SubjectKind};

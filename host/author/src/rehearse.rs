@@ -12,12 +12,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sophon_guard::{KnownSecrets, RawOutput, sanitise};
 use sophon_sandbox::{
-    Access, Connection, Denial, Exchange, HttpError, Limits, LogLevel, LogLine, PoolLimits, PreparedSkill,
+    Access, Allowlist, Connection, Denial, Exchange, HttpError, Limits, LogLevel, LogLine, PoolLimits, PreparedSkill,
     RecordedAnswer, RecordedRequest, RecordedResponse, Rehearsal, RehearsalReport, RunFailure, WasmRuntime,
 };
 use sophon_skill::{
-    ArgumentCheck, MAX_COMPONENT, Manifest, Package, PackageError, Preset, Shown, Tool, TrustStore, Unsigned,
-    VerifiedPackage, pack, verify,
+    ArgumentCheck, HostGrant, MAX_COMPONENT, Manifest, Package, PackageError, Preset, Shown, Tool, TrustStore, Unsigned,
+    VerifiedPackage, entry_line, pack, verify,
 };
 use sophon_types::{CanonicalJson, Entropy};
 use std::collections::BTreeMap;
@@ -43,7 +43,8 @@ pub struct CaseReport {
     pub tool: String,
     /// Whether everything was as expected.
     pub outcome: CaseOutcome,
-    /// What was not as expected, one sentence each. May repeat text of the skill.
+    /// What was not as expected, one sentence each, with a line `hint: …` where something would mend it. May repeat text
+    /// of the skill.
     pub problems: Vec<String>,
     /// What was expected: `{"result": …}` or `{"error": …}`.
     pub expected: Value,
@@ -192,6 +193,7 @@ impl Stage {
         let arguments = CanonicalJson::of(script.arguments.clone());
         let settings = settings(manifest, script, &mut problems);
         let connections = connections(manifest, script, &mut problems);
+        let grants = grants(script, &mut problems);
         match arguments {
             Ok(arguments) if problems.is_empty() => Ok(Rehearsal {
                 tool: tool.name.clone(),
@@ -199,6 +201,8 @@ impl Stage {
                 arguments,
                 settings,
                 connections,
+                credentials: manifest.credentials.clone(),
+                allowlist: Allowlist::compile(manifest, Some(tool), &grants),
                 state: script.state.iter().map(|(key, value)| (key.clone(), value.to_string().into_bytes())).collect(),
                 exchanges: script.exchanges.iter().map(exchange).collect(),
             }),
@@ -227,7 +231,9 @@ fn package_of(component: &Path, manifest: &Path) -> Result<Package, AuthorError>
 fn settings(manifest: &Manifest, script: &Script, problems: &mut Vec<String>) -> BTreeMap<String, String> {
     for key in script.settings.keys() {
         if !manifest.settings.iter().any(|setting| setting.key == *key) {
-            problems.push(format!("settings: the manifest does not declare {key:?}"));
+            let entry = json!({ "key": key, "description": "What it is for." });
+            let line = entry_line("settings", manifest.settings.len(), &entry);
+            problems.push(format!("settings: the manifest does not declare {key:?}\nhint: {line}"));
         }
     }
     let defaults = manifest.settings.iter().filter_map(|s| s.default.clone().map(|value| (s.key.clone(), value)));
@@ -237,7 +243,9 @@ fn settings(manifest: &Manifest, script: &Script, problems: &mut Vec<String>) ->
 fn connections(manifest: &Manifest, script: &Script, problems: &mut Vec<String>) -> Vec<Connection> {
     for service in &script.connected {
         if !manifest.credentials.iter().any(|used| used.service.as_str() == service) {
-            problems.push(format!("connected: the manifest's credentials do not have {service:?}"));
+            let entry = json!({ "service": service, "scopes": [], "required": true, "access": "proxy" });
+            let line = entry_line("credentials", manifest.credentials.len(), &entry);
+            problems.push(format!("connected: the manifest's credentials do not have {service:?}\nhint: {line}"));
         }
     }
     let connection = |used: &sophon_skill::CredentialUse| Connection {
@@ -249,6 +257,17 @@ fn connections(manifest: &Manifest, script: &Script, problems: &mut Vec<String>)
         },
     };
     manifest.credentials.iter().map(connection).collect()
+}
+
+fn grants(script: &Script, problems: &mut Vec<String>) -> Vec<HostGrant> {
+    let mut grants = Vec::new();
+    for text in &script.granted {
+        match text.parse() {
+            Ok(grant) => grants.push(grant),
+            Err(error) => problems.push(format!("granted: {error}")),
+        }
+    }
+    grants
 }
 
 fn expected(script: &Script) -> Value {

@@ -8,20 +8,11 @@ use serde::Serialize;
 use sophon_types::SkillName;
 use std::path::{Path, PathBuf};
 
-/// Where the project's `sophon-sdk` comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SdkSource {
-    /// A folder with the crate.
-    Path(PathBuf),
-    /// The registry, with a version requirement such as `0.1`.
-    Registry(String),
-}
-
 /// What a new project says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOptions {
-    /// Where the SDK comes from.
-    pub sdk: SdkSource,
+    /// The folder with the crate `sophon-sdk`, which is on no registry.
+    pub sdk: PathBuf,
     /// The manifest's author; `unknown` where nothing is given.
     pub author: Option<String>,
     /// The manifest's description.
@@ -100,7 +91,7 @@ fn filled(template: &str, values: &[(&str, String)]) -> String {
 
 /// The package's name for cargo, which takes no name that begins with a digit and no keyword as a library.
 fn crate_name(name: &SkillName) -> String {
-    const TAKEN: [&str; 45] = [
+    const TAKEN: [&str; 56] = [
         "abstract",
         "alloc",
         "as",
@@ -142,10 +133,21 @@ fn crate_name(name: &SkillName) -> String {
         "self",
         "static",
         "std",
+        "struct",
+        "super",
         "test",
+        "trait",
+        "true",
         "try",
         "type",
+        "typeof",
+        "unsafe",
+        "unsized",
         "use",
+        "virtual",
+        "where",
+        "while",
+        "yield",
     ];
     let text = name.as_str();
     let plain = text.starts_with(|c: char| c.is_ascii_lowercase()) && !TAKEN.contains(&text) && !is_sdk(text);
@@ -157,16 +159,17 @@ fn is_sdk(text: &str) -> bool {
     matches!(text, "sophon-sdk" | "sophon-sdk-macros" | "schemars" | "serde")
 }
 
-fn dependency(sdk: &SdkSource) -> Result<String, AuthorError> {
-    match sdk {
-        SdkSource::Registry(version) => Ok(quoted(version)),
-        SdkSource::Path(path) => {
-            let found = path.canonicalize().ok().filter(|path| path.join("Cargo.toml").is_file());
-            let found = found.ok_or_else(|| AuthorError::NoSdk { path: path.clone() })?;
-            let text = found.to_str().ok_or_else(|| AuthorError::NoSdk { path: path.clone() })?;
-            Ok(format!("{{ path = {} }}", quoted(text)))
-        }
-    }
+fn dependency(sdk: &Path) -> Result<String, AuthorError> {
+    let none = || AuthorError::NoSdk { path: sdk.to_owned() };
+    let found = sdk.canonicalize().ok().filter(|path| is_the_sdk(path)).ok_or_else(none)?;
+    let text = found.to_str().ok_or_else(none)?;
+    Ok(format!("{{ path = {} }}", quoted(text)))
+}
+
+/// Whether a folder holds the crate: its parent, the checkout, is the likeliest mistake and a crate's folder too.
+fn is_the_sdk(dir: &Path) -> bool {
+    let cargo_toml = std::fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
+    cargo_toml.lines().any(|line| line.replace(' ', "") == "name=\"sophon-sdk\"")
 }
 
 /// A JSON string, which is a TOML basic string too.
@@ -181,7 +184,7 @@ mod tests {
 
     fn options() -> NewOptions {
         NewOptions {
-            sdk: SdkSource::Path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../skills-sdk")),
+            sdk: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../skills-sdk"),
             author: Some("Ada \"{{name}}\" Lovelace".into()),
             description: Some("Says hello.".into()),
         }
@@ -215,17 +218,25 @@ mod tests {
             let refused = new(&home.path().join("x"), name, &options()).unwrap_err();
             assert_eq!(refused.code(), "invalid_skill_name", "{name:?}");
         }
-        let sdk = SdkSource::Path(home.path().join("nowhere"));
-        let refused = new(&home.path().join("x"), "weather", &NewOptions { sdk, ..options() }).unwrap_err();
-        assert_eq!(refused.code(), "no_sdk");
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for sdk in [home.path().join("nowhere"), checkout] {
+            let refused = new(&home.path().join("x"), "weather", &NewOptions { sdk, ..options() }).unwrap_err();
+            assert_eq!(refused.code(), "no_sdk");
+        }
         assert!(!home.path().join("x").exists());
     }
 
     #[test]
     fn crate_names_are_what_cargo_takes() {
-        for (name, want) in
-            [("weather", "weather"), ("7zip", "skill-7zip"), ("test", "skill-test"), ("serde", "skill-serde")]
-        {
+        for (name, want) in [
+            ("weather", "weather"),
+            ("a-b--c-", "a-b--c-"),
+            ("7zip", "skill-7zip"),
+            ("test", "skill-test"),
+            ("struct", "skill-struct"),
+            ("serde", "skill-serde"),
+            ("sophon-sdk", "skill-sophon-sdk"),
+        ] {
             assert_eq!(crate_name(&name.parse().unwrap()), want);
         }
     }

@@ -1,6 +1,6 @@
 //! What a command is about: a project's folder, a package or a component.
 
-use crate::{AuthorError, BuildRequest};
+use crate::{AuthorError, BuildRequest, CompilerMessages};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +49,15 @@ impl Subject {
             return Ok(Self::Component { component: path.to_owned(), manifest: path.with_file_name("manifest.json") });
         }
         Ok(Self::Package(path.to_owned()))
+    }
+
+    /// The same, with the compiler's messages going there.
+    #[must_use]
+    pub fn with_messages(self, messages: CompilerMessages) -> Self {
+        match self {
+            Self::Project(request) => Self::Project(BuildRequest { messages, ..request }),
+            built => built,
+        }
     }
 
     /// Its kind.

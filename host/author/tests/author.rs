@@ -5,8 +5,8 @@
 
 use serde_json::{Value, json};
 use sophon_author::{
-    AuthorError, BuildRequest, CaseOutcome, CaseReport, Cases, NewOptions, SdkSource, Subject, build, check, inspect,
-    new, rehearse, sign, verify,
+    AuthorError, BuildRequest, CaseOutcome, CaseReport, Cases, NewOptions, Subject, build, check, inspect, new,
+    rehearse, sign, verify,
 };
 use sophon_skill::{Package, Publisher, PublisherRole, SigningIdentity, Standing, TrustStore, Verdict, tools_section};
 use sophon_types::{Entropy, Fault, FaultKind, Trust};
@@ -269,7 +269,7 @@ fn signs_and_verifies() {
     // A new build makes the signature one of another package, and says so.
     project.write("README.md", b"# another\n");
     let rebuilt = build(&project.request()).unwrap();
-    assert!(rebuilt.warnings.iter().any(|warning| warning.contains("sophon sign")), "{:?}", rebuilt.warnings);
+    assert_eq!((built.stale_signature, rebuilt.stale_signature.as_ref()), (None, Some(&signed.envelope)));
     assert_eq!(untrusted(&trust(PublisherRole::Local)).code(), "signature_for_other_package");
     assert!(!inspect(&built.package).unwrap().signature.unwrap().of_this_package);
     fs::write(&signed.envelope, "{}").unwrap();
@@ -372,7 +372,7 @@ async fn a_new_project_builds_and_passes_its_own_tests() {
     let house = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("2fa");
-    let options = NewOptions { sdk: SdkSource::Path(house.join("skills-sdk")), author: None, description: None };
+    let options = NewOptions { sdk: house.join("skills-sdk"), author: None, description: None };
     new(&dir, "2fa", &options).unwrap();
     let request = BuildRequest { target_dir: Some(house.join("target/guests")), ..BuildRequest::new(&dir) };
     let built = match build(&request) {
@@ -386,6 +386,7 @@ async fn a_new_project_builds_and_passes_its_own_tests() {
     assert!(built.imports.is_empty(), "a skill that only computes imports nothing: {:?}", built.imports);
     assert_eq!(built.tools[0].name.as_str(), "2fa.hello");
     assert_eq!(built.warnings, [""; 0]);
+    assert!(!built.compiler.contains("warning"), "{}", built.compiler);
     assert_eq!(build(&request).unwrap().digest, built.digest);
     let reports = rehearse(&Subject::Project(request.clone()), &Cases::default(), &Zero).await.unwrap();
     assert_eq!(reports.len(), 2);
@@ -400,4 +401,5 @@ async fn a_new_project_builds_and_passes_its_own_tests() {
     let error = build(&request).unwrap_err();
     let AuthorError::Compile { stderr, .. } = &error else { panic!("{error:?}") };
     assert!(stderr.contains("error[E0308]") && stderr.contains("src/lib.rs:1"), "{stderr}");
+    assert!(error.to_string().contains(stderr.trim_end()), "the author is told what the compiler said: {error}");
 }

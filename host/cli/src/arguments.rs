@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Verb {
     /// Start a skill: a project that builds.
     New(verbs::new::New),
-    /// Build a skill into a package.
+    /// Build a skill into a package, and sign it.
     Build(verbs::build::Build),
     /// Try a skill out on its recorded cases.
     Test(verbs::test::Test),
@@ -76,7 +76,7 @@ impl Verb {
     pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         match self {
             Self::New(verb) => verb.run(context),
-            Self::Build(verb) => verb.run(context),
+            Self::Build(verb) => verb.run(context).await,
             Self::Test(verb) => verb.run(context).await,
             Self::Check(verb) => verb.run(context),
             Self::Inspect(verb) => verb.run(context),
@@ -155,11 +155,19 @@ mod tests {
             "sophon --json audit verify",
             "sophon credential set github --field token",
             "sophon completions bash",
+            "sophon build project --identity ann --json",
+            "sophon build --unsigned -- --offline",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|error| error.to_string()).unwrap_or_default());
         }
-        for line in ["sophon", "sophon call", "sophon credential set github --value hunter2", "sophon key create"] {
+        for line in [
+            "sophon",
+            "sophon call",
+            "sophon credential set github --value hunter2",
+            "sophon key create",
+            "sophon build --unsigned --identity a",
+        ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -11,6 +11,7 @@ mod door;
 mod error;
 mod home;
 mod house;
+mod identity;
 mod output;
 mod secret_input;
 mod system;

@@ -10,7 +10,7 @@ use crate::headers;
 use crate::url::CheckedUrl;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use sophon_skill::CredentialUse;
+use sophon_skill::{CredentialUse, entry_line};
 use sophon_types::{Risk, ServiceName};
 use std::fmt;
 use std::time::Duration;
@@ -170,6 +170,17 @@ pub(crate) fn admit(
     Ok(AllowedRequest { url, method, headers, body, pass, credential, risk })
 }
 
+impl Allowlist {
+    /// What would refuse a request before anything of the network is asked: for trying skills out. It is no evidence,
+    /// and nothing can be sent with it.
+    ///
+    /// # Errors
+    /// The [`HttpError`] that the request would get.
+    pub fn rehearse(&self, declared: &[CredentialUse], request: &HttpRequest) -> Result<(), HttpError> {
+        admit(self, declared, &EgressLimits::default(), request).map(drop)
+    }
+}
+
 /// A header field that the skill set and that cannot stand beside a credential.
 pub(crate) fn collision(name: &str) -> HttpError {
     Denial::new("header_not_allowed", format_args!("a request that names a credential may not set {name} itself"))
@@ -196,7 +207,10 @@ fn service_of(name: &str, declared: &[CredentialUse]) -> Result<ServiceName, Htt
         let shown: String = name.chars().take(64).collect();
         let entry = serde_json::json!({ "service": shown, "scopes": [], "required": true, "access": "proxy" });
         Denial::new("credential_not_declared", format_args!("the credential {shown:?} is not in the manifest"))
-            .hint(format!("add {entry} to credentials in manifest.json"))
+            .hint(match name.parse::<ServiceName>() {
+                Ok(_) => entry_line("credentials", declared.len(), &entry),
+                Err(error) => format!("write the name of a service: {}", error.rule()),
+            })
             .into()
     })
 }

@@ -9,7 +9,7 @@ use crate::address::{AddressClass, Reach};
 use crate::error::Denial;
 use crate::url::CheckedUrl;
 use serde_json::{Map, Value, json};
-use sophon_skill::{HostGrant, HostPattern, Manifest, NetworkRule, PathPattern, Scheme, Tool};
+use sophon_skill::{HostGrant, HostPattern, Manifest, NetworkRule, PathPattern, RulePlace, Scheme, Tool};
 use sophon_types::{ServiceName, ToolName};
 use std::net::IpAddr;
 use url::Host;
@@ -24,6 +24,8 @@ pub struct Allowlist {
     only: Option<ServiceName>,
     /// The package's file name, for hints.
     package: String,
+    /// Where another rule of the manifest goes, for hints.
+    place: RulePlace,
 }
 
 /// What a request was let through with.
@@ -61,6 +63,7 @@ impl Allowlist {
                 _ => None,
             },
             package: format!("{}-{}.sophon-skill", manifest.name, manifest.version),
+            place: RulePlace::of(&manifest.permissions),
         }
     }
 
@@ -123,13 +126,16 @@ impl Allowlist {
         let host = url.host();
         let scheme = if url.scheme() == Scheme::Http { "http://" } else { "" };
         let shown: String = format!("{scheme}{}{}", url.authority(), url.path()).chars().take(200).collect();
-        let list = match (&self.tool, list) {
-            (Some((tool, _)), List::Tool) => format!("the network list of {tool}"),
-            _ => "permissions.network".to_owned(),
+        let (list, manifest) = match (&self.tool, list) {
+            (Some((tool, _)), List::Tool) => {
+                let list = format!("the network list of {tool}");
+                let line = format!("add {} to {list} in manifest.json", asked.rule());
+                (list, line)
+            }
+            _ => ("permissions.network".to_owned(), self.place.line(&[asked.rule()])),
         };
         let plain = |code, what: &str| Denial::new(code, format_args!("{method} {shown}: {what}"));
         let not_in = |code| Denial::new(code, format_args!("{method} {shown} is not in {list}"));
-        let manifest = format!("add {} to {list} in manifest.json", asked.rule());
         let grant = format!("sophon install {} --allow-host {}", self.package, asked.grant());
         let either = format!("{manifest}, or let the person in charge run: {grant}");
         let hint = match address_of(host).map(AddressClass::of) {
@@ -278,7 +284,7 @@ impl Asked<'_> {
     }
 
     /// The narrowest rule of a manifest that admits this request.
-    fn rule(&self) -> String {
+    fn rule(&self) -> Value {
         let mut rule = Map::new();
         rule.insert("host".into(), host_pattern(self.url.host()).to_string().into());
         if self.url.scheme() == Scheme::Http {
@@ -294,7 +300,7 @@ impl Asked<'_> {
         if let Some(service) = self.credential {
             rule.insert("credential".into(), service.as_str().into());
         }
-        Value::Object(rule).to_string()
+        Value::Object(rule)
     }
 
     /// The grant that admits this request, the credential included.

@@ -28,5 +28,5 @@ pub use doors::{
 pub use error::{RunFailure, SandboxError, ToolErrorKind};
 pub use limits::{Limits, PoolLimits};
 pub use rehearsal::{Exchange, RecordedAnswer, RecordedRequest, RecordedResponse, Rehearsal, RehearsalReport};
-pub use sophon_egress::{Denial, HttpError};
+pub use sophon_egress::{Allowlist, Denial, HttpError};
 pub use wasm::{PreparedSkill, RunReport, Usage, WasmRuntime, sweep_workspaces};

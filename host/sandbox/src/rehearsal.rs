@@ -1,7 +1,8 @@
 //! Trying a skill out: recorded exchanges in place of egress, memory in place of the store, no vault.
 //!
 //! A rehearsal is not a call: nothing it does is an effect, so it needs no approval and no audit record, and there is
-//! no way from here to a socket or a secret.
+//! no way from here to a socket or a secret. What the manifest does not allow is refused here all the same, in the words
+//! of egress: better in the author's hands than in a user's.
 
 use crate::limits::Limits;
 use crate::wasm::{Invocation, PreparedSkill, RunReport, WasmRuntime};
@@ -9,11 +10,11 @@ use crate::{Connection, Doors, HttpDoor, MemoryState, Progress, SandboxError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde_json::Value;
-use sophon_egress::{Denial, HttpError, HttpRequest, HttpResponse};
+use serde_json::{Value, json};
+use sophon_egress::{Allowlist, Denial, HttpError, HttpRequest, HttpResponse};
 use sophon_guard::Source;
-use sophon_skill::Preset;
-use sophon_types::{CanonicalJson, ToolName};
+use sophon_skill::{CredentialUse, Preset};
+use sophon_types::{CanonicalJson, Fault as _, ToolName};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -30,6 +31,10 @@ pub struct Rehearsal {
     pub settings: BTreeMap<String, String>,
     /// The declared services and which of them count as connected.
     pub connections: Vec<Connection>,
+    /// The credentials that the manifest declares.
+    pub credentials: Vec<CredentialUse>,
+    /// Where the tool may send requests.
+    pub allowlist: Allowlist,
     /// What `state` holds at first.
     pub state: BTreeMap<String, Vec<u8>>,
     /// The requests that the skill is expected to send, in order, and the answers it gets.
@@ -89,7 +94,8 @@ pub struct RehearsalReport {
     pub progress: Vec<Progress>,
     /// What `state` holds afterwards.
     pub state: BTreeMap<String, Vec<u8>>,
-    /// How requests differed from the recorded ones, and recorded ones that were not sent.
+    /// Requests that the manifest does not allow, each with the line that would; how requests differed from the recorded
+    /// ones; and recorded ones that were not sent.
     pub mismatches: Vec<String>,
 }
 
@@ -105,6 +111,8 @@ pub(crate) async fn rehearse(
     let connected = connected.map(|connection| connection.service.clone()).collect();
     let recorder = Arc::new(Recorder {
         connected,
+        credentials: rehearsal.credentials,
+        allowlist: rehearsal.allowlist,
         left: Mutex::new(rehearsal.exchanges.into()),
         mismatches: Mutex::new(Vec::new()),
     });
@@ -152,6 +160,8 @@ pub(crate) async fn rehearse(
 /// Answers from the recording, in order.
 struct Recorder {
     connected: BTreeSet<String>,
+    credentials: Vec<CredentialUse>,
+    allowlist: Allowlist,
     left: Mutex<VecDeque<Exchange>>,
     mismatches: Mutex<Vec<String>>,
 }
@@ -159,6 +169,15 @@ struct Recorder {
 #[async_trait]
 impl HttpDoor for Recorder {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        // A refusal that is written down is part of the world that the case describes.
+        if let Some(refusal) = self.recorded_refusal(&request) {
+            return Err(refusal);
+        }
+        if let Err(error) = self.allowlist.rehearse(&self.credentials, &request) {
+            let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            self.mismatches.lock().push(format!("{error}{hint}"));
+            return Err(error);
+        }
         if let Some(service) = request.credential.as_ref().filter(|service| !self.connected.contains(*service)) {
             return Err(HttpError::Denied(Denial {
                 code: "not_connected".into(),
@@ -167,23 +186,23 @@ impl HttpDoor for Recorder {
             }));
         }
         let mut left = self.left.lock();
-        let refuse = |message: String| {
-            self.mismatches.lock().push(message.clone());
-            Err(HttpError::Denied(Denial {
-                code: "not_recorded".into(),
-                message,
-                hint: Some("record the exchange in the test case".into()),
-            }))
+        let asked = format!("{} {}", request.method, request.url);
+        let refuse = |what: &str, hint: String| {
+            let message = format!("{asked}{what}");
+            self.mismatches.lock().push(format!("{message}\nhint: {hint}"));
+            Err(HttpError::Denied(Denial { code: "not_recorded".into(), message, hint: Some(hint) }))
         };
-        let Some(next) = left.front() else {
-            return refuse(format!("{} {} is not among the recorded exchanges", request.method, request.url));
+        let Some(next) = left.pop_front() else {
+            let hint = format!("add {} to exchanges in the test case", to_record(&request));
+            return refuse(" is not among the recorded exchanges", hint);
         };
         let differences = differences(&next.request, &request);
         if !differences.is_empty() {
-            return refuse(format!("{} {}: {}", request.method, request.url, differences.join("; ")));
+            let hint = "send what is recorded, or record what is sent".to_owned();
+            left.push_front(next);
+            return refuse(&format!(": {}", differences.join("; ")), hint);
         }
-        let Some(exchange) = left.pop_front() else { return refuse("no exchange is left".into()) };
-        match exchange.answer {
+        match next.answer {
             RecordedAnswer::Failure(error) => Err(error),
             RecordedAnswer::Response(response) => Ok(HttpResponse {
                 status: response.status,
@@ -193,6 +212,34 @@ impl HttpDoor for Recorder {
             }),
         }
     }
+}
+
+impl Recorder {
+    /// The next exchange, where it is this request and ends in a refusal by the host.
+    fn recorded_refusal(&self, request: &HttpRequest) -> Option<HttpError> {
+        let mut left = self.left.lock();
+        let next = left.pop_front()?;
+        match next.answer {
+            RecordedAnswer::Failure(refusal @ HttpError::Denied(_))
+                if differences(&next.request, request).is_empty() =>
+            {
+                Some(refusal)
+            }
+            answer => {
+                left.push_front(Exchange { answer, ..next });
+                None
+            }
+        }
+    }
+}
+
+/// The exchange of a request that was not recorded, for the author to say what comes back.
+fn to_record(request: &HttpRequest) -> Value {
+    let mut sent = json!({ "method": request.method, "url": request.url });
+    if let Some(service) = &request.credential {
+        sent["credential"] = service.as_str().into();
+    }
+    json!({ "request": sent, "response": { "status": 200, "body": {} } })
 }
 
 fn differences(recorded: &RecordedRequest, sent: &HttpRequest) -> Vec<String> {

@@ -18,6 +18,8 @@
 //! [`with_tools_section`].
 //!
 //! For egress: [`NetworkRule`], [`HostPattern`], [`PathPattern`] and [`HostGrant`], pure matching over parsed parts.
+//!
+//! For hints: [`RulePlace`], [`entry_line`] and [`workspace_line`], the lines of a manifest that would allow something.
 
 mod analysis;
 mod archive;
@@ -42,7 +44,8 @@ pub use changes::{Change, changes};
 pub use install::{InstallTerms, InstalledSkill, TermsError};
 pub use manifest::{
     Access, ArgumentCheck, Category, CredentialUse, Effect, Field, FieldKind, Filesystem, Integration, Manifest,
-    ManifestErrors, Permissions, Preset, Runtime, SandboxWish, Setting, Shown, Tool, Violation,
+    ManifestErrors, Permissions, Preset, RulePlace, Runtime, SandboxWish, Setting, Shown, Tool, Violation, entry_line,
+    workspace_line,
 };
 pub use network::{GrantError, HostError, HostGrant, HostPattern, NetworkRule, PathError, PathPattern, Scheme};
 pub use package::{Package, PackageError};

@@ -34,6 +34,25 @@ pub(crate) fn manifest() -> Value {
     })
 }
 
+/// The manifest once the line of a hint is pasted where it says. Whatever stands before or after the line is left out.
+pub(crate) fn pasted(manifest: &Value, hint: &str) -> Value {
+    let mut manifest = manifest.clone();
+    if let Some((_, line)) = hint.split_once("put ") {
+        let (line, place) = line.split_once(" into ").unwrap();
+        let members: Value = serde_json::from_str(&format!("{{{line}}}")).unwrap();
+        let into = if place.starts_with("permissions ") { &mut manifest["permissions"] } else { &mut manifest };
+        for (key, value) in members.as_object().unwrap() {
+            into[key] = value.clone();
+        }
+    } else {
+        let (line, place) = hint.split_once("add ").unwrap().1.split_once(" to ").unwrap();
+        let entries: Vec<Value> = serde_json::from_str(&format!("[{line}]")).unwrap();
+        let list = place.split_once(" in manifest.json").unwrap().0.replace('.', "/");
+        manifest.pointer_mut(&format!("/{list}")).unwrap().as_array_mut().unwrap().extend(entries);
+    }
+    manifest
+}
+
 /// A component that exports `sophon:skill/tools` with a function `call-tool`, and has `inside` besides.
 pub(crate) fn component_text(inside: &str) -> String {
     format!(

@@ -305,10 +305,9 @@ impl Fault for VerifyError {
     }
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unsigned { .. } => {
-                "sign it (`sophon sign`) or get its .dsse.json file; --dangerously-allow-unsigned lets it in, on record"
-                    .into()
-            }
+            Self::Unsigned { .. } => "build it with `sophon build`, which signs, or get its .dsse.json file; \
+                 --dangerously-allow-unsigned lets it in, on record"
+                .into(),
             Self::UnknownSigner { .. } => {
                 "get the publisher's public key over another channel, then `sophon key trust KEY --name NAME`".into()
             }
@@ -316,8 +315,15 @@ impl Fault for VerifyError {
                 "get package and .dsse.json file again from where they came from; both must be of one build".into()
             }
             Self::Revoked { .. } => "ask the publisher for a package that is signed with the new key".into(),
-            Self::PinnedToOther { .. } => "give the skill another name, or get the package from its publisher".into(),
-            Self::Rollback { highest, .. } => format!("raise the version above {highest} and build again"),
+            Self::PinnedToOther { .. } => {
+                "sign with the identity of that key (`sophon build --identity NAME`), get the package from its publisher, \
+                 or give the skill another name"
+                    .into()
+            }
+            Self::Rollback { highest, .. } => {
+                let next = Version::new(highest.major, highest.minor, highest.patch.saturating_add(1));
+                format!(r#"put "version": "{next}" into manifest.json, and build again"#)
+            }
             Self::FastForward { highest, .. } => {
                 format!("choose a major version of at most {}", highest.major.saturating_add(MAX_MAJOR_STEP))
             }

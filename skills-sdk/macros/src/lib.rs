@@ -1,7 +1,13 @@
-//! The `#[tool]` macro of the Sophon SDK. Use it through `sophon-sdk`, which re-exports it.
+//! The macros of the Sophon SDK. Use them through `sophon-sdk`, which re-exports them.
+//!
+//! Promise: what is written wrong is complained about where it stands, all of it at once, with what to write instead
+//! (`skills-sdk/tests/ui` has every complaint).
 
+mod errors;
 mod options;
+mod skill;
 mod tool;
+mod types;
 
 use proc_macro::TokenStream;
 
@@ -43,4 +49,28 @@ use proc_macro::TokenStream;
 #[proc_macro_attribute]
 pub fn tool(options: TokenStream, item: TokenStream) -> TokenStream {
     tool::expand(options.into(), item.into()).into()
+}
+
+/// Makes the functions with [`#[tool]`](macro@tool) the tools of this skill. Write it once, in `lib.rs`.
+///
+/// ```text
+/// sophon_sdk::skill!(add, text::upper);
+///
+/// /// Adds two numbers.
+/// #[tool(risk = "none")]
+/// fn add(a: i32, b: i32) -> Option<i32> { … }
+///
+/// mod text {
+///     /// Makes a text upper case.
+///     #[sophon_sdk::tool(risk = "none")]
+///     pub fn upper(text: String) -> String { … }
+/// }
+/// ```
+///
+/// A tool that is not in the list is not part of the skill; the compiler then says that the function is never used.
+/// Two tools of one name do not compile, and neither does a function without `#[tool]` (`expected type, found function`:
+/// write `#[sophon_sdk::tool(risk = "none")]` above it).
+#[proc_macro]
+pub fn skill(tools: TokenStream) -> TokenStream {
+    skill::expand(tools.into()).into()
 }

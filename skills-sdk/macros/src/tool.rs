@@ -1,12 +1,16 @@
 //! `#[tool]`: the function stays; beside it comes an empty type of the same name that implements `Tool`. Functions and
 //! types live in different namespaces, so that one path in `skill!` (and one `use`) means both.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
-use syn::spanned::Spanned;
-use syn::{Attribute, Expr, FnArg, Ident, ItemFn, Meta, Pat, ReturnType, Type};
+use syn::spanned::Spanned as _;
+use syn::{
+    Attribute, Expr, ExprLit, FnArg, Ident, Item, ItemFn, Lit, Meta, Pat, PatType, ReturnType, TraitItemFn, Type,
+};
 
+use crate::errors::Errors;
 use crate::options::{Editable, Options};
+use crate::types::{argument, check_parameter, check_result, compact, is_result, place};
 
 /// The function with its tool; where something is wrong, the function alone and every complaint, so that the rest of
 /// the author's crate does not fail because of it.
@@ -14,68 +18,83 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
     let mut function: ItemFn = match syn::parse2(item.clone()) {
         Ok(function) => function,
         Err(_not_a_function) => {
-            let error = syn::Error::new_spanned(&item, "#[tool] goes on a function").to_compile_error();
+            let error = not_a_function(&item).to_compile_error();
             return quote!(#error #item);
         }
     };
     let mut errors = Errors::default();
-    let options = errors.take(Options::parse(options));
-    check_signature(&function, &mut errors);
+    let options = Options::parse(options, &mut errors);
+    check_function(&mut function, &mut errors);
     let description = description(&function, &mut errors);
     let parameters = Parameters::take_from(&mut function, &mut errors);
 
-    let complaints = errors.0.iter().map(syn::Error::to_compile_error);
-    let tool = match (options, errors.0.is_empty()) {
-        (Some(options), true) => implementation(&function, &options, &description, &parameters),
+    let complaints = errors.to_tokens();
+    let tool = match options {
+        Some(options) if errors.count() == 0 => implementation(&function, &options, &description, &parameters),
+        // A method stands where no type can.
+        _ if function.sig.receiver().is_some() => TokenStream::new(),
         _ => placeholder(&function),
     };
     quote! {
         #function
-        #(#complaints)*
+        #complaints
         #tool
     }
 }
 
-#[derive(Default)]
-struct Errors(Vec<syn::Error>);
-
-impl Errors {
-    fn take<T>(&mut self, result: syn::Result<T>) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.0.push(error);
-                None
-            }
+fn not_a_function(item: &TokenStream) -> syn::Error {
+    const GOES: &str = "#[tool] goes on a function: write it above `fn my_tool(..) {..}`";
+    let at = |ident: &Ident, message: &str| syn::Error::new(ident.span(), message);
+    match syn::parse2::<Item>(item.clone()) {
+        Ok(Item::Struct(item)) => at(&item.ident, GOES),
+        Ok(Item::Enum(item)) => at(&item.ident, GOES),
+        Ok(Item::Const(item)) => at(&item.ident, GOES),
+        Ok(Item::Static(item)) => at(&item.ident, GOES),
+        Ok(Item::Trait(item)) => at(&item.ident, GOES),
+        Ok(Item::Mod(item)) => at(&item.ident, "#[tool] goes on each function in the module, not on the module"),
+        Ok(Item::Impl(item)) => {
+            let message = "#[tool] goes on a free function: move what is to be a tool out of the `impl`";
+            syn::Error::new(item.impl_token.span, message)
         }
-    }
-
-    fn add(&mut self, at: impl quote::ToTokens, message: &str) {
-        self.0.push(syn::Error::new_spanned(at, message));
+        _ => match syn::parse2::<TraitItemFn>(item.clone()) {
+            Ok(function) => at(&function.sig.ident, "a tool has a body: write `{ .. }` in place of `;`"),
+            Err(_neither) => syn::Error::new_spanned(item, GOES),
+        },
     }
 }
 
-fn check_signature(function: &ItemFn, errors: &mut Errors) {
+fn check_function(function: &mut ItemFn, errors: &mut Errors) {
+    // A second #[tool] would make the type a second time.
+    let is_tool = |attribute: &Attribute| attribute.path().segments.last().is_some_and(|last| last.ident == "tool");
+    for again in function.attrs.iter().filter(|attribute| is_tool(attribute)) {
+        errors.add(again, "a function is one tool; remove this #[tool]");
+    }
+    function.attrs.retain(|attribute| !is_tool(attribute));
+
     let signature = &function.sig;
+    let name = &signature.ident;
     if let Some(asyncness) = &signature.asyncness {
         errors.add(
             asyncness,
-            "a tool is a plain function: every host function returns when it is done; leave out `async`",
+            &format!(
+                "a tool is a plain function: the host's functions return when they are done; write `fn {name}(..)`"
+            ),
         );
     }
     if let Some(unsafety) = &signature.unsafety {
-        errors.add(unsafety, "a tool is called with what an agent sent; it cannot be `unsafe`");
+        errors.add(unsafety, &format!("a tool is called with what an agent sent, safe or not; write `fn {name}(..)`"));
+    }
+    if let Some(abi) = &signature.abi {
+        errors.add(abi, &format!("a tool is called through its JSON; write `fn {name}(..)`"));
     }
     if !signature.generics.params.is_empty() {
-        errors.add(&signature.generics, "a tool has one schema, so it cannot be generic; name the types");
+        errors.add(&signature.generics, &format!("a tool has one schema: name the types, and write `fn {name}(..)`"));
     }
     if let Some(variadic) = &signature.variadic {
-        errors.add(variadic, "a tool's parameters have names; take a `Vec`");
+        errors.add(variadic, "a tool's parameters have names: take a list, such as `items: Vec<String>`");
     }
-    if let ReturnType::Type(_, ty) = &signature.output
-        && let Type::ImplTrait(ty) = &**ty
-    {
-        errors.add(ty, "a tool's result has one schema; name the type");
+    if let ReturnType::Type(_, ty) = &signature.output {
+        check_result(ty, errors);
     }
 }
 
@@ -84,7 +103,7 @@ fn description(function: &ItemFn, errors: &mut Errors) -> String {
     if text.is_empty() {
         errors.add(
             &function.sig.ident,
-            "write a doc comment (`/// What it does.`) above the tool: it is what the agent reads to choose it",
+            "the agent chooses a tool by its description: write `/// What it does.` above #[tool(..)]",
         );
     }
     text
@@ -95,7 +114,7 @@ fn doc_text(attributes: &[Attribute]) -> String {
     let mut lines = Vec::new();
     for attribute in attributes.iter().filter(|a| a.path().is_ident("doc")) {
         if let Meta::NameValue(pair) = &attribute.meta
-            && let Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) = &pair.value
+            && let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &pair.value
         {
             let text = text.value();
             lines.extend(text.split('\n').map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned()));
@@ -124,29 +143,35 @@ impl Parameters {
         let mut properties = Vec::new();
         let mut whole = None;
         let count = function.sig.inputs.len();
+        let tool = function.sig.ident.clone();
         for input in &mut function.sig.inputs {
             let parameter = match input {
                 FnArg::Typed(parameter) => parameter,
                 FnArg::Receiver(receiver) => {
-                    errors.add(receiver, "a tool is a free function; keep what lasts in `sophon_sdk::state`");
+                    let message = format!(
+                        "a tool is a free function: write `fn {tool}(..)` outside of any `impl`, and keep what lasts in `sophon_sdk::state`"
+                    );
+                    errors.add(receiver, &message);
                     continue;
                 }
             };
             let attributes = std::mem::take(&mut parameter.attrs);
-            check_type(&parameter.ty, errors);
+            let name = name_of(parameter);
+            check_parameter(name.as_ref(), &parameter.ty, errors);
 
-            if let Some(mark) = attributes.iter().find(|a| a.path().is_ident("args")) {
-                if count > 1 {
-                    errors.add(mark, "`#[args]` takes all the arguments, so it stands on the only parameter");
-                }
+            if attributes.iter().any(|attribute| attribute.path().is_ident("args")) {
+                check_args(&attributes, &parameter.ty, count, errors);
                 whole = Some(parameter.ty.clone());
                 continue;
             }
-            let Pat::Ident(pattern) = &*parameter.pat else {
-                errors.add(&parameter.pat, "a parameter's name is the property's name; take it apart inside the tool");
+            let Some(name) = name else {
+                let ty = compact(&parameter.ty);
+                let message =
+                    format!("a parameter's name is the name in JSON: write `value: {ty}`, and take it apart inside");
+                errors.add(&parameter.pat, &message);
                 continue;
             };
-            if let Some(property) = Property::new(attributes, pattern.ident.clone(), (*parameter.ty).clone(), errors) {
+            if let Some(property) = Property::new(attributes, name, (*parameter.ty).clone(), errors) {
                 properties.push(property);
             }
         }
@@ -157,45 +182,95 @@ impl Parameters {
     }
 }
 
-fn check_type(ty: &Type, errors: &mut Errors) {
-    match ty {
-        Type::Reference(reference) => {
-            let message = match &*reference.elem {
-                Type::Path(path) if path.path.is_ident("str") => "the arguments come from JSON: take `String`",
-                Type::Slice(_) => "the arguments come from JSON: take a `Vec`",
-                _ => "the arguments come from JSON: take the type itself, without `&`",
-            };
-            errors.add(reference, message);
+fn name_of(parameter: &PatType) -> Option<Ident> {
+    match &*parameter.pat {
+        Pat::Ident(pattern) if pattern.subpat.is_none() => Some(pattern.ident.clone()),
+        _ => None,
+    }
+}
+
+/// What stands on a parameter beside `#[args]`.
+fn check_args(attributes: &[Attribute], ty: &Type, count: usize, errors: &mut Errors) {
+    let mut marks = 0;
+    for attribute in attributes {
+        let path = attribute.path();
+        if path.is_ident("args") {
+            marks += 1;
+            if marks > 1 {
+                errors.add(attribute, "`#[args]` stands here twice; remove one of the two");
+            } else if !matches!(attribute.meta, Meta::Path(_)) {
+                errors.add(&attribute.meta, "write `#[args]` alone");
+            } else if count > 1 {
+                let message =
+                    "`#[args]` takes all the arguments: make it the only parameter, or leave it out and write each one";
+                errors.add(attribute, message);
+            }
+        } else if !path.is_ident("doc") && !path.is_ident("cfg") {
+            let message = format!("`#[args]` takes all the arguments: write this on a field of `{}`", compact(ty));
+            errors.add(attribute, &message);
         }
-        Type::ImplTrait(ty) => errors.add(ty, "a parameter has one schema; name the type"),
-        _ => {}
     }
 }
 
 impl Property {
     fn new(attributes: Vec<Attribute>, name: Ident, ty: Type, errors: &mut Errors) -> Option<Self> {
         let mut property = Self { attributes: Vec::new(), default: None, name, ty };
-        let before = errors.0.len();
+        let before = errors.count();
         for attribute in attributes {
             let path = attribute.path();
             if path.is_ident("arg") {
-                errors.take(attribute.parse_nested_meta(|meta| {
-                    if !meta.path.is_ident("default") {
-                        return Err(meta.error("no such option; there is default: #[arg(default = 20)]"));
-                    }
-                    property.default = Some(meta.value()?.parse()?);
-                    Ok(())
-                }));
+                property.read_arg(&attribute, errors);
             } else if ["doc", "serde", "schemars", "cfg"].iter().any(|known| path.is_ident(known)) {
                 property.attributes.push(attribute);
             } else {
                 errors.add(
                     &attribute,
-                    "a parameter takes a doc comment, #[arg(..)], #[args], #[serde(..)] or #[schemars(..)]",
+                    "a parameter takes a doc comment, #[arg(default = ..)], #[args], #[serde(..)] or #[schemars(..)]; remove this",
                 );
             }
         }
-        (errors.0.len() == before).then_some(property)
+        (errors.count() == before).then_some(property)
+    }
+
+    fn read_arg(&mut self, attribute: &Attribute, errors: &mut Errors) {
+        const WRITE: &str = "write the value of an argument that is left out: #[arg(default = 20)]";
+        if !matches!(&attribute.meta, Meta::List(list) if !list.tokens.is_empty()) {
+            errors.add(&attribute.meta, WRITE);
+            return;
+        }
+        let read = attribute.parse_nested_meta(|meta| {
+            let key = meta.path.get_ident().map(Ident::to_string).unwrap_or_default();
+            match key.as_str() {
+                "default" if self.default.is_some() => {
+                    Err(meta.error("`default` stands here twice; remove one of the two"))
+                }
+                "default" if !meta.input.peek(syn::Token![=]) => Err(meta.error(WRITE)),
+                "default" => {
+                    self.default = Some(meta.value()?.parse()?);
+                    Ok(())
+                }
+                "min" | "max" | "range" => {
+                    Err(meta.error("a bound is JSON Schema's: #[schemars(range(min = 1, max = 100))]"))
+                }
+                "name" | "rename" => Err(meta.error("another name in JSON is serde's: #[serde(rename = \"type\")]")),
+                "description" | "doc" | "help" => {
+                    Err(meta.error("the description is the doc comment: write `/// What it is.` above the parameter"))
+                }
+                _ => Err(meta.error("no such option; there is default: #[arg(default = 20)]")),
+            }
+        });
+        errors.take(read);
+    }
+
+    /// Whether serde and schemars are left to their own ways with the type.
+    fn is_read_by_itself(&self) -> bool {
+        self.attributes.iter().any(|attribute| match &attribute.meta {
+            Meta::List(list) => {
+                let text = list.tokens.to_string();
+                text.contains("with") || text.contains("skip")
+            }
+            _ => false,
+        })
     }
 }
 
@@ -209,21 +284,31 @@ fn implementation(function: &ItemFn, options: &Options, description: &str, param
         None => unraw(ident),
     };
 
-    let (arguments, definition, call) = match parameters {
-        Parameters::Whole(ty) => (quote!(#ty), TokenStream::new(), quote!(#ident(arguments))),
+    let (arguments, definition, call, at) = match parameters {
+        Parameters::Whole(ty) => (quote!(#ty), TokenStream::new(), quote!(#ident(arguments)), place(ty)),
         Parameters::Properties(properties) => {
             let names = properties.iter().map(|p| &p.name);
-            (quote!(__Arguments), arguments_struct(properties), quote!(#ident(#(arguments.#names),*)))
+            let call = quote!(#ident(#(arguments.#names),*));
+            (quote!(__Arguments), arguments_struct(properties), call, Span::call_site())
         }
     };
-    let (output, run) = match &function.sig.output {
-        ReturnType::Default => (quote!(()), quote!({ #call; ::core::result::Result::Ok(()) })),
-        ReturnType::Type(_, ty) if is_result(ty) => (
-            quote_spanned!(ty.span()=> <#ty as ::sophon_sdk::__private::Fallible>::Value),
-            quote_spanned!(ty.span()=> ::sophon_sdk::__private::finish(#call)),
-        ),
-        ReturnType::Type(_, ty) => (quote!(#ty), quote!(::core::result::Result::Ok(#call))),
+    // A type that does not fit is complained about where it stands.
+    let read = quote_spanned!(at=> ::sophon_sdk::__private::read::<#arguments>(Self::NAME, arguments)?);
+    let takes = quote_spanned!(at=> ::sophon_sdk::__private::takes::<#arguments>());
+    let (output, run, at) = match &function.sig.output {
+        ReturnType::Default => (quote!(()), quote!({ #call; ::core::result::Result::Ok(()) }), Span::call_site()),
+        ReturnType::Type(_, ty) if is_result(ty) => {
+            let output = quote_spanned!(place(ty)=> <#ty as ::sophon_sdk::__private::Fallible>::Value);
+            let run = quote_spanned! {place(ty)=>
+                let called = #call;
+                ::sophon_sdk::__private::finish(called)
+            };
+            (output, run, place(ty))
+        }
+        ReturnType::Type(_, ty) => (quote!(#ty), quote!(::core::result::Result::Ok(#call)), place(ty)),
     };
+    let write = quote_spanned!(at=> ::sophon_sdk::__private::write::<#output>(Self::NAME, run(arguments)?));
+    let gives = quote_spanned!(at=> ::sophon_sdk::__private::gives::<#output>());
     let used = match parameters {
         Parameters::Properties(properties) if properties.is_empty() => quote!(_arguments),
         _ => quote!(arguments),
@@ -248,15 +333,16 @@ fn implementation(function: &ItemFn, options: &Options, description: &str, param
                     fn run(#used: #arguments) -> ::sophon_sdk::Result<#output> {
                         #run
                     }
-                    ::sophon_sdk::__private::call(Self::NAME, arguments, run)
+                    let arguments = #read;
+                    #write
                 }
 
                 fn parameters() -> ::sophon_sdk::__private::Value {
-                    ::sophon_sdk::__private::takes::<#arguments>()
+                    #takes
                 }
 
                 fn returns() -> ::sophon_sdk::__private::Value {
-                    ::sophon_sdk::__private::gives::<#output>()
+                    #gives
                 }
             }
         };
@@ -293,6 +379,9 @@ fn placeholder(function: &ItemFn) -> TokenStream {
 }
 
 fn arguments_struct(properties: &[Property]) -> TokenStream {
+    // First, so that what the derived code says of the same type comes after it.
+    let checks =
+        properties.iter().filter(|property| !property.is_read_by_itself()).map(|property| argument(&property.ty));
     let mut defaults = Vec::new();
     let mut fields = Vec::new();
     for Property { attributes, default, name, ty } in properties {
@@ -305,6 +394,8 @@ fn arguments_struct(properties: &[Property]) -> TokenStream {
         fields.push(quote!(#(#attributes)* #default #name: #ty));
     }
     quote! {
+        #(#checks)*
+
         #(#defaults)*
 
         #[derive(::sophon_sdk::serde::Deserialize, ::sophon_sdk::schemars::JsonSchema)]
@@ -314,10 +405,6 @@ fn arguments_struct(properties: &[Property]) -> TokenStream {
             #(#fields),*
         }
     }
-}
-
-fn is_result(ty: &Type) -> bool {
-    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Result"))
 }
 
 fn unraw(ident: &Ident) -> String {

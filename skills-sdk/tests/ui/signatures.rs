@@ -2,28 +2,43 @@
 
 use sophon_sdk::tool;
 
-/// Borrows.
-#[tool(risk = "none")]
-fn borrows(text: &str, bytes: &[u8]) {}
+#[tool(risk = "low")]
+fn no_description() {}
+
+///
+#[tool(risk = "low")]
+fn empty_description() {}
 
 /// Is asynchronous.
 #[tool(risk = "none")]
 async fn asynchronous() {}
 
+/// Is unsafe.
+#[tool(risk = "none")]
+unsafe fn dangerous() {}
+
+/// Is called from C.
+#[tool(risk = "none")]
+extern "C" fn foreign() {}
+
 /// Is generic.
 #[tool(risk = "none")]
 fn generic<T>(value: T) {}
 
-/// Takes a parameter apart.
+/// Is generic over a lifetime.
 #[tool(risk = "none")]
-fn pattern((a, b): (u8, u8)) {}
+fn lifetime<'a>(text: &'a str) {}
 
-/// Marks one of two parameters.
+/// Gives back something.
 #[tool(risk = "none")]
-fn two(#[args] all: String, more: String) {}
+fn opaque_result() -> impl Iterator<Item = u8> {
+    [1_u8].into_iter()
+}
 
-/// Has an attribute that means nothing.
+/// Gives back a trait object.
 #[tool(risk = "none")]
-fn unknown_attribute(#[deprecated] text: String, #[arg(min = 1)] number: u32) {}
+fn boxed_result() -> Result<Box<dyn std::fmt::Display>, sophon_sdk::ToolError> {
+    Ok(Box::new(1))
+}
 
 fn main() {}

@@ -1,22 +1,28 @@
+#![expect(unused, reason = "only what the macros say counts here")]
+
 use sophon_sdk::tool;
 
 /// Is a tool.
 #[tool(risk = "none")]
-fn same() {}
+fn hello() {}
 
-mod other {
-    /// Is one as well.
-    #[sophon_sdk::tool(risk = "none")]
-    pub(crate) fn same() {}
+mod empty {
+    sophon_sdk::skill!();
 }
 
-fn helper() {}
+mod twice_in_the_list {
+    use super::hello;
+    sophon_sdk::skill!(hello, hello);
+}
 
-struct NotATool;
+mod not_paths {
+    use super::hello;
+    sophon_sdk::skill!("hello", hello(), &hello, [hello], tools = hello, || (), 1 + 1);
+}
 
-sophon_sdk::skill!(same, other::same);
-sophon_sdk::skill!(same, NotATool);
-sophon_sdk::skill!(helper);
-sophon_sdk::skill!();
+mod semicolons {
+    use super::hello;
+    sophon_sdk::skill!(hello; hello);
+}
 
 fn main() {}

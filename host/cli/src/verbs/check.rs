@@ -1,5 +1,6 @@
 //! `sophon check`.
 
+use super::build::messages;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{columns, field, plain};
@@ -20,7 +21,7 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let checked = sophon_author::check(&Subject::at(&self.path)?)?;
+        let checked = sophon_author::check(&Subject::at(&self.path)?.with_messages(messages(context)))?;
         context.output().data(&json!(checked), |value| findings(&value["report"]))?;
         for warning in &checked.warnings {
             context.output().note(&format!("warning: {warning}"));

@@ -4,12 +4,11 @@ use super::{ask, part};
 use crate::arguments::InTenant;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::home::write_private;
+use crate::identity::make;
 use crate::output::{field, table};
 use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
 use serde_json::json;
-use sophon_skill::SigningIdentity;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -151,30 +150,15 @@ impl Key {
 }
 
 async fn identity(context: &Context, name: &str, tenant: InTenant) -> Result<(), CliError> {
-    let home = context.home()?;
-    home.create()?;
-    let path = home.identity(name)?;
-    if path.exists() {
+    let Some(made) = make(context, name, tenant).await? else {
         let message = format!("this home has an identity {name} already");
         return Err(CliError::usage(message, format!("sophon sign FILE --identity {name}")));
-    }
-    let identity = SigningIdentity::generate(name, context.entropy()).map_err(|error| CliError::of(&error))?;
-    write_private(&path, identity.to_text().as_bytes()).map_err(|error| CliError::file(&path, error))?;
-    let public = identity.public_key().to_string();
-    let body = json!({"public_key": public, "name": name, "role": "local"});
-    let answer = match ask(context, tenant, Method::POST, "/v1/publishers", Some(&body)).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            // An identity that nobody trusts is none: the next attempt begins anew.
-            std::fs::remove_file(&path).map_err(|error| CliError::file(&path, error))?;
-            return Err(error);
-        }
     };
-    let made = json!({
-        "name": name, "public_key": public, "fingerprint": answer["fingerprint"], "file": path,
-    });
-    context.output().data(&made, |value| field(value, "public_key"))?;
-    context.output().note(&format!("{}: keep it; give the public key to those who are to trust it", path.display()));
+    let public = made.identity.public_key().to_string();
+    let value = json!({"name": name, "public_key": public, "fingerprint": made.fingerprint, "file": made.file});
+    context.output().data(&value, |value| field(value, "public_key"))?;
+    let file = made.file.display();
+    context.output().note(&format!("{file}: keep it; give the public key to those who are to trust it"));
     Ok(())
 }
 
@@ -185,27 +169,4 @@ pub(crate) fn public_key(given: &str) -> Result<String, CliError> {
         return std::fs::read_to_string(path).map_err(|error| CliError::file(path, error));
     }
     Ok(given.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::output::{Format, Output};
-    use crate::system::Environment;
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn an_identity_that_was_not_trusted_can_be_made_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("home");
-        let context = Context::new(Some(root), Environment::default(), Output::new(Format::Json));
-        let nowhere = InTenant { tenant: Some("not a tenant".into()) };
-        let refused = identity(&context, "ann", nowhere).await.unwrap_err();
-        assert_eq!(refused.report().code, "invalid_parameter", "{refused}");
-        let path = context.home().unwrap().identity("ann").unwrap();
-        assert!(!path.exists(), "nothing is left of the failure");
-        identity(&context, "ann", InTenant::default()).await.unwrap();
-        assert!(path.exists());
-        let again = identity(&context, "ann", InTenant::default()).await.unwrap_err();
-        assert_eq!(again.report().code, "usage", "{again}");
-    }
 }

@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use clap::Args;
 use serde_json::json;
-use sophon_author::{NewOptions, SdkSource};
+use sophon_author::NewOptions;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,17 +22,14 @@ pub(crate) struct New {
     /// What it is for.
     #[arg(long)]
     description: Option<String>,
-    /// A folder with the crate sophon-sdk [default: the registry's].
+    /// The folder with the crate sophon-sdk, which is on no registry: skills-sdk of a checkout of Sophon Host.
     #[arg(long, value_name = "FOLDER")]
-    sdk: Option<PathBuf>,
+    sdk: PathBuf,
 }
 
 impl New {
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let sdk = match self.sdk {
-            Some(path) => SdkSource::Path(std::path::absolute(&path).map_err(|error| CliError::file(path, error))?),
-            None => SdkSource::Registry("0.1".to_owned()),
-        };
+        let sdk = std::path::absolute(&self.sdk).map_err(|error| CliError::file(&self.sdk, error))?;
         let options = NewOptions { sdk, author: self.author, description: self.description };
         let dir = self.dir.unwrap_or_else(|| self.name.clone().into());
         let created = sophon_author::new(&dir, &self.name, &options)?;

@@ -2,10 +2,9 @@
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::home::read_private;
+use crate::identity::named;
 use clap::Args;
 use serde_json::json;
-use sophon_skill::SigningIdentity;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,15 +20,7 @@ pub(crate) struct Sign {
 
 impl Sign {
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let path = context.home()?.identity(&self.identity)?;
-        let text = match read_private(&path) {
-            Err(CliError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                let message = format!("this home has no identity {}", self.identity);
-                return Err(CliError::usage(message, format!("sophon key identity {}", self.identity)));
-            }
-            read => read?,
-        };
-        let identity = SigningIdentity::from_text(&text).map_err(|error| CliError::of(&error))?;
+        let identity = named(context, &self.identity)?;
         let signed = sophon_author::sign(&self.file, &identity)?;
         context.output().data(&json!(signed), |_value| signed.envelope.display().to_string())?;
         Ok(ExitCode::SUCCESS)
@@ -41,6 +32,7 @@ mod tests {
     use super::*;
     use crate::output::{Format, Output};
     use crate::system::Environment;
+    use sophon_skill::SigningIdentity;
     use std::fs::{Permissions, set_permissions};
     use std::os::unix::fs::PermissionsExt as _;
 

@@ -81,7 +81,8 @@ struct Capabilities {
 impl Capabilities {
     fn of(manifest: &Manifest) -> Self {
         Self {
-            http: manifest.permissions.network.is_some() || manifest.sandbox.network == Some(true),
+            // What the analysis asks too: a component that passed it links.
+            http: manifest.wants_network(),
             credentials: !manifest.credentials.is_empty(),
             workspace: manifest.permissions.filesystem == Filesystem::Workspace,
         }

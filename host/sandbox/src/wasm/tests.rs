@@ -51,10 +51,15 @@ fn lift_in(resolve: &Resolve, package: wit_parser::PackageId, world: &str, wat: 
 }
 
 fn manifest(extra: &str) -> Manifest {
+    manifest_with("", extra)
+}
+
+/// With `tool` in its tool, and `extra` at the top.
+fn manifest_with(tool: &str, extra: &str) -> Manifest {
     let text = format!(
         r#"{{"name": "probe", "version": "1.0.0", "author": "A", "license": "Apache-2.0", "description": "d",
             "category": "utility", "runtime": "wasm", "entrypoint": "skill.wasm",
-            "tools": [{{"name": "go", "description": "d", "riskLevel": "none", "parameters": {{"type": "object"}}}}]
+            "tools": [{{"name": "go", "description": "d", "riskLevel": "none", "parameters": {{"type": "object"}}{tool}}}]
             {extra}}}"#
     );
     Manifest::parse(text.as_bytes()).unwrap_or_else(|errors| panic!("{errors}"))
@@ -227,6 +232,29 @@ async fn attack_21_an_interface_that_the_manifest_does_not_declare_does_not_link
     assert!(matches!(error, SandboxError::Link { .. }), "{error}");
     let declared = manifest(r#", "permissions": {"filesystem": "workspace"}"#);
     lab.compile(&declared, &lift(&wat)).unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn attack_21_what_the_analysis_takes_for_declared_is_what_links() {
+    let imports = format!(r#"(import "sophon:skill/http@1.0.0" "send" (func (param{})))"#, " i32".repeat(16));
+    let component = lift(&module(&imports, "", FINE));
+    let lab = Lab::new(small());
+    for (tool, extra, declared) in [
+        ("", "", false),
+        ("", r#", "permissions": {"network": false}"#, false),
+        ("", r#", "sandbox": {"network": false}"#, false),
+        ("", r#", "permissions": {"network": ["api.example.com"]}"#, true),
+        ("", r#", "permissions": {"network": true}"#, true),
+        ("", r#", "sandbox": {"network": true}"#, true),
+        // Of a tool alone it can only be a list that narrows nothing to nothing.
+        (r#", "network": []"#, "", true),
+    ] {
+        let manifest = manifest_with(tool, extra);
+        let report = sophon_skill::analyse(&component, &manifest);
+        let undeclared = report.findings.iter().any(|finding| finding.rule == "SA004");
+        let linked = lab.compile(&manifest, &component);
+        assert_eq!((undeclared, linked.is_ok()), (!declared, declared), "{tool}{extra}: {report}");
+    }
 }
 
 #[tokio::test]

@@ -242,14 +242,23 @@ pub(super) fn parse(text: &str) -> Option<HostPattern> {
     url::Host::parse(text).ok()?.to_string().parse().ok()
 }
 
-/// The host that `mention` most likely means: up to where another literal begins, else up to a top-level domain that
-/// the last label begins with, else all of it.
+/// The host that `mention` most likely means: up to where another literal begins or all of it, where that ends in a
+/// well-known top-level domain; else up to where another literal begins; else up to a top-level domain that the last
+/// label begins with; else all of it. Not every address within a literal is that of another one: a literal is copied in
+/// words, and the last of them may overlap the one before.
 pub(super) fn likely(mention: &Mention<'_>) -> Option<HostPattern> {
     let is_named = |host: &HostPattern| match host {
         HostPattern::Exact(name) => name.rsplit_once('.').is_some_and(|(_, top)| top.len() > 1),
         _ => true,
     };
     let whole = mention.raw;
+    let is_known = |name: &&str| {
+        name.rsplit_once('.').is_some_and(|(_, top)| TOP_LEVEL.iter().any(|known| known.eq_ignore_ascii_case(top)))
+    };
+    let mut names = mention.ends.iter().filter_map(|end| whole.get(..*end)).chain([whole]);
+    if let Some(host) = names.find(is_known).and_then(parse) {
+        return Some(host);
+    }
     let mut shorter = mention.ends.iter().filter_map(|end| parse(whole.get(..*end)?));
     if let Some(host) = shorter.find(is_named) {
         return Some(host);
@@ -301,5 +310,8 @@ mod tests {
         check("api.example.comx-ratelimit-remaining", &[3, 20], "api.example.comx-rat");
         check("api.example.comx-ratelimit-remaining", &[], "api.example.com");
         check("api.example.zone", &[], "api.example.zone");
+        // Copied in words of eight bytes: the last one begins at the 15th of `https://api.weather.net`.
+        check("api.weather.net", &[7], "api.weather.net");
+        check("api.weather.netbase_url", &[7, 15], "api.weather.net");
     }
 }

@@ -2,7 +2,7 @@ mod depth;
 
 use super::*;
 use crate::sections::with_tools_section;
-use crate::testing::{component, component_text, corpus, decode, manifest, parsed};
+use crate::testing::{component, component_text, corpus, decode, manifest, parsed, pasted};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -136,9 +136,36 @@ fn attack_21_what_is_imported_must_be_declared() {
     check("wasi:http/types@0.2.4", &network);
     check("sophon:skill/credentials@1.0.0", &|m| m["credentials"] = json!([{"service": "github"}]));
     check("sophon:skill/workspace@1.0.0", &|m| m["permissions"] = json!({"filesystem": "workspace"}));
+    for interface in [
+        "sophon:skill/http@1.0.0",
+        "wasi:http/types@0.2.4",
+        "sophon:skill/credentials@1.0.0",
+        "sophon:skill/workspace@1.0.0",
+    ] {
+        for permissions in [json!({}), json!({"maxMemoryMb": 16}), json!({"network": false, "filesystem": "none"})] {
+            let bytes = component(&format!(r#"(import "{interface}" (instance))"#));
+            let mut manifest = manifest();
+            manifest["permissions"] = permissions;
+            let report = analyse(&bytes, &parsed(&manifest));
+            let mended = pasted(&manifest, report.first_advice().unwrap());
+            assert_eq!(listed(&analyse(&bytes, &parsed(&mended))), Vec::<String>::new(), "{report}");
+        }
+    }
     for interface in ["settings", "state", "progress"] {
         assert!(findings(&format!(r#"(import "sophon:skill/{interface}@1.0.0" (instance))"#), |_| ()).is_empty());
     }
+}
+
+#[test]
+fn the_hosts_that_the_code_names_are_proposed_where_the_manifest_names_none() {
+    let data = r#"(core module (memory 1) (data (i32.const 0) "https://api.weather.net/v1\00http://plain.net:8080/\00https://docs.rs/x"))"#;
+    let bytes = component(&format!(r#"(import "sophon:skill/http@1.0.0" (instance)) {data}"#));
+    let report = analyse(&bytes, &parsed(&manifest()));
+    assert_eq!(report.findings[0].rule, "SA004");
+    let mended = pasted(&manifest(), report.first_advice().unwrap());
+    let rules = json!(["api.weather.net", {"host": "plain.net", "ports": [8080], "schemes": ["http"]}]);
+    assert_eq!(mended["permissions"], json!({ "network": rules }));
+    assert_ne!(analyse(&bytes, &parsed(&mended)).verdict, Verdict::Reject);
 }
 
 #[test]

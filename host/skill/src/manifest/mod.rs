@@ -5,6 +5,7 @@
 
 mod arguments;
 mod connection;
+mod line;
 mod model;
 mod pattern;
 mod permissions;
@@ -16,6 +17,7 @@ mod tool;
 mod violation;
 
 pub use arguments::{ArgumentCheck, Shown};
+pub use line::{RulePlace, entry_line, workspace_line};
 pub use model::{
     Access, Category, CredentialUse, Effect, Field, FieldKind, Filesystem, Integration, Permissions, Preset, Runtime,
     SandboxWish, Setting, Tool,
@@ -124,7 +126,8 @@ impl Manifest {
         self.credentials.iter().find(|credential| credential.service == *service)
     }
 
-    /// Whether it asks for the network in any form, with or without naming hosts.
+    /// Whether it asks for the network in any form, with or without naming hosts. Decides what the analysis accepts and
+    /// what is linked; where requests may go is said by the rules and by a person.
     #[must_use]
     pub fn wants_network(&self) -> bool {
         self.permissions.network.is_some()

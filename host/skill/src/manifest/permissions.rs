@@ -1,12 +1,13 @@
 //! Reads what grants power: `permissions`, `sandbox` and network rules. An unknown key is a violation here, because
 //! a misspelt limit would be no limit.
 
+use super::line::entry_line;
 use super::model::{CredentialUse, Filesystem, Permissions, Preset, SandboxWish};
 use super::reader::{Node, Object, Record, Unknown};
 use crate::archive::check_name;
 use crate::network::{NetworkRule, Scheme};
 use crate::text::quote;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sophon_types::{ServiceName, SkillName};
 
 /// Rules in one list.
@@ -132,7 +133,7 @@ impl Surroundings<'_> {
                 record.report(
                     &format!("{place}[{number}].credential"),
                     format!("{service} is not declared"),
-                    format!(r#"add {{"service": "{service}", "access": "proxy"}} to credentials"#),
+                    entry_line("credentials", declared.len(), &json!({ "service": service, "access": "proxy" })),
                 );
             }
         }

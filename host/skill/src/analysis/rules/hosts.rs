@@ -5,7 +5,9 @@ use super::{Context, Findings, Rule};
 use crate::analysis::hosts::{Mention, likely, mentions, parse};
 use crate::analysis::offered::{Need, OFFERED};
 use crate::analysis::report::Severity;
+use crate::manifest::{Permissions, RulePlace};
 use crate::network::{HostPattern, NetworkRule, Scheme};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 pub(super) const RULE: Rule = Rule {
@@ -98,16 +100,81 @@ const DOCUMENTATION: [&str; 52] = [
 ];
 
 fn check(context: &Context<'_>, findings: &mut Findings) {
-    let manifest = context.manifest;
-    let rules: Vec<_> = manifest.permissions.network.iter().flatten().collect();
-    let found = mentions(context.strings, context.carriers, context.facts, |mention| {
-        NAMES.iter().any(|name| is(mention, name)) || covers(&rules, mention, mention.raw.len())
-    });
     let sends = OFFERED.iter().filter(|offer| offer.need == Need::Network).any(|offer| {
         let interfaces = context.facts.imports.iter().filter_map(|import| import.interface.as_ref());
         interfaces.into_iter().any(|name| name.interface == offer.interface)
     });
+    for named in uncovered(context) {
+        let place = context.place(context.strings.origin(named.offset));
+        let host = &named.host;
+        let what = match named.scheme {
+            Some(scheme) => format!("the code names {scheme}://{host}"),
+            None => format!("the code names the host {host}"),
+        };
+        if named.documentation {
+            let message = format!("{what}, which is documentation; no network rule covers it");
+            findings.note(&place, message, "nothing, where it is part of a message");
+        } else if !sends {
+            let message = format!("{what}; the component cannot send requests, but may show it");
+            findings.note(&place, message, "nothing, where it is part of a text");
+        } else {
+            let message = format!("{what}, which no rule of permissions.network covers");
+            findings.warning(&place, message, advice(&named, &context.manifest.permissions));
+        }
+    }
+}
+
+/// Rules for the public hosts that the code seems to talk to and that no rule covers; the first few.
+pub(super) fn proposed(context: &Context<'_>) -> Vec<Value> {
+    const MOST: usize = 8;
+    let mut rules: Vec<_> = uncovered(context)
+        .iter()
+        .filter(|named| named.scheme.is_some() && !named.documentation && !is_internal(&named.host))
+        .map(Named::rule)
+        .collect();
+    rules.truncate(MOST);
+    rules
+}
+
+/// A host that the code names and no rule covers.
+struct Named {
+    host: HostPattern,
+    /// `None` for a name that stands alone.
+    scheme: Option<Scheme>,
+    port: Option<u16>,
+    documentation: bool,
+    offset: usize,
+}
+
+impl Named {
+    /// The port, where it is not the scheme's own.
+    fn other_port(&self) -> Option<u16> {
+        self.port.filter(|port| *port != self.scheme.unwrap_or(Scheme::Https).default_port())
+    }
+
+    /// The rule that would cover it.
+    fn rule(&self) -> Value {
+        let host = self.host.to_string();
+        let mut rule = Map::from_iter([("host".to_owned(), host.as_str().into())]);
+        if self.scheme == Some(Scheme::Http) {
+            rule.insert("schemes".into(), json!(["http"]));
+        }
+        if let Some(port) = self.other_port() {
+            rule.insert("ports".into(), json!([port]));
+        }
+        // A rule of a host alone is written as the host.
+        if rule.len() == 1 { host.into() } else { rule.into() }
+    }
+}
+
+/// The hosts that the code names and no rule covers, each once a scheme.
+fn uncovered(context: &Context<'_>) -> Vec<Named> {
+    let rules: Vec<_> = context.manifest.permissions.network.iter().flatten().collect();
+    let found = mentions(context.strings, context.carriers, context.facts, |mention| {
+        NAMES.iter().any(|name| is(mention, name)) || covers(&rules, mention, mention.raw.len())
+    });
     let mut seen = BTreeSet::new();
+    let mut named = Vec::new();
     for mention in &found {
         let lengths = || mention.ends.iter().copied().chain([mention.raw.len()]);
         let covered = lengths().any(|length| covers(&rules, mention, length));
@@ -117,26 +184,17 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
         // A guess that is covered explains nothing: the name goes on.
         let guess = likely(mention).filter(|host| !rules.iter().any(|rule| rule.host.covers(host)));
         let Some(host) = guess.or_else(|| parse(mention.raw)) else { continue };
-        if is_reserved(&host) || !seen.insert((host.clone(), mention.scheme)) {
-            continue;
-        }
-        let place = context.place(context.strings.origin(mention.offset));
-        let scheme = mention.scheme.unwrap_or(Scheme::Https);
-        let what = match mention.scheme {
-            Some(scheme) => format!("the code names {scheme}://{host}"),
-            None => format!("the code names the host {host}"),
-        };
-        if is_documentation(mention) {
-            let message = format!("{what}, which is documentation; no network rule covers it");
-            findings.note(&place, message, "nothing, where it is part of a message");
-        } else if !sends {
-            let message = format!("{what}; the component cannot send requests, but may show it");
-            findings.note(&place, message, "nothing, where it is part of a text");
-        } else {
-            let advice = advice(&host, scheme, mention.port());
-            findings.warning(&place, format!("{what}, which no rule of permissions.network covers"), advice);
+        if !is_reserved(&host) && seen.insert((host.clone(), mention.scheme)) {
+            named.push(Named {
+                host,
+                scheme: mention.scheme,
+                port: mention.port(),
+                documentation: is_documentation(mention),
+                offset: mention.offset,
+            });
         }
     }
+    named
 }
 
 /// Whether the host may be `name`, and is followed by what may follow a host.
@@ -167,19 +225,15 @@ fn is_reserved(host: &HostPattern) -> bool {
 }
 
 /// The line that would cover it.
-fn advice(host: &HostPattern, scheme: Scheme, port: Option<u16>) -> String {
-    let port = port.filter(|port| *port != scheme.default_port());
+fn advice(named: &Named, permissions: &Permissions) -> String {
+    let host = &named.host;
     if is_internal(host) {
-        let port = port.unwrap_or(scheme.default_port());
+        let scheme = named.scheme.unwrap_or(Scheme::Https);
+        let port = named.other_port().unwrap_or(scheme.default_port());
         return format!(
             "remove it; where it is meant, a person grants it: `sophon install --allow-host {scheme}://{host}:{port}`"
         );
     }
-    let line = match (scheme, port) {
-        (Scheme::Https, None) => format!(r#""{host}""#),
-        (Scheme::Http, None) => format!(r#"{{"host": "{host}", "schemes": ["http"]}}"#),
-        (Scheme::Https, Some(port)) => format!(r#"{{"host": "{host}", "ports": [{port}]}}"#),
-        (Scheme::Http, Some(port)) => format!(r#"{{"host": "{host}", "schemes": ["http"], "ports": [{port}]}}"#),
-    };
-    format!(r#"if the skill talks to it, add "permissions": {{"network": [{line}]}}; else remove it from the code"#)
+    let line = RulePlace::of(permissions).line(&[named.rule()]);
+    format!("if the skill talks to it, {line}; else remove it from the code")
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::package::Package;
-use crate::testing::files;
+use crate::testing::{files, pasted};
 
 /// A core module whose memory holds `data` at address 1024.
 fn carrying(data: &[u8]) -> String {
@@ -177,18 +177,22 @@ fn the_advice_has_the_line_that_would_cover_the_host() {
         let advice = report.first_advice().unwrap();
         assert!(advice.contains(line), "{advice}");
         // The line works when pasted.
-        if let Some(permissions) = line.strip_prefix("\"permissions\": ") {
+        if line.starts_with("add ") {
             let mut manifest = manifest();
-            manifest["permissions"] = serde_json::from_str(permissions).unwrap();
+            manifest["permissions"] = json!({"network": ["api.example.com"]});
+            let manifest = pasted(&manifest, advice);
             let import = r#"(import "sophon:skill/http@1.0.0" (instance))"#;
             let bytes = component(&format!("{import} {}", carrying(data.as_bytes())));
             let report = analyse(&bytes, &parsed(&manifest));
             assert!(!report.findings.iter().any(|finding| finding.rule == "SA015"), "{report}");
         }
     };
-    check("https://evil.net/x", r#""permissions": {"network": ["evil.net"]}"#);
-    check("http://evil.net/", r#""permissions": {"network": [{"host": "evil.net", "schemes": ["http"]}]}"#);
-    check("https://evil.net:8443/", r#""permissions": {"network": [{"host": "evil.net", "ports": [8443]}]}"#);
+    check("https://evil.net/x", r#"add "evil.net" to permissions.network in manifest.json"#);
+    check("http://evil.net/", r#"add {"host":"evil.net","schemes":["http"]} to permissions.network in manifest.json"#);
+    check(
+        "https://evil.net:8443/",
+        r#"add {"host":"evil.net","ports":[8443]} to permissions.network in manifest.json"#,
+    );
     check("http://localhost:3000/", "`sophon install --allow-host http://localhost:3000`");
 }
 

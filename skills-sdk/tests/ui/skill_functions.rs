@@ -1,0 +1,5 @@
+fn helper() {}
+
+sophon_sdk::skill!(helper, misspelt);
+
+fn main() {}

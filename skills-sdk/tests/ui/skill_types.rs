@@ -1,0 +1,5 @@
+struct NotATool;
+
+sophon_sdk::skill!(NotATool);
+
+fn main() {}
