@@ -48,7 +48,7 @@ impl ReadyTool {
 impl Ready {
     /// Prepares everything a call needs. Compiles: not for an async worker.
     pub(crate) fn prepare(skill: Arc<InstalledSkill>, runtime: &WasmRuntime) -> Result<Self, InstallError> {
-        let prepared = runtime.prepare(skill.package())?;
+        let prepared = runtime.prepare_for(skill.tenant(), skill.package())?;
         let manifest = skill.manifest();
         let mut tools = Vec::with_capacity(manifest.tools.len());
         for tool in &manifest.tools {

@@ -12,7 +12,7 @@ mod worker;
 pub use cache::CodeCache;
 pub use worker::{CompileLimits, Worker, compile_worker};
 
-use sophon_types::Digest;
+use sophon_types::{Digest, TenantId};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use wasmtime::Engine;
@@ -38,9 +38,14 @@ impl Compiler {
         Self { compilation, cache: cache.map(Arc::new) }
     }
 
-    /// The component, ready to be linked; from the cache where it has it.
-    pub(crate) fn component(&self, engine: &Engine, bytes: &[u8]) -> Result<Component, String> {
-        let name = name(engine, bytes);
+    /// The component, ready to be linked; from the cache where it has it for the same `owner`.
+    pub(crate) fn component(
+        &self,
+        engine: &Engine,
+        owner: Option<&TenantId>,
+        bytes: &[u8],
+    ) -> Result<Component, String> {
+        let name = name(engine, owner, bytes);
         if let Some(cache) = &self.cache
             && let Some(component) = cache.load(engine, &name)
         {
@@ -57,11 +62,16 @@ impl Compiler {
     }
 }
 
-/// Names compiled code: by the component and by all that decides how this engine compiles.
-fn name(engine: &Engine, bytes: &[u8]) -> String {
+/// Names compiled code: by whose it is, by the component and by all that decides how this engine compiles. A tenant's
+/// code is its own, so that nobody learns from the time that an installation takes what others have installed.
+fn name(engine: &Engine, owner: Option<&TenantId>, bytes: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{}-{:016x}.cwasm", Digest::of(bytes).to_hex(), hasher.finish())
+    format!(
+        "{}-{:016x}.cwasm",
+        Digest::of_parts(&[owner.map_or("", TenantId::as_str).as_bytes(), bytes]).to_hex(),
+        hasher.finish()
+    )
 }
 
 #[cfg(test)]
