@@ -14,6 +14,7 @@ const SECONDS: &str = "sophon_http_request_seconds";
 const CALLS: &str = "sophon_calls_total";
 const CONNECTIONS: &str = "sophon_http_connections";
 const TURNED_AWAY: &str = "sophon_http_connections_refused_total";
+const CUT: &str = "sophon_http_connections_cut_total";
 const REFUSED: &str = "sophon_authn_refused_total";
 
 /// The counters of one gateway. Its own, not the process's, so that several can live in one process.
@@ -43,6 +44,7 @@ impl Metrics {
             metrics::describe_counter!(CALLS, "Calls of tools answered, by status.");
             metrics::describe_gauge!(CONNECTIONS, "Connections open at present.");
             metrics::describe_counter!(TURNED_AWAY, "Connections closed because their address has its share.");
+            metrics::describe_counter!(CUT, "Connections closed, while of no use, to make room for others.");
             metrics::describe_counter!(REFUSED, "Requests without a valid key.");
         });
     }
@@ -83,6 +85,11 @@ impl Metrics {
     /// A connection was closed because its address has as many as it may.
     pub(crate) fn connection_refused(&self) {
         metrics::with_local_recorder(&self.recorder, || counter!(TURNED_AWAY).increment(1));
+    }
+
+    /// A connection was closed to make room for another.
+    pub(crate) fn connection_cut(&self) {
+        metrics::with_local_recorder(&self.recorder, || counter!(CUT).increment(1));
     }
 
     /// The text that Prometheus reads.
