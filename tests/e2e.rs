@@ -17,4 +17,6 @@ mod egress;
 mod floors;
 mod guests;
 mod install;
+mod isolation;
+mod load;
 mod main_job;
