@@ -187,11 +187,11 @@ fn attack_44_ten_thousand_idle_connections_starve_nobody() {
 
     let idle = Crowd::gather(gateway.client.address, 1, 10_000, 250, b"");
     is_served(&gateway, &agent, "quick.run");
+    // All of them have been let in. Who says nothing for 15 seconds is let go, so a slow machine has fewer open now.
+    eventually("all are accepted", || gateway.metric("sophon_http_connections_accepted_total") >= idle.len() as f64);
     let open = gateway.metric("sophon_http_connections");
-    // Those that were let go because they said nothing for 15 seconds may be fewer on a slow machine.
-    assert!(open > 5_000.0, "only {open} of {} are open", idle.len());
     let grown = gateway.resident().saturating_sub(before);
-    println!("{open} idle connections take {} bytes each", grown / 10_000);
+    println!("10,000 idle connections, of which {open} are open now, took {grown} bytes");
     assert!(grown < 10_000 * (32 << 10), "the process grew by {grown} bytes");
     is_served(&gateway, &agent, "quick.run");
 
