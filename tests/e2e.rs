@@ -20,4 +20,6 @@ mod faults;
 mod floors;
 mod guests;
 mod install;
+mod isolation;
+mod load;
 mod main_job;

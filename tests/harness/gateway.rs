@@ -35,6 +35,13 @@ impl Key {
         Self::of(&made)
     }
 
+    /// The same, in a tenant of this name.
+    #[track_caller]
+    pub(crate) fn make_in(home: &Home, tenant: &str, role: &str, user: &str) -> Self {
+        let words = ["key", "create", "--tenant", tenant, "--role", role, "--user", user, "--json"];
+        Self::of(&Cli::new(home, words).expect(0).json())
+    }
+
     /// Reads the answer to the making of a key.
     #[track_caller]
     pub(crate) fn of(made: &Value) -> Self {
@@ -311,6 +318,22 @@ impl Gateway {
         let answer = self.call(key, tool, arguments).expect(200);
         assert_eq!(answer["status"], "failed", "{answer}\n{}", self.log());
         answer["error"].clone()
+    }
+
+    /// What `/metrics` says of one series.
+    #[track_caller]
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let text = self.client.send("GET", "/metrics", &[], None).text();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.trim().parse().expect("a number"))
+    }
+
+    /// Bytes of memory that the process has resident.
+    #[track_caller]
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the gateway runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
     /// The records of the audit log that match `query`, oldest first.

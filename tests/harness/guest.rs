@@ -1,6 +1,7 @@
 //! Skills that misbehave, written as core WebAssembly by hand: what they do is exactly what stands here, and no
 //! compiler for guests is needed to build them.
 
+use super::host_calls;
 use super::wasi_http;
 use serde_json::{Value, json};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -17,6 +18,12 @@ pub(crate) enum Behaviour {
     Trap,
     /// Logs a line of 1,000 bytes 5,000 times, then returns `"done"`.
     FloodLog,
+    /// Logs this text as one line, then returns `"done"`.
+    Log(&'static str),
+    /// Returns what it remembers under this key; where that is nothing, remembers the value and returns `"nothing"`.
+    Remember { key: &'static str, value: String },
+    /// Writes to its state again and again, until it is ended.
+    FloodState,
     /// Returns this text, whatever it is.
     Return(Vec<u8>),
     /// Fails with this message.
@@ -272,6 +279,18 @@ impl Behaviour {
                 let imports = Imports { interfaces: vec!["sophon:skill/log@1.0.0".into()], packages: &[] };
                 (imports, module(import, &flood, "", data))
             }
+            Self::Log(line) => {
+                let (imports, import, body) = host_calls::log(line, &mut data);
+                (imports, module(import, &body, "", data))
+            }
+            Self::Remember { key, value } => {
+                let (imports, import, body) = host_calls::remember(key, value, &mut data);
+                (imports, module(import, &body, "", data))
+            }
+            Self::FloodState => {
+                let (imports, import, body) = host_calls::flood_state(&mut data);
+                (imports, module(import, &body, "", data))
+            }
             Self::Return(text) => {
                 let text = data.put(text);
                 (nothing, module("", &succeed(text), "", data))
@@ -327,7 +346,7 @@ impl Data {
 }
 
 /// Returns `ok(text)`.
-fn succeed((at, length): (usize, usize)) -> String {
+pub(crate) fn succeed((at, length): (usize, usize)) -> String {
     format!(
         "(i32.store8 (i32.const 8) (i32.const 0))
          (i32.store (i32.const 12) (i32.const {at}))

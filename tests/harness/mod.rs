@@ -4,19 +4,23 @@
 
 mod chance;
 mod cli;
+mod crowd;
 mod gateway;
 mod guest;
 mod home;
+mod host_calls;
 mod http;
 mod mount;
 mod packages;
 mod paste;
 mod process;
+mod tenant;
 mod upstream;
 mod wasi_http;
 
 pub(crate) use chance::Chance;
 pub(crate) use cli::{Cli, Finished};
+pub(crate) use crowd::Crowd;
 pub(crate) use gateway::{Gateway, Key, Launch};
 pub(crate) use guest::{Behaviour, Exchange, Guest, Request};
 pub(crate) use home::Home;
@@ -25,4 +29,5 @@ pub(crate) use mount::{Access, Mount};
 pub(crate) use packages::{Publisher, Signed, demo_publisher, example, files};
 pub(crate) use paste::{edit, hints, paste};
 pub(crate) use process::{command, root, setting, sophon, target};
-pub(crate) use upstream::{Reply, Upstream};
+pub(crate) use tenant::Tenant;
+pub(crate) use upstream::{Hold, Reply, Upstream};

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 /// Makes an answer.
 type Make = dyn Fn(&Seen) -> http::Response<Bytes> + Send + Sync;
@@ -19,6 +20,28 @@ pub(crate) enum Reply {
     With(Box<Make>),
     /// Like the reply inside, after a while.
     Late(Duration, Box<Reply>),
+    /// Like the reply inside, as soon as it is let go.
+    Held(Hold, Box<Reply>),
+}
+
+/// Holds answers back until it is let go.
+#[derive(Clone)]
+pub(crate) struct Hold(Arc<watch::Sender<bool>>);
+
+impl Hold {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// From now on everything is answered.
+    pub(crate) fn let_go(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn over(&self) {
+        // The sender is held here, so it cannot be gone.
+        drop(self.0.subscribe().wait_for(|over| *over).await);
+    }
 }
 
 /// The server. Gone when it is dropped.
@@ -93,13 +116,22 @@ impl Upstream {
 
 async fn answer(reply: &Reply, request: &Seen) -> http::Response<Bytes> {
     let mut reply = reply;
-    while let Reply::Late(pause, then) = reply {
-        tokio::time::sleep(*pause).await;
-        reply = then;
+    loop {
+        reply = match reply {
+            Reply::Late(pause, then) => {
+                tokio::time::sleep(*pause).await;
+                then
+            }
+            Reply::Held(hold, then) => {
+                hold.over().await;
+                then
+            }
+            Reply::Github(_) | Reply::With(_) => break,
+        };
     }
     match reply {
         Reply::Github(github) => github.answer(request),
         Reply::With(make) => make(request),
-        Reply::Late(..) => unreachable!("the loop above has gone through these"),
+        Reply::Late(..) | Reply::Held(..) => unreachable!("the loop above has gone through these"),
     }
 }

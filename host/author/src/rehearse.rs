@@ -16,8 +16,8 @@ use sophon_sandbox::{
     RecordedAnswer, RecordedRequest, RecordedResponse, Rehearsal, RehearsalReport, RunFailure, WasmRuntime,
 };
 use sophon_skill::{
-    ArgumentCheck, HostGrant, MAX_COMPONENT, Manifest, Package, PackageError, Preset, Shown, Tool, TrustStore, Unsigned,
-    VerifiedPackage, entry_line, pack, verify,
+    ArgumentCheck, HostGrant, MAX_COMPONENT, Manifest, Package, PackageError, Preset, Shown, Tool, TrustStore,
+    Unsigned, VerifiedPackage, entry_line, pack, verify,
 };
 use sophon_types::{CanonicalJson, Entropy};
 use std::collections::BTreeMap;

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::home::{CODE_KEY, Home, HomeLock, Missing, parse_key};
 use crate::output::is_interactive;
+use crate::system;
 use crate::worker::COMPILE_WORKER;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +23,7 @@ use sophon_store::{Store, StoreConfig};
 use sophon_types::{Clock, Entropy};
 use sophon_vault::{Kek, Vault, VaultError};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,8 +98,10 @@ impl House {
 
     /// The gateway over these parts. Where it listens, skills cannot reach it.
     pub(crate) fn gateway(&self, operator: OperatorToken, listen: Option<SocketAddr>) -> Gateway {
+        let mut config = self.config.gateway.clone();
         if let Some(address) = listen {
             self.own_listeners.add(address);
+            config.max_connections = within(config.max_connections, system::open_files());
         }
         Gateway::new(GatewayParts {
             executor: self.executor.clone(),
@@ -106,7 +110,7 @@ impl House {
             audit: self.audit.clone(),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
-            config: self.config.gateway.clone(),
+            config,
             rate_limits: self.config.rate_limit.clone(),
             operator,
             listen,
@@ -301,6 +305,25 @@ fn ceiling(config: &Config) -> Limits {
     limits
 }
 
+/// Files and sockets that the house needs besides those of its clients: what egress may have open and keep, the database,
+/// the compilers, the log.
+const OTHER_FILES: usize = 1024;
+
+/// As many connections as configured, or as the process can have.
+fn within(connections: NonZeroUsize, files: usize) -> NonZeroUsize {
+    // With few files in all, half of them for each.
+    let room = files.saturating_sub(OTHER_FILES).max(files / 2);
+    let fitting = NonZeroUsize::new(room).map_or(connections, |room| connections.min(room));
+    if fitting < connections {
+        tracing::warn!(
+            connections = fitting.get(),
+            files,
+            "fewer connections than [gateway] max_connections are served: the system lets the process open fewer files"
+        );
+    }
+    fitting
+}
+
 fn pool_limits(config: &Config) -> PoolLimits {
     let mut pool = PoolLimits::default();
     if let Some(calls) = config.sandbox.concurrent_calls {
@@ -368,6 +391,16 @@ fn not_a_ca(path: &Path) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_connections_are_promised_than_there_can_be() {
+        let count = |n| NonZeroUsize::new(n).unwrap();
+        assert_eq!(within(count(16_384), 1_048_576), count(16_384));
+        assert_eq!(within(count(16_384), 4_096), count(3_072));
+        assert_eq!(within(count(16_384), 1_024), count(512));
+        assert_eq!(within(count(100), 1_024), count(100));
+        assert_eq!(within(count(100), 0), count(100));
+    }
 
     #[test]
     fn certificates_are_read_from_pem_and_der() {

@@ -1,6 +1,7 @@
 //! The machine: its clock, its randomness, its environment. The only place of the house that asks for them; everything
 //! above and below is handed what it needs.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sophon_types::{Clock, Entropy, Timestamp};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -64,6 +65,21 @@ impl Environment {
         let own = self.value("SOPHON_HOME").map(PathBuf::from);
         own.or_else(|| self.value("HOME").map(|home| PathBuf::from(home).join(".sophon")))
     }
+}
+
+/// Lets this process have as many files and sockets open as the system allows it, and says how many that are. Systems
+/// start processes with a low limit for the sake of old programs; a gateway needs one for every connection.
+pub(crate) fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "the limit on open files could not be raised");
+            limit.current
+        }
+    };
+    current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

@@ -5,18 +5,23 @@ use crate::address::{AddressClass, OwnListeners, Reach};
 use crate::admit::AllowedRequest;
 use crate::allowlist::address_of;
 use crate::connection::{Answer, Connection, Failure, Progress};
+use crate::credential::Mark;
 use crate::dial::{Dial, Socket};
 use crate::error::{Denial, HttpError, brief};
 use crate::gate::is_write;
-use crate::pool::{Key, Pool, Slots};
+use crate::owner::{Bearer, Owner};
+use crate::pool::{Key, Pool};
 use crate::resolve::Resolve;
-use crate::tls::{Owner, TlsClients, server_name};
+use crate::slots::{Shares, Slots};
+use crate::tls::{TlsClients, server_name};
 use crate::url::CheckedUrl;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
 use http_body_util::Full;
 use sophon_skill::Scheme;
+use sophon_types::TenantId;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
@@ -35,10 +40,18 @@ pub(crate) struct Wire {
     pub(crate) tls: TlsClients,
     pub(crate) pool: Arc<Pool>,
     pub(crate) slots: Slots,
+    pub(crate) lookups: Shares<TenantId>,
 }
 
 /// The header field that holds the credential.
 pub(crate) type Attached = (HeaderName, HeaderValue);
+
+/// A credential on its way out.
+pub(crate) struct Lent {
+    pub(crate) field: Attached,
+    /// Which credential it is.
+    pub(crate) mark: Mark,
+}
 
 impl Wire {
     /// Sends `allowed` and returns the whole answer. A kept connection that turns out to be closed is replaced
@@ -47,16 +60,18 @@ impl Wire {
         &self,
         owner: &Owner,
         allowed: &AllowedRequest,
-        attached: Option<Attached>,
+        lent: Option<Lent>,
         deadline: Instant,
     ) -> Result<Answer, Failure> {
         if deadline <= Instant::now() {
             return Err(Failure::not_sent(HttpError::Timeout));
         }
+        let (attached, mark) = lent.map(|lent| (lent.field, lent.mark)).unzip();
+        let bearer = Bearer::new(owner, mark);
         let request = build(allowed, attached).map_err(Failure::not_sent)?;
         let _slot = self.slots.acquire(owner, deadline).await.map_err(Failure::not_sent)?;
         let url = allowed.checked_url();
-        let key = Key::of(owner, url);
+        let key = Key::of(bearer.clone(), url);
         let reach = allowed.pass().reach;
         let kept = self.pool.take(&key, |peer| self.may_reach(peer, reach).is_ok()).await;
         if let Some(mut connection) = kept {
@@ -72,7 +87,7 @@ impl Wire {
                 Err(failure) => tracing::debug!(?failure, "a kept connection was closed; connecting anew"),
             }
         }
-        let mut connection = self.connect(owner, url, reach, deadline).await?;
+        let mut connection = self.connect(&bearer, url, reach, deadline).await?;
         let answer = connection.exchange(request, &self.limits, deadline).await?;
         self.pool.put(key, connection);
         Ok(answer)
@@ -80,31 +95,36 @@ impl Wire {
 
     async fn connect(
         &self,
-        owner: &Owner,
+        bearer: &Bearer,
         url: &CheckedUrl,
         reach: Reach,
         deadline: Instant,
     ) -> Result<Connection, Failure> {
-        let addresses = self.addresses(url, deadline).await.map_err(Failure::not_sent)?;
+        let addresses = self.addresses(bearer.tenant(), url, deadline).await.map_err(Failure::not_sent)?;
         for &address in &addresses {
             self.may_reach(address, reach).map_err(|refusal| refusal.into_failure(url, address))?;
         }
         let (stream, peer) = self.dial(url, &addresses, deadline).await.map_err(Failure::not_sent)?;
         let stream = match url.scheme() {
             Scheme::Http => stream,
-            Scheme::Https => self.secure(owner, url, stream, deadline).await.map_err(Failure::not_sent)?,
+            Scheme::Https => self.secure(bearer, url, stream, deadline).await.map_err(Failure::not_sent)?,
         };
         Connection::start(stream, peer, &self.limits).await.map_err(Failure::not_sent)
     }
 
     /// All addresses of the URL's host. A literal address is its own and asks no resolver.
-    async fn addresses(&self, url: &CheckedUrl, deadline: Instant) -> Result<Vec<SocketAddr>, HttpError> {
+    async fn addresses(
+        &self,
+        tenant: &TenantId,
+        url: &CheckedUrl,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, HttpError> {
         if let Some(address) = address_of(url.host()) {
             return Ok(vec![SocketAddr::new(address, url.port())]);
         }
         let Host::Domain(name) = url.host() else { return Ok(Vec::new()) };
         let by = deadline.min(Instant::now() + self.limits.resolve);
-        let mut found = timeout_at(by, self.resolver.resolve(name))
+        let mut found = timeout_at(by, self.look_up(tenant, name.clone()))
             .await
             .map_err(|_elapsed| HttpError::Dns(format!("{name} did not resolve in time")))?
             .map_err(|error| HttpError::Dns(format!("{name} does not resolve: {}", brief(error))))?;
@@ -119,6 +139,19 @@ impl Wire {
             return Err(HttpError::Dns(format!("{name} has no address")));
         }
         Ok(found.into_iter().map(|address: IpAddr| SocketAddr::new(address, url.port())).collect())
+    }
+
+    /// Asks the resolver in a task of its own: a look-up whose answer nobody waits for any more still counts as one of
+    /// its tenant's, so that names that never resolve use up nobody else's look-ups.
+    async fn look_up(&self, tenant: &TenantId, name: String) -> io::Result<Vec<IpAddr>> {
+        let permit = self.lookups.of(tenant.clone()).acquire_owned().await.map_err(io::Error::other)?;
+        let resolver = Arc::clone(&self.resolver);
+        let lookup = tokio::spawn(async move {
+            let found = resolver.resolve(&name).await;
+            drop(permit);
+            found
+        });
+        lookup.await.map_err(io::Error::other)?
     }
 
     /// Whether `address` may be reached by a rule of this reach; asked before dialling and before using again.
@@ -156,14 +189,14 @@ impl Wire {
 
     async fn secure(
         &self,
-        owner: &Owner,
+        bearer: &Bearer,
         url: &CheckedUrl,
         stream: Box<dyn Socket>,
         deadline: Instant,
     ) -> Result<Box<dyn Socket>, HttpError> {
         let by = deadline.min(Instant::now() + self.limits.tls);
         let name = server_name(url.host())?;
-        let handshake = TlsConnector::from(self.tls.of(owner)).connect(name, stream);
+        let handshake = TlsConnector::from(self.tls.of(bearer)).connect(name, stream);
         let stream = timeout_at(by, handshake).await.map_err(|_elapsed| HttpError::Timeout)?.map_err(|error| {
             HttpError::Tls(format!("no secure connection to {}: {}", url.authority(), brief(error)))
         })?;

@@ -4,10 +4,11 @@ use crate::EgressLimits;
 use crate::address::OwnListeners;
 use crate::dial::Dial;
 use crate::dispatch::Wire;
-use crate::pool::{Pool, Slots};
+use crate::pool::Pool;
 use crate::resolve::Resolve;
 use crate::scan::Scanner;
 use crate::session::{CallScope, EgressSession};
+use crate::slots::{Shares, Slots};
 use crate::tls::{Roots, TlsClients};
 use sophon_audit::AuditLog;
 use sophon_types::{Clock, Fault, FaultKind, Stage};
@@ -54,8 +55,16 @@ impl Egress {
     ) -> Result<Self, SetupError> {
         let EgressConfig { roots, limits, own_listeners: own, clock } = config;
         let tls = TlsClients::new(&roots, clock, limits.tls_stores).map_err(|error| SetupError(error.to_string()))?;
-        let wire =
-            Wire { own, resolver, dialer, tls, pool: Pool::new(limits.clone()), slots: Slots::new(&limits), limits };
+        let wire = Wire {
+            own,
+            resolver,
+            dialer,
+            tls,
+            pool: Pool::new(limits.clone()),
+            slots: Slots::new(&limits),
+            lookups: Shares::new(limits.lookups_per_tenant),
+            limits,
+        };
         Ok(Self { inner: Arc::new(Inner { wire, vault, audit, scanner: Scanner::new() }) })
     }
 

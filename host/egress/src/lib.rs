@@ -17,7 +17,7 @@
 //!    begins again at step 1.
 //!
 //! Never: a proxy from the environment, a second resolution, a followed redirect that was not admitted, a credential
-//! at another origin, a session ticket shared by two tenants.
+//! at another origin, a connection or a session ticket of one tenant, user, skill or credential used for another.
 
 mod address;
 mod admit;
@@ -31,12 +31,14 @@ mod error;
 mod gate;
 mod headers;
 mod limits;
+mod owner;
 mod pool;
 mod record;
 mod redirect;
 mod resolve;
 mod scan;
 mod session;
+mod slots;
 mod tls;
 mod url;
 

@@ -42,17 +42,21 @@ pub struct EgressLimits {
     pub addresses: usize,
     /// Connections in use at once, in all.
     pub connections: usize,
+    /// Connections in use at once by one tenant; seven eighths of all at most, whatever stands here.
+    pub connections_per_tenant: usize,
     /// Connections in use at once by one skill of one tenant.
     pub connections_per_skill: usize,
     /// Idle connections kept, in all.
     pub idle_connections: usize,
-    /// Idle connections kept for one origin of one skill of one tenant.
+    /// Idle connections kept for one origin, for one user and skill of a tenant with one credential.
     pub idle_per_origin: usize,
     /// How long an idle connection is kept.
     pub idle: Duration,
     /// How long a connection may be used again before its name is resolved anew.
     pub pin: Duration,
-    /// TLS session stores (one a tenant and skill) that are kept.
+    /// Look-ups of names at once by one tenant, those included whose answer nobody waits for any more.
+    pub lookups_per_tenant: usize,
+    /// TLS session stores (one a tenant, user, skill and credential) that are kept.
     pub tls_stores: usize,
 }
 
@@ -76,11 +80,13 @@ impl Default for EgressLimits {
             requests_per_call: 256,
             addresses: 8,
             connections: 512,
+            connections_per_tenant: 384,
             connections_per_skill: 32,
             idle_connections: 256,
             idle_per_origin: 4,
             idle: Duration::from_secs(30),
             pin: Duration::from_secs(60),
+            lookups_per_tenant: 8,
             tls_stores: 512,
         }
     }

@@ -1,35 +1,34 @@
-//! Connections that wait to be used again, and a bound on those in use.
+//! Connections that wait to be used again.
 //!
-//! Promise: a connection is used again only by the same skill of the same tenant, for the same origin, after its
-//! address was checked again. Nothing crosses tenants.
+//! Promise: a connection is used again only for the same user and skill of the same tenant, with the same credential,
+//! for the same origin, after its address was checked again.
 
 use crate::EgressLimits;
 use crate::connection::Connection;
-use crate::error::HttpError;
-use crate::tls::Owner;
+use crate::owner::Bearer;
 use crate::url::CheckedUrl;
 use parking_lot::Mutex;
 use sophon_skill::Scheme;
+use sophon_types::TenantId;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use url::Host;
 
 /// Who may use a connection, and where it leads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
-    owner: Owner,
+    bearer: Bearer,
     scheme: Scheme,
     host: Host<String>,
     port: u16,
 }
 
 impl Key {
-    pub(crate) fn of(owner: &Owner, url: &CheckedUrl) -> Self {
-        Self { owner: owner.clone(), scheme: url.scheme(), host: url.host().clone(), port: url.port() }
+    pub(crate) fn of(bearer: Bearer, url: &CheckedUrl) -> Self {
+        Self { bearer, scheme: url.scheme(), host: url.host().clone(), port: url.port() }
     }
 }
 
@@ -58,10 +57,19 @@ impl Kept {
         });
     }
 
+    /// Makes room for one more, at the cost of the tenant that has the most: nobody closes another's connections.
     fn drop_oldest(&mut self) {
+        let mut shares: HashMap<&TenantId, usize> = HashMap::new();
+        for (key, waiting) in &self.idle {
+            *shares.entry(key.bearer.tenant()).or_default() += waiting.len();
+        }
+        let Some(largest) = shares.into_iter().max_by_key(|&(_, count)| count).map(|(tenant, _)| tenant.clone()) else {
+            return;
+        };
         let oldest = self
             .idle
             .iter()
+            .filter(|(key, _)| *key.bearer.tenant() == largest)
             .filter_map(|(key, waiting)| Some((waiting.first()?.since, key.clone())))
             .min_by_key(|(since, _)| *since);
         if let Some((_, key)) = oldest
@@ -130,50 +138,5 @@ impl Pool {
                 return;
             }
         }
-    }
-}
-
-/// Bounds the connections in use: in all, and for each skill of a tenant, so that one cannot starve the others.
-pub(crate) struct Slots {
-    all: Arc<Semaphore>,
-    own: Mutex<HashMap<Owner, Weak<Semaphore>>>,
-    each: usize,
-}
-
-/// The right to have one connection in use.
-pub(crate) struct Slot {
-    _own: OwnedSemaphorePermit,
-    _all: OwnedSemaphorePermit,
-}
-
-impl Slots {
-    pub(crate) fn new(limits: &EgressLimits) -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(limits.connections)),
-            own: Mutex::new(HashMap::new()),
-            each: limits.connections_per_skill,
-        }
-    }
-
-    pub(crate) async fn acquire(&self, owner: &Owner, deadline: Instant) -> Result<Slot, HttpError> {
-        let own = self.of(owner);
-        let both = async {
-            let own = own.acquire_owned().await.ok()?;
-            let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-            Some(Slot { _own: own, _all: all })
-        };
-        // Nobody closes the semaphores; were it so, nothing should go out.
-        timeout_at(deadline, both).await.ok().flatten().ok_or(HttpError::Timeout)
-    }
-
-    fn of(&self, owner: &Owner) -> Arc<Semaphore> {
-        let mut own = self.own.lock();
-        if let Some(semaphore) = own.get(owner).and_then(Weak::upgrade) {
-            return semaphore;
-        }
-        own.retain(|_, semaphore| semaphore.strong_count() > 0);
-        let semaphore = Arc::new(Semaphore::new(self.each));
-        own.insert(owner.clone(), Arc::downgrade(&semaphore));
-        semaphore
     }
 }

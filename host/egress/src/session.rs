@@ -7,15 +7,15 @@ use crate::admit::{AllowedRequest, HttpRequest, Redirects, admit};
 use crate::allowlist::Allowlist;
 use crate::connection::{Answer, Failure};
 use crate::credential::{Loan, Mark, borrow};
-use crate::dispatch::Attached;
+use crate::dispatch::Lent;
 use crate::egress::Inner;
 use crate::error::{Denial, HttpError};
 use crate::gate::EffectGate;
 use crate::headers;
+use crate::owner::Owner;
 use crate::record::{Recorder, UnderWay};
 use crate::redirect::next_hop;
 use crate::scan::check_here;
-use crate::tls::Owner;
 use bytes::Bytes;
 use http::{StatusCode, header};
 use parking_lot::Mutex;
@@ -116,7 +116,8 @@ struct Hop {
 
 impl EgressSession {
     pub(crate) fn new(inner: Arc<Inner>, scope: CallScope) -> Self {
-        let owner = Owner { tenant: scope.principal.tenant.clone(), skill: scope.skill.clone() };
+        let Principal { tenant, user, .. } = scope.principal.clone();
+        let owner = Owner { tenant, user, skill: scope.skill.clone() };
         Self { inner, scope, owner, state: Mutex::new(State::default()) }
     }
 
@@ -187,13 +188,13 @@ impl EgressSession {
 
     /// One request and its answer; the time it took on the network.
     async fn hop(&self, request: &HttpRequest, hop: usize, left: Duration) -> Result<(Hop, Duration), HttpError> {
-        let (allowed, attached) = match self.prepare(request, hop).await {
+        let (allowed, credential) = match self.prepare(request, hop).await {
             Ok(prepared) => prepared,
             Err(error) => return Err(self.refuse(request, error, None).await),
         };
         let deadline = self.scope.deadline.min(Instant::now() + left);
         let under_way = UnderWay::begin(self.recorder(), &allowed, hop);
-        let sent = self.inner.wire.dispatch(&self.owner, &allowed, attached, deadline).await;
+        let sent = self.inner.wire.dispatch(&self.owner, &allowed, credential, deadline).await;
         let took = under_way.end();
         match sent.and_then(|answer| self.check_form(answer)) {
             Ok(answer) => {
@@ -213,18 +214,14 @@ impl EgressSession {
     }
 
     /// Everything that comes before the first packet.
-    async fn prepare(
-        &self,
-        request: &HttpRequest,
-        hop: usize,
-    ) -> Result<(AllowedRequest, Option<Attached>), HttpError> {
+    async fn prepare(&self, request: &HttpRequest, hop: usize) -> Result<(AllowedRequest, Option<Lent>), HttpError> {
         self.count()?;
         let allowed = self.admit_unscanned(request)?;
         self.inner.scanner.check(&self.secrets(), &allowed).await?;
         self.scope.gate.permit(&allowed.effect(hop)).await.map_err(|denied| {
             HttpError::Denied(Denial { code: denied.code.into(), message: denied.message, hint: denied.hint })
         })?;
-        let attached = match allowed.credential() {
+        let credential = match allowed.credential() {
             None => None,
             Some(service) => {
                 let loan = borrow(&self.inner.vault, &self.scope, &allowed, service).await?;
@@ -233,7 +230,7 @@ impl EgressSession {
         };
         // After the lease, so that the record is cleaned of what was lent.
         self.recorder().intent(&allowed, hop).await?;
-        Ok((allowed, attached))
+        Ok((allowed, credential))
     }
 
     fn count(&self) -> Result<(), HttpError> {
@@ -250,19 +247,19 @@ impl EgressSession {
 
     /// Makes the leased secret known to this session, then lets it out only where the skill has not put it into
     /// the request itself.
-    async fn attach(&self, loan: Loan, allowed: &AllowedRequest) -> Result<Attached, HttpError> {
+    async fn attach(&self, loan: Loan, allowed: &AllowedRequest) -> Result<Lent, HttpError> {
         let mark = loan.mark();
         if !self.state.lock().lent.contains(&mark) {
             let secrets = loan.secrets();
             let mut state = self.state.lock();
-            if state.lent.insert(mark) {
+            if state.lent.insert(mark.clone()) {
                 state.secrets = KnownSecrets::merge(&[&state.secrets, &secrets]);
             }
         }
         self.inner.scanner.check(&self.secrets(), allowed).await?;
         match headers::beside_credential(allowed.headers(), Some(&loan.attached.0)) {
             Some(name) => Err(crate::admit::collision(name.as_str())),
-            None => Ok(loan.attached),
+            None => Ok(Lent { field: loan.attached, mark }),
         }
     }
 

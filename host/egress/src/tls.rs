@@ -1,15 +1,16 @@
-//! TLS by rustls with ring, its session tickets kept apart for every tenant and skill.
+//! TLS by rustls with ring, its session tickets kept apart for everybody on whose behalf a connection is made.
 //!
-//! Promise: no ticket, and so no linkable session, crosses from one tenant or skill to another; certificates are
-//! always verified; the protocol offered is HTTP/1.1.
+//! Promise: no ticket, and so no linkable session, crosses from one tenant, user, skill or credential to another;
+//! certificates are always verified; the protocol offered is HTTP/1.1.
 
 use crate::error::HttpError;
+use crate::owner::Bearer;
 use parking_lot::Mutex;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use sophon_types::{Clock, SkillName, TenantId};
+use sophon_types::{Clock, TenantId};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Host;
 
-/// Tickets that one skill of one tenant keeps.
+/// Tickets that one bearer keeps.
 const TICKETS: usize = 64;
 
 /// The authorities that a server's certificate may come from.
@@ -47,18 +48,38 @@ impl Roots {
     }
 }
 
-/// Whose connections, pools and tickets these are.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Owner {
-    pub(crate) tenant: TenantId,
-    pub(crate) skill: SkillName,
-}
-
-/// One client configuration an owner, made when first needed.
+/// One client configuration a bearer, made when first needed.
 pub(crate) struct TlsClients {
     base: ClientConfig,
-    kept: Mutex<HashMap<Owner, Arc<ClientConfig>>>,
+    kept: Mutex<Kept>,
     most: usize,
+}
+
+#[derive(Default)]
+struct Kept {
+    clients: HashMap<Bearer, Client>,
+    /// Rises with every use.
+    uses: u64,
+}
+
+struct Client {
+    config: Arc<ClientConfig>,
+    used: u64,
+}
+
+impl Kept {
+    /// Makes room for one more, at the cost of the tenant that has the most: nobody forgets another's tickets.
+    fn make_room(&mut self) {
+        let mut shares: HashMap<&TenantId, usize> = HashMap::new();
+        self.clients.keys().for_each(|bearer| *shares.entry(bearer.tenant()).or_default() += 1);
+        let Some(largest) = shares.into_iter().max_by_key(|&(_, count)| count).map(|(tenant, _)| tenant.clone()) else {
+            return;
+        };
+        let of_largest = self.clients.iter().filter(|(bearer, _)| *bearer.tenant() == largest);
+        if let Some(oldest) = of_largest.min_by_key(|(_, client)| client.used).map(|(bearer, _)| bearer.clone()) {
+            self.clients.remove(&oldest);
+        }
+    }
 }
 
 impl TlsClients {
@@ -74,29 +95,34 @@ impl TlsClients {
         base.alpn_protocols = vec![b"http/1.1".to_vec()];
         base.enable_early_data = false;
         base.resumption = Resumption::disabled();
-        Ok(Self { base, kept: Mutex::new(HashMap::new()), most })
+        Ok(Self { base, kept: Mutex::default(), most })
     }
 
-    pub(crate) fn of(&self, owner: &Owner) -> Arc<ClientConfig> {
+    pub(crate) fn of(&self, bearer: &Bearer) -> Arc<ClientConfig> {
         let mut kept = self.kept.lock();
-        if let Some(config) = kept.get(owner) {
-            return Arc::clone(config);
-        }
-        if kept.len() >= self.most {
-            // Tickets only save a round trip; forgetting all of them at once is simpler than an order of use.
-            kept.clear();
+        kept.uses += 1;
+        let used = kept.uses;
+        if let Some(client) = kept.clients.get_mut(bearer) {
+            client.used = used;
+            return Arc::clone(&client.config);
         }
         let mut config = self.base.clone();
         config.resumption = Resumption::in_memory_sessions(TICKETS);
         let config = Arc::new(config);
-        kept.insert(owner.clone(), Arc::clone(&config));
+        if self.most == 0 {
+            return config;
+        }
+        if kept.clients.len() >= self.most {
+            kept.make_room();
+        }
+        kept.clients.insert(bearer.clone(), Client { config: Arc::clone(&config), used });
         config
     }
 }
 
 impl fmt::Debug for TlsClients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsClients").field("kept", &self.kept.lock().len()).finish_non_exhaustive()
+        f.debug_struct("TlsClients").field("kept", &self.kept.lock().clients.len()).finish_non_exhaustive()
     }
 }
 
@@ -128,6 +154,7 @@ impl TimeProvider for HostTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::owner::tests::bearer;
     use sophon_types::Timestamp;
 
     struct Noon;
@@ -138,23 +165,23 @@ mod tests {
         }
     }
 
-    fn owner(tenant: &str, skill: &str) -> Owner {
-        Owner { tenant: tenant.parse().unwrap(), skill: skill.parse().unwrap() }
-    }
-
     #[test]
     fn tickets_are_kept_apart_and_their_stores_are_bounded() {
-        let clients = TlsClients::new(&Roots::mozilla(), Arc::new(Noon), 3).unwrap();
-        let first = clients.of(&owner("acme", "web"));
-        assert!(Arc::ptr_eq(&first, &clients.of(&owner("acme", "web"))));
-        assert!(!Arc::ptr_eq(&first, &clients.of(&owner("rival", "web"))));
-        assert!(!Arc::ptr_eq(&first, &clients.of(&owner("acme", "mail"))));
+        let clients = TlsClients::new(&Roots::mozilla(), Arc::new(Noon), 4).unwrap();
+        let first = clients.of(&bearer("acme", "ann", "web"));
+        assert!(Arc::ptr_eq(&first, &clients.of(&bearer("acme", "ann", "web"))));
+        for other in [bearer("rival", "ann", "web"), bearer("acme", "bob", "web"), bearer("acme", "ann", "mail")] {
+            assert!(!Arc::ptr_eq(&first, &clients.of(&other)), "{other:?}");
+        }
         assert!(!first.enable_early_data);
         assert_eq!(first.alpn_protocols, [b"http/1.1".to_vec()]);
+        let rival = clients.of(&bearer("rival", "ann", "web"));
         for n in 0..100 {
-            clients.of(&owner("acme", &format!("skill-{n}")));
-            assert!(clients.kept.lock().len() <= 3);
+            clients.of(&bearer("acme", "ann", &format!("skill-{n}")));
+            assert!(clients.kept.lock().clients.len() <= 4);
         }
+        let still = clients.of(&bearer("rival", "ann", "web"));
+        assert!(Arc::ptr_eq(&rival, &still), "one tenant pushed out what another keeps");
     }
 
     #[test]

@@ -53,18 +53,20 @@ pub struct Parts {
 /// How many calls may run, and how many may wait for their turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallLimits {
-    /// Calls that run at one time; no more than the sandbox's pool has room for. One user has three quarters of them
-    /// at most.
+    /// Calls that run at one time; no more than the sandbox's pool has room for. One tenant has seven eighths of them
+    /// at most, one user three quarters.
     pub concurrent: usize,
-    /// Calls that wait for one of these places; one more is refused. One user has half of them at most.
+    /// Calls that wait for one of these places; one more is refused. One tenant has three quarters of them at most, one
+    /// user half.
     pub waiting: usize,
-    /// How long a call waits for its place before it is refused.
+    /// How long a call waits for its place before it is refused: long enough for calls that are over in milliseconds,
+    /// short enough that a refusal is there at once.
     pub patience: Duration,
 }
 
 impl Default for CallLimits {
     fn default() -> Self {
-        Self { concurrent: 64, waiting: 256, patience: Duration::from_secs(5) }
+        Self { concurrent: 64, waiting: 256, patience: Duration::from_millis(30) }
     }
 }
 

@@ -187,6 +187,9 @@ pub enum InstallError {
         /// What is wrong with it.
         cause: String,
     },
+    /// As many changes of the tenant's skills and publishers wait as the host takes.
+    #[error("other changes of this tenant's skills are not done yet, and there is no room for one more to wait")]
+    OverCapacity,
     /// There is no such skill.
     #[error("{0}: there is no such skill in this tenant")]
     UnknownSkill(SkillName),
@@ -219,6 +222,7 @@ impl Fault for InstallError {
             Self::Schema { .. } => Stage::Manifest,
             Self::UnknownSkill(_) | Self::UnknownPublisher(_) => Stage::Resolve,
             Self::PublicKey(_) => Stage::Signature,
+            Self::OverCapacity => Stage::RateLimit,
             Self::Audit(_) => Stage::Audit,
             Self::Store(error) => error.stage(),
             Self::Host(_) => Stage::Sandbox,
@@ -236,7 +240,7 @@ impl Fault for InstallError {
             Self::Schema { .. } => FaultKind::Unprocessable,
             Self::PublicKey(_) => FaultKind::Invalid,
             Self::UnknownSkill(_) | Self::UnknownPublisher(_) => FaultKind::NotFound,
-            Self::Audit(_) => FaultKind::Unavailable,
+            Self::Audit(_) | Self::OverCapacity => FaultKind::Unavailable,
             Self::Store(error) => error.kind(),
             Self::Host(_) => FaultKind::Internal,
         }
@@ -253,6 +257,7 @@ impl Fault for InstallError {
             Self::Schema { .. } => "invalid_schema",
             Self::UnknownSkill(_) => "unknown_skill",
             Self::PublicKey(_) => "invalid_public_key",
+            Self::OverCapacity => "over_capacity",
             Self::UnknownPublisher(_) => "unknown_publisher",
             Self::Audit(_) => "audit_unavailable",
             Self::Store(error) => error.code(),
@@ -273,6 +278,7 @@ impl Fault for InstallError {
             Self::Schema { .. } => {
                 Some("write the tool's \"parameters\" as a JSON Schema (draft 2020-12) of an object".into())
             }
+            Self::OverCapacity => Some("try again after the time in Retry-After".into()),
             Self::UnknownSkill(_) => Some("`sophon list` names the installed skills".into()),
             Self::PublicKey(_) => Some("give the line that `sophon key identity` printed, or the .pub file".into()),
             Self::UnknownPublisher(_) => Some("GET /v1/publishers lists them".into()),

@@ -16,13 +16,30 @@ use sophon_store::{Activation, SkillRow};
 use sophon_types::{FaultReport, Principal, SkillName, TenantId, Trust};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-/// Changes of what is installed: one at a time in a tenant, few at a time in all.
+/// Changes of what is installed: one at a time in a tenant, few at a time in all. What waits is bounded too, because it
+/// waits with its package in memory.
 pub(crate) struct Installing {
-    tenants: Mutex<HashMap<TenantId, Arc<tokio::sync::Mutex<()>>>>,
+    tenants: Mutex<HashMap<TenantId, Line>>,
     in_all: Semaphore,
 }
+
+/// Where the changes of one tenant stand in line.
+#[derive(Clone)]
+struct Line {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    room: Arc<Semaphore>,
+}
+
+/// A tenant's turn; the next one's when it is dropped.
+pub(crate) struct Turn {
+    _turn: OwnedMutexGuard<()>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Changes of one tenant that are made or wait to be.
+const IN_LINE: usize = 8;
 
 /// Packages that are verified and compiled at one time.
 const AT_ONCE: usize = 2;
@@ -35,9 +52,11 @@ impl Default for Installing {
 
 impl Installing {
     /// This tenant's turn.
-    pub(crate) async fn turn(&self, tenant: &TenantId) -> OwnedMutexGuard<()> {
-        let turn = Arc::clone(self.tenants.lock().entry(tenant.clone()).or_default());
-        turn.lock_owned().await
+    pub(crate) async fn turn(&self, tenant: &TenantId) -> Result<Turn, InstallError> {
+        let fresh = || Line { turn: Arc::default(), room: Arc::new(Semaphore::new(IN_LINE)) };
+        let line = self.tenants.lock().entry(tenant.clone()).or_insert_with(fresh).clone();
+        let room = line.room.try_acquire_owned().map_err(|_full| InstallError::OverCapacity)?;
+        Ok(Turn { _turn: line.turn.lock_owned().await, _room: room })
     }
 }
 
@@ -48,7 +67,7 @@ impl Executor {
     /// [`InstallError`]; nothing is installed then.
     pub async fn install(&self, principal: &Principal, request: InstallRequest) -> Result<SkillView, InstallError> {
         let parts = &self.0.parts;
-        let _turn = self.0.installing.turn(&principal.tenant).await;
+        let _turn = self.0.installing.turn(&principal.tenant).await?;
         let trust = self.trust_store(&principal.tenant).await?;
         let runtime = parts.runtime.clone();
         let tenant = principal.tenant.clone();
@@ -57,7 +76,7 @@ impl Executor {
         let (ready, envelope) = blocking(move || {
             let (ready, envelope) = prepare(&asked, &tenant, &trust)?;
             // Compiled before it counts as installed, and the code kept: the first call does not wait for a compiler.
-            runtime.prepare_warm(ready.skill.package())?;
+            runtime.prepare_warm(ready.skill.tenant(), ready.skill.package())?;
             Ok((ready, envelope))
         })
         .await?;
@@ -149,7 +168,7 @@ impl Executor {
         name: &SkillName,
         to: Activation,
     ) -> Result<SkillView, InstallError> {
-        let _turn = self.0.installing.turn(&principal.tenant).await;
+        let _turn = self.0.installing.turn(&principal.tenant).await?;
         let entry = self.entry(principal, name)?;
         let action = match to {
             Activation::Enabled => Action::SkillEnable,
@@ -171,7 +190,7 @@ impl Executor {
     /// # Errors
     /// [`InstallError`]; nothing has changed then.
     pub async fn remove(&self, principal: &Principal, name: &SkillName) -> Result<SkillView, InstallError> {
-        let _turn = self.0.installing.turn(&principal.tenant).await;
+        let _turn = self.0.installing.turn(&principal.tenant).await?;
         let entry = self.entry(principal, name)?;
         let record = record(Action::SkillRemove, principal, name);
         self.0.parts.audit.append(record.clone()).await?;
@@ -250,11 +269,13 @@ impl Executor {
     /// The component of a skill, mapped: as it was used last, or out of the cache of compiled code.
     pub(crate) async fn prepared(&self, ready: &Arc<Ready>) -> Result<Arc<PreparedSkill>, SandboxError> {
         let runtime = &self.0.parts.runtime;
-        if let Some(prepared) = runtime.warm(ready.skill.package().digest()) {
+        if let Some(prepared) = runtime.warm(ready.skill.tenant(), ready.skill.package().digest()) {
             return Ok(prepared);
         }
         let (ready, runtime) = (Arc::clone(ready), runtime.clone());
-        let prepared = tokio::task::spawn_blocking(move || runtime.prepare_warm(ready.skill.package())).await;
+        let prepared =
+            tokio::task::spawn_blocking(move || runtime.prepare_warm(ready.skill.tenant(), ready.skill.package()))
+                .await;
         prepared.unwrap_or_else(|error| Err(SandboxError::Engine(error.to_string())))
     }
 
@@ -369,4 +390,29 @@ where
 {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(InstallError::Host(format!("{error}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future as _;
+
+    #[tokio::test]
+    async fn changes_that_wait_are_bounded_for_each_tenant() {
+        let installing = Installing::default();
+        let (acme, rival): (TenantId, TenantId) = ("acme".parse().unwrap(), "rival".parse().unwrap());
+        let turn = installing.turn(&acme).await.unwrap();
+        let mut waiting: Vec<_> = (1..IN_LINE).map(|_| Box::pin(installing.turn(&acme))).collect();
+        for one in &mut waiting {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(one.as_mut().poll(&mut context).is_pending());
+        }
+        assert!(matches!(installing.turn(&acme).await, Err(InstallError::OverCapacity)), "at once");
+        drop(installing.turn(&rival).await.unwrap());
+        drop(turn);
+        for one in waiting {
+            drop(one.await.unwrap());
+        }
+        drop(installing.turn(&acme).await.unwrap());
+    }
 }

@@ -22,7 +22,7 @@ impl Executor {
         let key: PublicKey = key.trim().parse().map_err(|error| InstallError::PublicKey(format!("{error}")))?;
         let fingerprint = key.fingerprint().to_string();
         let parts = &self.0.parts;
-        let _turn = self.0.installing.turn(&principal.tenant).await;
+        let _turn = self.0.installing.turn(&principal.tenant).await?;
         let record = Record::new(Action::PublisherTrust, Outcome::Intent)
             .principal(principal)
             .detail("fingerprint", fingerprint.as_str())
@@ -78,7 +78,7 @@ impl Executor {
         fingerprint: &str,
     ) -> Result<PublisherView, InstallError> {
         let parts = &self.0.parts;
-        let _turn = self.0.installing.turn(&principal.tenant).await;
+        let _turn = self.0.installing.turn(&principal.tenant).await?;
         self.publisher(principal, fingerprint).await?;
         let record = Record::new(Action::PublisherRevoke, Outcome::Intent)
             .principal(principal)

@@ -192,18 +192,18 @@ impl Run {
 
     /// What the skill logged, for the operator: without secrets, quoted, as one line each.
     fn log(&self, report: &RunReport, secrets: &KnownSecrets) {
-        let (call, tool) = (self.view.call_id, &self.view.tool);
+        let (call, tool, tenant) = (self.view.call_id, &self.view.tool, self.ready.skill.tenant());
         for line in &report.logs {
             let text = secrets.redact_text(&line.message).text;
             match line.level {
-                LogLevel::Debug => tracing::debug!(target: "skill", %call, %tool, line = ?text),
-                LogLevel::Info => tracing::info!(target: "skill", %call, %tool, line = ?text),
-                LogLevel::Warn => tracing::warn!(target: "skill", %call, %tool, line = ?text),
-                LogLevel::Error => tracing::error!(target: "skill", %call, %tool, line = ?text),
+                LogLevel::Debug => tracing::debug!(target: "skill", %tenant, %call, %tool, line = ?text),
+                LogLevel::Info => tracing::info!(target: "skill", %tenant, %call, %tool, line = ?text),
+                LogLevel::Warn => tracing::warn!(target: "skill", %tenant, %call, %tool, line = ?text),
+                LogLevel::Error => tracing::error!(target: "skill", %tenant, %call, %tool, line = ?text),
             }
         }
         if report.logs_dropped > 0 {
-            tracing::warn!(target: "skill", %call, %tool, dropped = report.logs_dropped, "log lines over the bound");
+            tracing::warn!(target: "skill", %tenant, %call, %tool, dropped = report.logs_dropped, "log lines over the bound");
         }
     }
 }

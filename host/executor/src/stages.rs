@@ -98,6 +98,10 @@ impl Executor {
 
     async fn begin(&self, principal: &Principal, request: CallRequest, tell: &Tell) -> Result<Start, CallError> {
         let inner = &self.0;
+        if inner.places.full_for(&principal.tenant, &principal.user) {
+            // Before anything is looked up, checked or assessed: a refusal costs next to nothing.
+            return Err(CallError::OverCapacity);
+        }
         let key = request.idempotency_key.clone();
         let admitted = self.admit(principal, request).await?;
         let place = inner.places.take(&principal.tenant, &principal.user).await?;

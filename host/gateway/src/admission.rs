@@ -1,8 +1,10 @@
 //! Who may use a route. Each route of the table is wrapped in this layer; a route that is not in the table does not exist.
 
 use crate::auth::Caller;
+use crate::connections::Line;
 use crate::extract::{BodyLimit, Correlation};
 use crate::frame::{Deadline, address};
+use crate::held::Held;
 use crate::limit::Failure;
 use crate::problem::Problem;
 use crate::{Gateway, GatewayError};
@@ -50,6 +52,7 @@ pub(crate) async fn admit(
     next: Next,
 ) -> Result<Response, Problem> {
     request.extensions_mut().insert(rule.body_limit);
+    let mut held = None;
     match rule.access {
         Access::Exempt => {}
         Access::Public => gateway.limits().address(address(&gateway, &request))?,
@@ -59,6 +62,9 @@ pub(crate) async fn admit(
             let caller = authenticate(&gateway, request.headers(), from, correlation).await?;
             let principal = &caller.principal;
             gateway.limits().user(&principal.tenant, &principal.user)?;
+            let share = gateway.requests().take(principal, 1);
+            let share = share.ok_or(GatewayError::Busy { what: "requests", setting: "max_connections" })?;
+            held = Some(Held::new(share, request.extensions().get::<Line>()));
             if !allowed.contains(&principal.role) {
                 let role = principal.role;
                 return Err(GatewayError::RoleRefused { method: rule.method, route: rule.path, role, allowed }.into());
@@ -72,7 +78,11 @@ pub(crate) async fn admit(
             request.extensions_mut().insert(caller);
         }
     }
-    Ok(next.run(request).await)
+    let response = next.run(request).await;
+    Ok(match held {
+        Some(held) => response.map(|body| held.until_the_end_of(body)),
+        None => response,
+    })
 }
 
 /// Only what fails is counted. A key that was valid before is never held up by the failures of others behind the same

@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+/// The least memory that is given to bodies, however small packages are.
+const LEAST_BODY_MEMORY: usize = 64 << 20;
+
 /// The section `[gateway]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -22,12 +25,15 @@ pub struct GatewayConfig {
     pub max_body_bytes: NonZeroUsize,
     /// The largest package that can be installed, in bytes (before it is put into JSON as base64).
     pub max_package_bytes: NonZeroUsize,
-    /// Connections at the same time; more wait to be accepted.
+    /// Connections at the same time, as far as the system lets the process have them. For one more, one that waits for
+    /// a request is closed, or one whose request is of nobody known. One tenant can use seven eighths of them at the
+    /// same time, one user three quarters.
     pub max_connections: NonZeroUsize,
     /// Connections of one address (IPv6: one /64) at the same time; more are closed at once. Trusted proxies are not
     /// counted: they speak for many.
     pub max_connections_per_address: NonZeroUsize,
-    /// Calls that clients wait for at the same time; more are answered 503.
+    /// Calls that clients wait for at the same time; more are answered 503. One tenant can have seven eighths of them,
+    /// one user three quarters.
     pub max_concurrent_calls: NonZeroUsize,
     /// Seconds within which a request is answered; a client that waits for a call longer than that asks again.
     pub request_timeout_seconds: NonZeroU32,
@@ -46,7 +52,7 @@ impl Default for GatewayConfig {
             trusted_proxies: Vec::new(),
             max_body_bytes: size(1 << 20),
             max_package_bytes: size(64 << 20),
-            max_connections: size(1024),
+            max_connections: size(16 * 1024),
             max_connections_per_address: size(256),
             max_concurrent_calls: size(256),
             request_timeout_seconds: count(75),
@@ -67,6 +73,18 @@ impl GatewayConfig {
 
     pub(crate) fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds.into())
+    }
+
+    /// The bytes of the largest body of any route.
+    pub(crate) fn largest_body(&self) -> usize {
+        // Four characters of base64 for three bytes, and the rest of the body.
+        let coded = self.max_package_bytes.get().div_ceil(3).saturating_mul(4);
+        coded.saturating_add(self.max_body_bytes.get())
+    }
+
+    /// The bytes of all bodies that are being read at one time: a few of the largest.
+    pub(crate) fn body_memory(&self) -> usize {
+        self.largest_body().saturating_mul(4).max(LEAST_BODY_MEMORY)
     }
 
     /// The longest that a request may wait for a call: long enough before the request's own end that the answer

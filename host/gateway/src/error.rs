@@ -88,11 +88,13 @@ pub enum GatewayError {
         /// When the next one will be let in.
         retry_after: Duration,
     },
-    /// As many calls as configured are in progress.
-    #[error("{limit} calls are in progress, which is the most this gateway runs at once")]
+    /// The gateway, or the caller's share of it, is taken. Which of them is not said: it would tell of others.
+    #[error("the gateway has no room for more {what} of this caller at present")]
     Busy {
-        /// The configured most.
-        limit: usize,
+        /// Of what there is too much.
+        what: &'static str,
+        /// The setting that bounds it.
+        setting: &'static str,
     },
     /// Somebody reads the whole audit log already.
     #[error("the audit log is being checked or exported already")]
@@ -235,10 +237,10 @@ impl Fault for GatewayError {
             Self::RateLimited { retry_after, .. } => {
                 format!("wait {} s; [rate_limit] in sophon.toml sets the pace", whole_seconds(*retry_after))
             }
-            Self::Busy { .. } => {
-                "try again in a moment; [gateway] max_concurrent_calls in sophon.toml sets the limit".into()
+            Self::Busy { setting, .. } => {
+                format!("try again after the time in Retry-After; [gateway] {setting} in sophon.toml sets the limit")
             }
-            Self::AuditBusy => "try again when it is done; one pass over the whole log runs at a time".into(),
+            Self::AuditBusy => "try again when it is done; few passes over the whole log run at a time".into(),
             Self::TimedOut { .. } => "try again; for long calls use wait_seconds and GET /v1/calls/{id}?wait=30".into(),
             Self::NotReady { .. } => "`sophon doctor` says what is wrong".into(),
             Self::NotFound { .. } | Self::Conflict { .. } | Self::Broken { .. } | Self::RunFile { .. } => return None,

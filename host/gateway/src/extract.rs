@@ -2,6 +2,7 @@
 
 use crate::auth::Caller;
 use crate::problem::Problem;
+use crate::shares::Share;
 use crate::{Gateway, GatewayError};
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -11,7 +12,6 @@ use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use sophon_types::CorrelationId;
-use std::time::Duration;
 
 /// The most bytes of body that the route at hand takes; set by the table of routes.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ impl<T: WireBody> FromRequest<Gateway> for Json<T> {
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(GatewayError::MediaTypeRefused.into());
         }
-        let bytes = read(request, gateway.config().stall()).await?;
+        let (bytes, _held) = read(request, gateway).await?;
         match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Self(value)),
             Err(error) => Err(GatewayError::BodyInvalid { message: said(&error, T::QUOTE) }.into()),
@@ -53,8 +53,13 @@ impl<T: WireBody> FromRequest<Gateway> for Json<T> {
     }
 }
 
-/// Reads a body of at most the route's size, from a client that keeps sending.
-async fn read(request: Request, patience: Duration) -> Result<Bytes, Problem> {
+/// Reads a body of at most the route's size, from a client that keeps sending. The share of the memory for bodies is
+/// held until what was read is made into something else.
+async fn read(request: Request, gateway: &Gateway) -> Result<(Bytes, Option<Share>), Problem> {
+    let patience = gateway.config().stall();
+    let busy = || GatewayError::Busy { what: "bytes", setting: "max_package_bytes" };
+    let caller = request.extensions().get::<Caller>();
+    let mut held = caller.map(|caller| gateway.bodies().take(&caller.principal, 0).ok_or_else(busy)).transpose()?;
     let limit = request.extensions().get::<BodyLimit>().map_or(0, |limit| limit.0);
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
@@ -66,10 +71,13 @@ async fn read(request: Request, patience: Duration) -> Result<Bytes, Problem> {
         match tokio::time::timeout(patience, body.frame()).await {
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
+                    if held.as_mut().is_some_and(|held| !held.grow(data.len())) {
+                        return Err(busy().into());
+                    }
                     bytes.extend_from_slice(&data);
                 }
             }
-            Ok(None) => return Ok(bytes.freeze()),
+            Ok(None) => return Ok((bytes.freeze(), held)),
             Ok(Some(Err(error))) if error.is::<LengthLimitError>() => {
                 return Err(GatewayError::BodyTooLarge { limit }.into());
             }

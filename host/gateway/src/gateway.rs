@@ -8,9 +8,11 @@ use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::operator::Prover;
 use crate::origin::OriginRule;
+use crate::passes::Passes;
 use crate::readiness::Readiness;
 use crate::refusals::Refusals;
 use crate::routes::{self, Size};
+use crate::shares::Shares;
 use crate::{OperatorToken, frame, openapi};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -25,7 +27,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Semaphore;
 
 /// What a gateway stands on.
 pub struct GatewayParts {
@@ -75,8 +76,10 @@ struct Inner {
     origins: OriginRule,
     metrics: Metrics,
     prover: Prover,
-    calls: Arc<Semaphore>,
-    audit_passes: Arc<Semaphore>,
+    calls: Shares,
+    requests: Shares,
+    bodies: Shares,
+    audit_passes: Passes,
     stopping: AtomicBool,
     openapi: Mutex<Option<Bytes>>,
     readiness: Readiness,
@@ -98,9 +101,11 @@ impl Gateway {
                 listen.map(|address| address.ip()),
             ),
             metrics: Metrics::new(),
-            calls: Arc::new(Semaphore::new(config.max_concurrent_calls.get().min(Semaphore::MAX_PERMITS))),
+            calls: Shares::of(config.max_concurrent_calls.get()),
+            requests: Shares::of(config.max_connections.get()),
+            bodies: Shares::of(config.body_memory()),
             prover: operator.prover(),
-            audit_passes: Arc::new(Semaphore::new(1)),
+            audit_passes: Passes::default(),
             stopping: AtomicBool::new(false),
             openapi: Mutex::new(None),
             readiness: Readiness::default(),
@@ -120,11 +125,7 @@ impl Gateway {
         for route in routes::table() {
             let body_limit = BodyLimit(match route.size {
                 Size::Usual => self.0.config.max_body_bytes.get(),
-                // Four characters of base64 for three bytes, and the rest of the body.
-                Size::Package => {
-                    let coded = self.0.config.max_package_bytes.get().div_ceil(3).saturating_mul(4);
-                    coded.saturating_add(self.0.config.max_body_bytes.get())
-                }
+                Size::Package => self.0.config.largest_body(),
             });
             let (method, path) = (route.verb.as_str(), route.path);
             let rule = Rule { method, path, access: route.access, hurry: route.hurry, body_limit };
@@ -193,16 +194,27 @@ impl Gateway {
         &self.0.metrics
     }
 
-    pub(crate) fn calls(&self) -> &Arc<Semaphore> {
+    /// Calls that clients wait for.
+    pub(crate) fn calls(&self) -> &Shares {
         &self.0.calls
+    }
+
+    /// Requests of known callers that are not answered to the end.
+    pub(crate) fn requests(&self) -> &Shares {
+        &self.0.requests
+    }
+
+    /// Bytes of bodies that are being read.
+    pub(crate) fn bodies(&self) -> &Shares {
+        &self.0.bodies
     }
 
     pub(crate) fn prover(&self) -> &Prover {
         &self.0.prover
     }
 
-    /// The one place for a pass over the whole audit log.
-    pub(crate) fn audit_passes(&self) -> &Arc<Semaphore> {
+    /// Passes over the whole audit log.
+    pub(crate) fn audit_passes(&self) -> &Passes {
         &self.0.audit_passes
     }
 

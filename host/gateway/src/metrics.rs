@@ -13,7 +13,9 @@ const REQUESTS: &str = "sophon_http_requests_total";
 const SECONDS: &str = "sophon_http_request_seconds";
 const CALLS: &str = "sophon_calls_total";
 const CONNECTIONS: &str = "sophon_http_connections";
+const ACCEPTED: &str = "sophon_http_connections_accepted_total";
 const TURNED_AWAY: &str = "sophon_http_connections_refused_total";
+const CUT: &str = "sophon_http_connections_cut_total";
 const REFUSED: &str = "sophon_authn_refused_total";
 
 /// The counters of one gateway. Its own, not the process's, so that several can live in one process.
@@ -42,7 +44,9 @@ impl Metrics {
             metrics::describe_histogram!(SECONDS, "Seconds until the answer began, by route.");
             metrics::describe_counter!(CALLS, "Calls of tools answered, by status.");
             metrics::describe_gauge!(CONNECTIONS, "Connections open at present.");
+            metrics::describe_counter!(ACCEPTED, "Connections that were served, if only by waiting for a request.");
             metrics::describe_counter!(TURNED_AWAY, "Connections closed because their address has its share.");
+            metrics::describe_counter!(CUT, "Connections closed, while of no use, to make room for others.");
             metrics::describe_counter!(REFUSED, "Requests without a valid key.");
         });
     }
@@ -72,7 +76,10 @@ impl Metrics {
 
     /// A connection was opened.
     pub(crate) fn connection_opened(&self) {
-        metrics::with_local_recorder(&self.recorder, || gauge!(CONNECTIONS).increment(1));
+        metrics::with_local_recorder(&self.recorder, || {
+            counter!(ACCEPTED).increment(1);
+            gauge!(CONNECTIONS).increment(1);
+        });
     }
 
     /// A connection was closed.
@@ -83,6 +90,11 @@ impl Metrics {
     /// A connection was closed because its address has as many as it may.
     pub(crate) fn connection_refused(&self) {
         metrics::with_local_recorder(&self.recorder, || counter!(TURNED_AWAY).increment(1));
+    }
+
+    /// A connection was closed to make room for another.
+    pub(crate) fn connection_cut(&self) {
+        metrics::with_local_recorder(&self.recorder, || counter!(CUT).increment(1));
     }
 
     /// The text that Prometheus reads.

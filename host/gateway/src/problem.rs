@@ -210,7 +210,8 @@ mod tests {
         let limited = GatewayError::RateLimited { of: "of this user", retry_after: Duration::from_millis(3_200) };
         let response = Problem::from(limited).render(CorrelationId::from_bytes([7; 16]));
         assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (429, &HeaderValue::from(4)));
-        let response = Problem::from(GatewayError::Busy { limit: 3 }).render(CorrelationId::from_bytes([7; 16]));
+        let response = Problem::from(GatewayError::Busy { what: "calls", setting: "max_concurrent_calls" })
+            .render(CorrelationId::from_bytes([7; 16]));
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key(RETRY_AFTER));
     }

@@ -2,6 +2,7 @@
 //! stopping is orderly: no new connections, no new calls, time for what runs, then the end.
 
 use crate::Gateway;
+use crate::connections::Connections;
 use crate::peer::Peer;
 use crate::places::Places;
 use crate::refusals::AtTheEnd;
@@ -19,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
@@ -31,6 +32,8 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEAD: usize = 32 * 1024;
 /// How often the gateway forgets what it no longer needs.
 const SWEEP: Duration = Duration::from_secs(20);
+/// How often a full house looks for a connection that can be spared.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The pause after an error of `accept` such as too many open files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -46,14 +49,19 @@ impl Gateway {
     ) -> Result<(), AuditError> {
         self.audit().append(Record::new(Action::GatewayStart, Outcome::Ok)).await?;
         let router = self.router();
-        let connections = Arc::new(Semaphore::new(self.config().max_connections.get().min(Semaphore::MAX_PERMITS)));
         let config = self.config();
+        let room = Room {
+            permits: Arc::new(Semaphore::new(config.max_connections.get().min(Semaphore::MAX_PERMITS))),
+            connections: Connections::default(),
+        };
         let places = Places::new(config.max_connections_per_address.get(), &config.trusted_proxies);
         let patience = config.stall();
         let graceful = GracefulShutdown::new();
         let tasks = TaskTracker::new();
         let mut sweep = tokio::time::interval(SWEEP);
         tokio::pin!(shutdown);
+        // Accepted, and waiting for room.
+        let mut next = None;
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
@@ -61,8 +69,33 @@ impl Gateway {
                     self.limits().sweep();
                     self.refusals().flush(AtTheEnd::No);
                 }
-                accepted = accept(&listener, &connections) => {
-                    let (stream, peer, permit) = match accepted {
+                permit = room.make(), if next.is_some() => {
+                    let (Some((stream, peer, place)), Ok(permit)) = (next.take(), permit) else { continue };
+                    let router = router.clone();
+                    let line = room.connections.open();
+                    let on_line = line.clone();
+                    let service = service_fn(move |request: hyper::Request<Incoming>| {
+                        let mut request = request.map(axum::body::Body::new);
+                        request.extensions_mut().insert(Peer::Remote(peer));
+                        request.extensions_mut().insert(on_line.clone());
+                        router.clone().oneshot(request as Request)
+                    });
+                    let connection = graceful.watch(protocol().serve_connection(TokioIo::new(Stalling::new(stream, patience)), service));
+                    let gateway = self.clone();
+                    gateway.metrics().connection_opened();
+                    tasks.spawn(async move {
+                        tokio::select! {
+                            ended = connection => if let Err(error) = ended {
+                                tracing::debug!(%error, %peer, "a connection ended early");
+                            },
+                            () = line.cut() => gateway.metrics().connection_cut(),
+                        }
+                        drop((permit, place));
+                        gateway.metrics().connection_closed();
+                    });
+                }
+                accepted = accept(&listener), if next.is_none() => {
+                    let (stream, peer) = match accepted {
                         Ok(accepted) => accepted,
                         Err(error) => {
                             tracing::warn!(%error, "a connection could not be accepted");
@@ -77,22 +110,7 @@ impl Gateway {
                         self.metrics().connection_refused();
                         continue;
                     };
-                    let router = router.clone();
-                    let service = service_fn(move |request: hyper::Request<Incoming>| {
-                        let mut request = request.map(axum::body::Body::new);
-                        request.extensions_mut().insert(Peer::Remote(peer));
-                        router.clone().oneshot(request as Request)
-                    });
-                    let connection = graceful.watch(protocol().serve_connection(TokioIo::new(Stalling::new(stream, patience)), service));
-                    let gateway = self.clone();
-                    gateway.metrics().connection_opened();
-                    tasks.spawn(async move {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%error, %peer, "a connection ended early");
-                        }
-                        drop((permit, place));
-                        gateway.metrics().connection_closed();
-                    });
+                    next = Some((stream, peer, place));
                 }
             }
         }
@@ -116,17 +134,39 @@ impl Gateway {
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    // The place first: a connection that cannot be served waits in the kernel's queue, not in this process.
-    let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
+/// Room for connections, of which there is so much and no more.
+struct Room {
+    permits: Arc<Semaphore>,
+    connections: Connections,
+}
+
+impl Room {
+    /// Room for one more. Where there is none, the connection that can best be spared is closed; where none can be,
+    /// whoever comes waits, and those behind it wait in the kernel's queue.
+    async fn make(&self) -> Result<OwnedSemaphorePermit, tokio::sync::AcquireError> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        loop {
+            let cut = self.connections.cut_one();
+            let freed = Arc::clone(&self.permits).acquire_owned();
+            if cut {
+                return freed.await;
+            }
+            // One may come to be spared while nothing ends.
+            if let Ok(permit) = tokio::time::timeout(LOOK_AGAIN, freed).await {
+                return permit;
+            }
+        }
+    }
+}
+
+async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, peer) = listener.accept().await?;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %peer, "a connection keeps its delay");
     }
-    Ok((stream, peer, permit))
+    Ok((stream, peer))
 }
 
 /// HTTP as it is spoken here. `pipeline_flush` stays off: the next request is read when the answer before it was taken, so

@@ -6,10 +6,11 @@ use crate::house::House;
 use crate::telemetry;
 use clap::Args;
 use sophon_gateway::{OperatorToken, RunFile, write_whole};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Serve the HTTP API until SIGTERM or SIGINT; a second one ends at once. Makes the home where there is none.
@@ -35,7 +36,7 @@ impl Serve {
         };
         let address = self.listen.unwrap_or(config.gateway.listen);
         let failed = |source| CliError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = listen(address).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
 
         let house = House::open(context, lock).await?;
@@ -70,6 +71,17 @@ impl Serve {
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Connections that the kernel keeps until they are accepted; what comes then is tried again by its client a second later.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A gateway that is started again takes over its address at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The signals that ask for an end.

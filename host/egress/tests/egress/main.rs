@@ -9,6 +9,8 @@ mod credentials;
 #[cfg(test)]
 mod hints;
 #[cfg(test)]
+mod isolation;
+#[cfg(test)]
 mod loopback;
 #[cfg(test)]
 mod redirects;

@@ -1,6 +1,6 @@
 //! A scripted HTTP/1.1 server over any byte stream, with TLS where wanted. It writes bytes, so it can misbehave.
 
-use rustls::ServerConfig;
+use rustls::{HandshakeKind, ServerConfig};
 use rustls_pki_types::PrivateKeyDer;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +16,8 @@ pub(crate) struct Seen {
     pub(crate) body: Vec<u8>,
     /// Which connection it came on, from 0.
     pub(crate) connection: usize,
+    /// Whether that connection went on with the TLS session of an earlier one.
+    pub(crate) resumed: bool,
 }
 
 impl Seen {
@@ -93,27 +95,39 @@ impl Log {
     }
 }
 
+/// How a connection began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tls {
+    None,
+    Full,
+    Resumed,
+}
+
 /// Serves one connection until either side ends it.
 pub(crate) async fn serve<S>(stream: S, tls: Option<Arc<ServerConfig>>, script: Script, log: Log, connection: usize)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     match tls {
-        None => speak(stream, false, script, log, connection).await,
+        None => speak(stream, Tls::None, script, log, connection).await,
         Some(config) => {
             if let Ok(stream) = TlsAcceptor::from(config).accept(stream).await {
-                speak(stream, true, script, log, connection).await;
+                let tls = match stream.get_ref().1.handshake_kind() {
+                    Some(HandshakeKind::Resumed) => Tls::Resumed,
+                    _ => Tls::Full,
+                };
+                speak(stream, tls, script, log, connection).await;
             }
         }
     }
 }
 
-async fn speak<S>(mut stream: S, tls: bool, script: Script, log: Log, connection: usize)
+async fn speak<S>(mut stream: S, tls: Tls, script: Script, log: Log, connection: usize)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     while let Some(mut seen) = read_request(&mut stream).await {
-        seen.tls = tls;
+        (seen.tls, seen.resumed) = (tls != Tls::None, tls == Tls::Resumed);
         seen.connection = connection;
         log.0.lock().unwrap().push(seen.clone());
         for step in script(&seen) {
@@ -165,5 +179,5 @@ async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Seen> {
     let length = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, n)| n.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
-    Some(Seen { tls: false, line, headers, body, connection: 0 })
+    Some(Seen { tls: false, line, headers, body, connection: 0, resumed: false })
 }

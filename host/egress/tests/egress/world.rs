@@ -10,7 +10,7 @@ use sophon_egress::{
 use sophon_skill::{HostGrant, Manifest};
 use sophon_store::{Store, StoreConfig};
 use sophon_types::{
-    CallId, Clock, CorrelationId, Entropy, KeyId, Principal, Risk, Role, SkillName, TenantId, Timestamp,
+    CallId, Clock, CorrelationId, Entropy, KeyId, Principal, Risk, Role, SkillName, TenantId, Timestamp, UserId,
 };
 use sophon_vault::{Kek, Vault};
 use std::collections::HashMap;
@@ -217,13 +217,21 @@ impl World {
         skill: SkillName,
     ) -> EgressSession {
         let call = CallId::mint(&*self.entropy);
-        self.session_for(manifest, grants, (tenant, skill), (call, call)).await
+        self.session_for(manifest, grants, (tenant, self.principal().user, skill), (call, call)).await
+    }
+
+    /// A session of this user of this tenant, for a skill of this name.
+    pub(crate) async fn session_as(&self, manifest: &Manifest, who: (&str, &str, &str)) -> EgressSession {
+        let call = CallId::mint(&*self.entropy);
+        let who = (who.0.parse().unwrap(), who.1.parse().unwrap(), who.2.parse().unwrap());
+        self.session_for(manifest, &[], who, (call, call)).await
     }
 
     /// A session whose receipt is another call's.
     pub(crate) async fn session_with_foreign_intent(&self, manifest: &Manifest) -> EgressSession {
         let calls = (CallId::mint(&*self.entropy), CallId::mint(&*self.entropy));
-        self.session_for(manifest, &[], ("acme".parse().unwrap(), manifest.name.clone()), calls).await
+        let Principal { tenant, user, .. } = self.principal();
+        self.session_for(manifest, &[], (tenant, user, manifest.name.clone()), calls).await
     }
 
     /// A session of one call with the receipt of another's intent; usually they are the same.
@@ -231,11 +239,11 @@ impl World {
         &self,
         manifest: &Manifest,
         grants: &[&str],
-        (tenant, skill): (TenantId, SkillName),
+        (tenant, user, skill): (TenantId, UserId, SkillName),
         (call, intended): (CallId, CallId),
     ) -> EgressSession {
         let grants: Vec<HostGrant> = grants.iter().map(|grant| grant.parse().unwrap()).collect();
-        let principal = Principal { tenant, ..self.principal() };
+        let principal = Principal { tenant, user, ..self.principal() };
         let tool = &manifest.tools[0];
         let intent = Record::new(Action::CallIntent, Outcome::Intent).principal(&principal).call(intended);
         let intent = self.audit.append(intent).await;

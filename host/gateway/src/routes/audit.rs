@@ -3,6 +3,7 @@
 
 use crate::auth::{Caller, Standing};
 use crate::extract::{InQuery, streamed};
+use crate::passes::Pass;
 use crate::problem::Problem;
 use crate::wire::{AuditPage, AuditQuery, AuditVerification};
 use crate::{Gateway, GatewayError};
@@ -13,8 +14,6 @@ use sophon_audit::{ExportScope, Order, Query};
 use sophon_types::{TenantId, Timestamp};
 use std::fmt::Display;
 use std::str::FromStr;
-use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// What a query may name.
 pub(crate) const QUERIES: &[(&str, &str)] = &[
@@ -61,9 +60,9 @@ pub(crate) async fn query(
 /// Checks the chain and its checkpoints.
 pub(crate) async fn verify(
     State(gateway): State<Gateway>,
-    _caller: Caller,
+    caller: Caller,
 ) -> Result<axum::Json<AuditVerification>, Problem> {
-    let _pass = pass(&gateway)?;
+    let _pass = pass(&gateway, &caller)?;
     let found = gateway.audit().verify().await?;
     Ok(axum::Json(AuditVerification::of(found, gateway.audit().public_key())))
 }
@@ -71,7 +70,7 @@ pub(crate) async fn verify(
 /// The log as JSON lines, to be kept outside the home. Ends with a fresh checkpoint, so that what is cut off later shows.
 /// The checkpoint is signed only where something was appended since the last one.
 pub(crate) async fn export(State(gateway): State<Gateway>, caller: Caller) -> Result<Response, Problem> {
-    let pass = pass(&gateway)?;
+    let pass = pass(&gateway, &caller)?;
     gateway.audit().checkpoint().await?;
     let scope = tenant(&caller).map_or(ExportScope::Everything, ExportScope::Tenant);
     let export = gateway.audit().export(scope, gateway.clock().now());
@@ -88,9 +87,9 @@ pub(crate) async fn export(State(gateway): State<Gateway>, caller: Caller) -> Re
     Ok(streamed(Body::from_stream(chunks), "application/x-ndjson"))
 }
 
-/// The right to read the whole log; one at a time, because each pass reads and hashes every row.
-fn pass(gateway: &Gateway) -> Result<OwnedSemaphorePermit, GatewayError> {
-    Arc::clone(gateway.audit_passes()).try_acquire_owned().map_err(|_taken| GatewayError::AuditBusy)
+/// The right to read the whole log.
+fn pass(gateway: &Gateway, caller: &Caller) -> Result<Pass, GatewayError> {
+    gateway.audit_passes().begin(tenant(caller)).ok_or(GatewayError::AuditBusy)
 }
 
 fn tenant(caller: &Caller) -> Option<TenantId> {

@@ -10,7 +10,6 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 use sophon_executor::{CallRequest, CallView};
 use sophon_types::{CallId, CanonicalJson, SessionId};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a call is waited for where the client says nothing.
@@ -37,8 +36,8 @@ pub(crate) async fn call(
     headers: HeaderMap,
     Json(body): Json<CallBody>,
 ) -> Result<Response, Problem> {
-    let Ok(_place) = Arc::clone(gateway.calls()).try_acquire_owned() else {
-        return Err(GatewayError::Busy { limit: gateway.config().max_concurrent_calls.get() }.into());
+    let Some(_place) = gateway.calls().take(&caller.principal, 1) else {
+        return Err(GatewayError::Busy { what: "calls", setting: "max_concurrent_calls" }.into());
     };
     let request = CallRequest {
         tool,
@@ -62,6 +61,9 @@ pub(crate) async fn status(
     InQuery(query): InQuery<WaitQuery>,
 ) -> Result<Response, Problem> {
     let wait = query.wait.map_or(Duration::ZERO, seconds).min(gateway.config().longest_wait());
+    let place = if wait.is_zero() { None } else { gateway.calls().take(&caller.principal, 1) };
+    // Without a place to wait in, the answer is how the call stands now.
+    let wait = if place.is_some() { wait } else { Duration::ZERO };
     let view = gateway.executor().status(&caller.principal, id, wait, caller.results).await?;
     Ok(answer(view))
 }

@@ -10,9 +10,8 @@ use axum::routing::get;
 use futures::StreamExt as _;
 use http::Method;
 use serde_json::json;
-use sophon_types::Role;
+use sophon_types::{KeyId, Principal, Role};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -70,7 +69,13 @@ async fn serving_begins_and_ends_on_the_record() {
 #[tokio::test]
 async fn over_capacity_says_when_to_come_back() {
     let world = World::with(|config, _limits| config.max_concurrent_calls = 2.try_into().unwrap()).await;
-    let taken = Arc::clone(world.gateway.calls()).try_acquire_many_owned(2).unwrap();
+    let other = Principal {
+        tenant: "other".parse().unwrap(),
+        user: "ann".parse().unwrap(),
+        key: KeyId::from_bytes([1; 16]),
+        role: Role::Agent,
+    };
+    let taken = world.gateway.calls().take(&other, 2).unwrap();
     let body = json!({"arguments": {}});
     let call = || world.post("/v1/tools/a-skill.tool/call", &world.operator, &body);
     let busy = call().await;

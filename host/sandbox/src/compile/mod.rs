@@ -12,7 +12,7 @@ mod worker;
 pub use cache::CodeCache;
 pub use worker::{CompileLimits, Worker, compile_worker};
 
-use sophon_types::Digest;
+use sophon_types::{Digest, TenantId};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use wasmtime::Engine;
@@ -38,14 +38,16 @@ impl Compiler {
         Self { compilation, cache: cache.map(Arc::new) }
     }
 
-    /// The component of that digest, ready to be linked; from the cache where it has it, else compiled from its bytes.
+    /// The component of that digest, ready to be linked; from the cache where it has it for the same `owner`, else compiled
+    /// from its bytes.
     pub(crate) fn component<B: AsRef<[u8]>>(
         &self,
         engine: &Engine,
+        owner: Option<&TenantId>,
         digest: &Digest,
         bytes: impl FnOnce() -> B,
     ) -> Result<Component, String> {
-        let name = name(engine, digest);
+        let name = name(engine, owner, digest);
         if let Some(cache) = &self.cache
             && let Some(component) = cache.load(engine, &name)
         {
@@ -64,11 +66,13 @@ impl Compiler {
     }
 }
 
-/// Names compiled code: by the component and by all that decides how this engine compiles.
-fn name(engine: &Engine, component: &Digest) -> String {
+/// Names compiled code: by whose it is, by the component and by all that decides how this engine compiles. A tenant's
+/// code is its own, so that nobody learns from the time that an installation takes what others have installed.
+fn name(engine: &Engine, owner: Option<&TenantId>, component: &Digest) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{}-{:016x}.cwasm", component.to_hex(), hasher.finish())
+    let owner = owner.map_or("", TenantId::as_str).as_bytes();
+    format!("{}-{:016x}.cwasm", Digest::of_parts(&[owner, component.as_bytes()]).to_hex(), hasher.finish())
 }
 
 #[cfg(test)]

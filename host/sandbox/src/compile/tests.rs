@@ -114,3 +114,18 @@ fn attack_22_whatever_the_child_does_the_host_goes_on() {
     let killed = ["-c", "kill -KILL $$"];
     refused("it is killed", &other("/bin/sh", &killed, limits), &large, "was killed");
 }
+
+#[test]
+fn compiled_code_is_kept_apart_for_each_tenant() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CodeCache::open(folder.path(), [7; 32]).unwrap();
+    let compiler = Compiler::new(Compilation::InProcess, Some(cache));
+    let engine = compiler_engine().unwrap();
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    let bytes = component(3, 3);
+    let (acme, rival): (TenantId, TenantId) = ("acme".parse().unwrap(), "rival".parse().unwrap());
+    for (owner, expected) in [(Some(&acme), 1), (Some(&acme), 1), (Some(&rival), 2), (None, 3), (Some(&acme), 3)] {
+        compiler.component(&engine, owner, &Digest::of(&bytes), || &bytes).unwrap();
+        assert_eq!(files(), expected, "{owner:?}");
+    }
+}

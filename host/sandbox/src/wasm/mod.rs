@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 pub(crate) use run::Invocation;
 pub use run::{RunReport, Usage};
 use sophon_skill::{Filesystem, Manifest, Preset, Runtime, VerifiedPackage};
-use sophon_types::{Digest, SkillName};
+use sophon_types::{Digest, SkillName, TenantId};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -138,31 +138,49 @@ impl WasmRuntime {
         Self { workspaces: Some(root.into()), ..self }
     }
 
-    /// Compiles and links a verified package. Takes 20 to 100 ms of CPU for a small component: not for an async worker.
+    /// Compiles and links a verified package of nobody in particular. Takes 20 to 100 ms of CPU for a small component:
+    /// not for an async worker.
     ///
     /// # Errors
     /// [`SandboxError`] where the component does not compile or link, needs too much, or is no component.
     pub fn prepare(&self, package: &VerifiedPackage) -> Result<PreparedSkill, SandboxError> {
+        self.prepared(None, package)
+    }
+
+    /// As [`WasmRuntime::prepare`], for a tenant, whose compiled code is kept apart from everybody else's.
+    ///
+    /// # Errors
+    /// As [`WasmRuntime::prepare`].
+    pub fn prepare_for(&self, tenant: &TenantId, package: &VerifiedPackage) -> Result<PreparedSkill, SandboxError> {
+        self.prepared(Some(tenant), package)
+    }
+
+    fn prepared(&self, owner: Option<&TenantId>, package: &VerifiedPackage) -> Result<PreparedSkill, SandboxError> {
         let manifest = package.manifest();
         if manifest.runtime != Runtime::Wasm {
             return Err(SandboxError::NoTier { skill: manifest.name.clone(), runtime: manifest.runtime.to_string() });
         }
-        self.compile(manifest, package.component_digest(), || package.component(), *package.digest())
+        self.compile(owner, manifest, package.component_digest(), || package.component(), *package.digest())
     }
 
-    /// The prepared component of a package, where it was prepared before and is still mapped.
+    /// The prepared component of a tenant's package, where it was prepared before and is still mapped.
     #[must_use]
-    pub fn warm(&self, package: &Digest) -> Option<Arc<PreparedSkill>> {
-        self.inner.warm.get(package)
+    pub fn warm(&self, tenant: &TenantId, package: &Digest) -> Option<Arc<PreparedSkill>> {
+        self.inner.warm.get(&(tenant.clone(), *package))
     }
 
-    /// As [`WasmRuntime::prepare`], and keeps it for [`WasmRuntime::warm`]. Takes about a millisecond where the compiled code
-    /// is in the cache: not for an async worker.
+    /// As [`WasmRuntime::prepare_for`], and keeps it for [`WasmRuntime::warm`]. Takes about a millisecond where the compiled
+    /// code is in the cache: not for an async worker.
     ///
     /// # Errors
     /// As [`WasmRuntime::prepare`].
-    pub fn prepare_warm(&self, package: &VerifiedPackage) -> Result<Arc<PreparedSkill>, SandboxError> {
-        Ok(self.inner.warm.keep(self.prepare(package)?))
+    pub fn prepare_warm(
+        &self,
+        tenant: &TenantId,
+        package: &VerifiedPackage,
+    ) -> Result<Arc<PreparedSkill>, SandboxError> {
+        let prepared = self.prepare_for(tenant, package)?;
+        Ok(self.inner.warm.keep((tenant.clone(), *package.digest()), prepared))
     }
 
     /// The limits of each call of a skill.
@@ -173,13 +191,14 @@ impl WasmRuntime {
 
     fn compile<B: AsRef<[u8]>>(
         &self,
+        owner: Option<&TenantId>,
         manifest: &Manifest,
         component: &Digest,
         bytes: impl FnOnce() -> B,
         digest: Digest,
     ) -> Result<PreparedSkill, SandboxError> {
         let skill = || manifest.name.clone();
-        let compiled = self.inner.compiler.component(&self.inner.ticking.engine, component, bytes);
+        let compiled = self.inner.compiler.component(&self.inner.ticking.engine, owner, component, bytes);
         let component = compiled.map_err(|cause| refuse(skill(), cause))?;
         let limits = self.limits(manifest);
         check_demand(&component, &limits).map_err(|what| SandboxError::TooDemanding { skill: skill(), what })?;

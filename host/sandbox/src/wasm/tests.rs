@@ -101,7 +101,7 @@ impl Lab {
     }
 
     fn compile(&self, manifest: &Manifest, component: &[u8]) -> Result<PreparedSkill, SandboxError> {
-        self.runtime.compile(manifest, &Digest::of(component), || component, Digest::of(component))
+        self.runtime.compile(None, manifest, &Digest::of(component), || component, Digest::of(component))
     }
 
     async fn run(&self, skill: &PreparedSkill) -> RunReport {

@@ -6,14 +6,17 @@
 
 use super::PreparedSkill;
 use parking_lot::Mutex;
-use sophon_types::Digest;
+use sophon_types::{Digest, TenantId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Components that stay mapped.
 const KEPT: usize = 256;
 
-/// The mapped components, by the digest of their package.
+/// Whose component, and the digest of its package: what one tenant called costs no other less.
+pub(super) type Place = (TenantId, Digest);
+
+/// The mapped components.
 pub(super) struct Warm {
     most: usize,
     kept: Mutex<Kept>,
@@ -21,7 +24,7 @@ pub(super) struct Warm {
 
 #[derive(Default)]
 struct Kept {
-    skills: HashMap<Digest, Entry>,
+    skills: HashMap<Place, Entry>,
     /// Counts uses; the least recently used has the smallest number.
     uses: u64,
 }
@@ -39,29 +42,28 @@ impl Default for Warm {
 
 impl Warm {
     /// The component of a package, where it is mapped.
-    pub(super) fn get(&self, digest: &Digest) -> Option<Arc<PreparedSkill>> {
+    pub(super) fn get(&self, place: &Place) -> Option<Arc<PreparedSkill>> {
         let mut kept = self.kept.lock();
         kept.uses += 1;
         let now = kept.uses;
-        let entry = kept.skills.get_mut(digest)?;
+        let entry = kept.skills.get_mut(place)?;
         entry.used = now;
         Some(Arc::clone(&entry.skill))
     }
 
     /// Keeps a component, in place of the one that was not used for the longest. Calls that run in that one keep it until
     /// they end. Where two callers prepared the same, the first is kept.
-    pub(super) fn keep(&self, skill: PreparedSkill) -> Arc<PreparedSkill> {
+    pub(super) fn keep(&self, place: Place, skill: PreparedSkill) -> Arc<PreparedSkill> {
         let mut kept = self.kept.lock();
         kept.uses += 1;
         let used = kept.uses;
-        let digest = skill.digest;
-        let entry = kept.skills.entry(digest).or_insert_with(|| Entry { skill: Arc::new(skill), used });
+        let entry = kept.skills.entry(place).or_insert_with(|| Entry { skill: Arc::new(skill), used });
         entry.used = used;
         let skill = Arc::clone(&entry.skill);
         let mut dropped = None;
         if kept.skills.len() > self.most {
-            let oldest = kept.skills.iter().min_by_key(|(_, entry)| entry.used).map(|(digest, _)| *digest);
-            dropped = oldest.and_then(|digest| kept.skills.remove(&digest));
+            let oldest = kept.skills.iter().min_by_key(|(_, entry)| entry.used).map(|(place, _)| place.clone());
+            dropped = oldest.and_then(|place| kept.skills.remove(&place));
         }
         drop(kept);
         // Unmapped without the lock.

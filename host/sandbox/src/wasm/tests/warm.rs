@@ -9,14 +9,14 @@ async fn the_component_that_was_not_used_for_the_longest_makes_room() {
     let warm = Warm::of(2);
     let prepared = |n: u8| {
         let component = lift(&module("", &format!("(global i32 (i32.const {n}))"), FINE));
-        let digest = Digest::of(&component);
-        (digest, lab.compile(&manifest(""), &component).unwrap_or_else(|error| panic!("{error}")))
+        let place = ("acme".parse::<TenantId>().unwrap(), Digest::of(&component));
+        (place, lab.compile(&manifest(""), &component).unwrap_or_else(|error| panic!("{error}")))
     };
     let [(first, one), (second, two), (third, three)] = [1, 2, 3].map(prepared);
-    warm.keep(one);
-    let running = warm.keep(two);
+    warm.keep(first.clone(), one);
+    let running = warm.keep(second.clone(), two);
     assert!(warm.get(&first).is_some() && warm.get(&third).is_none());
-    warm.keep(three);
+    warm.keep(third.clone(), three);
     assert_eq!(warm.len(), 2);
     assert!(warm.get(&first).is_some() && warm.get(&third).is_some());
     assert!(warm.get(&second).is_none(), "it was not used for the longest");
@@ -25,6 +25,8 @@ async fn the_component_that_was_not_used_for_the_longest_makes_room() {
 
     // Who comes second with the same component gets the one that is there.
     let (_, again) = prepared(1);
-    let (kept, before) = (warm.keep(again), warm.get(&first).expect("it is kept"));
+    let (kept, before) = (warm.keep(first.clone(), again), warm.get(&first).expect("it is kept"));
     assert!(Arc::ptr_eq(&kept, &before));
+    // Another tenant has its own.
+    assert!(warm.get(&("other".parse().unwrap(), first.1)).is_none());
 }

@@ -1,0 +1,44 @@
+//! On whose behalf a connection is made: what no pool, ticket or bound may mix up.
+
+use crate::credential::Mark;
+use sophon_types::{SkillName, TenantId, UserId};
+
+/// Who is behind a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Owner {
+    pub(crate) tenant: TenantId,
+    pub(crate) user: UserId,
+    pub(crate) skill: SkillName,
+}
+
+/// Who is behind a connection, and with whose credential. A server may tie what it knows of a client to the connection
+/// or the TLS session, so a connection of one bearer never carries the request of another; a credential that was
+/// replaced is another one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Bearer {
+    owner: Owner,
+    credential: Option<Mark>,
+}
+
+impl Bearer {
+    pub(crate) fn new(owner: &Owner, credential: Option<Mark>) -> Self {
+        Self { owner: owner.clone(), credential }
+    }
+
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.owner.tenant
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn owner(tenant: &str, user: &str, skill: &str) -> Owner {
+        Owner { tenant: tenant.parse().unwrap(), user: user.parse().unwrap(), skill: skill.parse().unwrap() }
+    }
+
+    pub(crate) fn bearer(tenant: &str, user: &str, skill: &str) -> Bearer {
+        Bearer::new(&owner(tenant, user, skill), None)
+    }
+}

@@ -1,0 +1,61 @@
+//! Guests that call the host for more than HTTP: state and log. Layouts are those of the canonical ABI.
+
+use super::guest::{Data, Imports, succeed};
+
+/// What a module imports, the import itself, and the body of `call-tool`.
+type Guest = (Imports, &'static str, String);
+
+fn of(interface: &str) -> Imports {
+    Imports { interfaces: vec![format!("sophon:skill/{interface}@1.0.0")], packages: &[] }
+}
+
+/// Logs `line`.
+pub(super) fn log(line: &str, data: &mut Data) -> Guest {
+    let (line, done) = (data.put(line.as_bytes()), data.put(br#""done""#));
+    let import = r#"(import "sophon:skill/log@1.0.0" "write" (func $log (param i32 i32 i32)))"#;
+    let body = format!("(call $log (i32.const 2) (i32.const {}) (i32.const {})) {}", line.0, line.1, succeed(done));
+    (of("log"), import, body)
+}
+
+const STATE: &str = r#"
+  (import "sophon:skill/state@1.0.0" "read" (func $read (param i32 i32 i32)))
+  (import "sophon:skill/state@1.0.0" "write" (func $write (param i32 i32 i32 i32 i32)))"#;
+
+/// Returns what is remembered under `key`, else remembers `value` and returns `"nothing"`.
+pub(super) fn remember(key: &str, value: &str, data: &mut Data) -> Guest {
+    let (key, nothing) = (data.put(key.as_bytes()), data.put(br#""nothing""#));
+    let value = data.put(serde_json::Value::from(value).to_string().as_bytes());
+    // The result is at 256: its case at +0; the option's at +8, its list at +12.
+    let body = format!(
+        "(call $read (i32.const {k0}) (i32.const {k1}) (i32.const 256))
+         (if (i32.load8_u (i32.const 256)) (then unreachable))
+         (if (i32.load8_u (i32.const 264))
+           (then
+             (i32.store8 (i32.const 8) (i32.const 0))
+             (i32.store (i32.const 12) (i32.load (i32.const 268)))
+             (i32.store (i32.const 16) (i32.load (i32.const 272)))
+             (return (i32.const 8))))
+         (call $write (i32.const {k0}) (i32.const {k1}) (i32.const {v0}) (i32.const {v1}) (i32.const 256))
+         (if (i32.load8_u (i32.const 256)) (then unreachable))
+         {done}",
+        k0 = key.0,
+        k1 = key.1,
+        v0 = value.0,
+        v1 = value.1,
+        done = succeed(nothing),
+    );
+    (of("state"), STATE, body)
+}
+
+/// Writes again and again.
+pub(super) fn flood_state(data: &mut Data) -> Guest {
+    let (key, value) = (data.put(b"flood"), data.put(&[b'x'; 1000]));
+    let body = format!(
+        "(loop $again
+           (call $write (i32.const {}) (i32.const {}) (i32.const {}) (i32.const {}) (i32.const 256))
+           (br $again))
+         unreachable",
+        key.0, key.1, value.0, value.1
+    );
+    (of("state"), STATE, body)
+}
