@@ -1,29 +1,11 @@
-//! What the tests of this crate share: corpora, a small skill, keys.
+//! What the tests of this crate share: a small skill, keys.
 
 use crate::manifest::Manifest;
 use crate::package::Package;
 use crate::sections::with_tools_section;
 use crate::signature::SigningIdentity;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Read as _;
-
-/// The rows of a shared corpus; nothing, with a line on stderr, where the corpora are not beside the checkout.
-pub(crate) fn corpus(name: &str) -> Option<Vec<Value>> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/corpora/").to_owned() + name + ".jsonl.gz";
-    let Ok(file) = std::fs::File::open(&path) else {
-        eprintln!("left out: {name}; get the data: put the shared corpora beside the checkout");
-        return None;
-    };
-    let mut text = String::new();
-    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
-    Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
-}
-
-pub(crate) fn decode(row: &Value) -> Vec<u8> {
-    STANDARD.decode(row["b64"].as_str().unwrap()).unwrap()
-}
 
 /// A manifest that breaks no rule.
 pub(crate) fn manifest() -> Value {

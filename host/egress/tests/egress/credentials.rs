@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 const TOKEN: &str = "ghp_5bNLqtirsqPaayJsR8x2Vd0TuQwEz";
-const NAMED: &str = r#"[{"host":"api.example.com","credential":"github"},"other.example.com"]"#;
-const URL: &str = "https://api.example.com/x";
+pub(crate) const NAMED: &str = r#"[{"host":"api.example.com","credential":"github"},"other.example.com"]"#;
+pub(crate) const URL: &str = "https://api.example.com/x";
 
-async fn connect(world: &World, hosts: Option<&[&str]>, attach: Attach, fields: &[(&str, &str)]) {
+pub(crate) async fn connect(world: &World, hosts: Option<&[&str]>, attach: Attach, fields: &[(&str, &str)]) {
     let actor = Principal { role: Role::Approver, ..world.principal() };
     let fields: BTreeMap<String, SecretString> =
         fields.iter().map(|(name, value)| ((*name).to_owned(), SecretString::from(*value))).collect();
@@ -40,7 +40,7 @@ async fn connected(hosts: Option<&[&str]>) -> World {
     world
 }
 
-fn with_credential(method: &str, url: &str) -> HttpRequest {
+pub(crate) fn with_credential(method: &str, url: &str) -> HttpRequest {
     let mut request = HttpRequest::new(method, url);
     request.credential = Some("github".into());
     request

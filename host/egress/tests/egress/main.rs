@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod chunks;
+#[cfg(test)]
 mod corpus;
 #[cfg(test)]
 mod credentials;

@@ -1,5 +1,6 @@
 //! `name = value`: a random-looking value beside the name of a service, or beside a word for secrets.
 
+use super::jwt;
 use super::randomness::{is_placeholder, is_uuid, looks_generated, looks_random, looks_secret};
 
 /// Services whose credentials have no prefix of their own, so that only the name beside them tells.
@@ -278,6 +279,9 @@ impl Word {
         let (from, to) = value(text, end, Reach::Word)?;
         let found = &text[from..to];
         if found.windows(3).any(|w| w == b"://") || matches!(found.first(), Some(b'/' | b'.' | b'-')) {
+            return None;
+        }
+        if jwt::names_nobody(found) {
             return None;
         }
         let name = name_around(text, start, end);

@@ -8,6 +8,7 @@
 //! detect-secrets (Apache-2.0), whose published examples are the corpus that measures these rules.
 
 mod assigned;
+mod jwt;
 mod randomness;
 mod tokens;
 
@@ -188,6 +189,10 @@ mod tests {
             "commit 5e14193ab0c1d2e3f405162738495a6b7c8d9e0f by Ann <ann@example.org>",
             "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
             "call_0123456789abcdef0123456789abcdef succeeded",
+            // A sample of a token's form, a digest with something attached, a signed score.
+            r#""api_token": "abcd-4711-4711-4711-9f86d081884c7d659a2feaa0c55ad015""#,
+            "stripe_token = 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08V2",
+            "Authorization: Basic eyJhbGciOiJIUzI1NiJ9.eyJzY29yZSI6MC4yNSwic3BhbSI6dHJ1ZX0.yj5Yw0q3mS7dCk2",
         ] {
             check(text, &[]);
         }

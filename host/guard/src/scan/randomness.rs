@@ -19,7 +19,8 @@ pub(super) fn entropy(value: &[u8]) -> f32 {
         .sum()
 }
 
-/// Whether `value` is filler: one character repeated, a counting or alphabetical row, or an admission in words.
+/// Whether `value` is filler: one character repeated, a counting or alphabetical row, the same group again and again, or
+/// an admission in words.
 pub(super) fn is_placeholder(value: &[u8]) -> bool {
     const ADMISSIONS: &[&[u8]] = &[
         b"example",
@@ -44,9 +45,19 @@ pub(super) fn is_placeholder(value: &[u8]) -> bool {
     if ADMISSIONS.iter().any(|words| lower.windows(words.len()).any(|window| window == *words)) {
         return true;
     }
+    if repeats_a_group(&lower) {
+        return true;
+    }
     // Steps of 0 or ±1 between neighbours: rare in a random value (one in twelve), the rule in a written row.
     let steps = lower.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) <= 1).count();
     lower.len() >= 8 && steps * 2 >= lower.len()
+}
+
+/// Whether one group between separators stands three times in a row: `1234-1234-1234`. Even three
+/// groups of three digits are the same by chance only once in a million.
+fn repeats_a_group(value: &[u8]) -> bool {
+    let groups: Vec<&[u8]> = value.split(|byte| matches!(byte, b'-' | b'_' | b'.' | b':')).collect();
+    groups.windows(3).any(|three| three[0].len() >= 3 && three[0] == three[1] && three[1] == three[2])
 }
 
 /// Whether `value` was crossed out, or is a stretch of DNA (whose letters look like base32).
@@ -114,6 +125,13 @@ impl Makeup {
         self.hex == self.digits + self.lower + self.upper && self.lower > 0 && self.upper > 0
     }
 
+    /// All but a few characters of a long value are hexadecimal digits: a digest with something attached to it. What is
+    /// drawn from all letters and digits has one hexadecimal digit in three characters.
+    fn is_almost_hex(self) -> bool {
+        let all = self.digits + self.lower + self.upper;
+        self.other == 0 && all >= 32 && self.hex < all && self.hex * 10 >= all * 9
+    }
+
     fn letters(self) -> usize {
         self.lower + self.upper
     }
@@ -140,7 +158,7 @@ pub(super) fn looks_random(value: &[u8]) -> bool {
     if makeup.other == 0 && makeup.letters() == 0 {
         return value.len() >= 15 && entropy(value) >= 2.2;
     }
-    if makeup.digits == 0 || makeup.is_mixed_case_hex() {
+    if makeup.digits == 0 || makeup.is_mixed_case_hex() || makeup.is_almost_hex() {
         return false;
     }
     if makeup.is_hex() {

@@ -1,5 +1,6 @@
 //! Formats of tokens that say what they are: a prefix, then a body of known alphabet and length.
 
+use super::jwt;
 use super::randomness::{Makeup, entropy, is_crossed_out, is_placeholder};
 use regex::bytes::Regex;
 use std::sync::OnceLock;
@@ -325,7 +326,8 @@ impl Form {
                     return None;
                 }
                 let (_, to) = JWT.find(ahead(from, 8192))?;
-                (entropy(&text[from..from + to]) >= 3.0).then_some(("jwt", from, from + to))
+                let token = &text[from..from + to];
+                (entropy(token) >= 3.0 && !jwt::names_nobody(token)).then_some(("jwt", from, from + to))
             }
             Self::JwtTwice => {
                 let (_, to) = fresh.then(|| JWT_TWICE.find(ahead(start, 8192)))??;
@@ -354,6 +356,11 @@ impl Form {
             Self::AuthorizationHeader => {
                 let (from, to) = HEADER.find(ahead(end, 2100))?;
                 let (from, to) = (end + from, end + to);
+                // Name and password in base64 (RFC 7617), which has no dots; where a token stands in that place, it is
+                // looked at as one.
+                if text[end..from].trim_ascii().eq_ignore_ascii_case(b"basic") && text[from..to].contains(&b'.') {
+                    return None;
+                }
                 let makeup = Makeup::of(&text[from..to]);
                 let random = makeup.digits > 0 && makeup.lower + makeup.upper > 0 && entropy(&text[from..to]) >= 2.8;
                 (random && !is_placeholder(&text[from..to])).then_some(("authorization-header", from, to))

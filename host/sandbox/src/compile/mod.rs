@@ -14,6 +14,7 @@ pub use worker::{CompileLimits, Worker, compile_worker};
 
 use sophon_types::{Digest, TenantId};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -56,7 +57,7 @@ impl Compiler {
         let bytes = bytes();
         let bytes = bytes.as_ref();
         let code = match &self.compilation {
-            Compilation::InProcess => engine.precompile_component(bytes).map_err(|error| format!("{error:#}"))?,
+            Compilation::InProcess => in_process(engine, bytes)?,
             Compilation::Worker(worker) => worker.compile(bytes)?,
         };
         if let Some(cache) = &self.cache {
@@ -64,6 +65,17 @@ impl Compiler {
         }
         mapped::component(engine, &code)
     }
+}
+
+/// Compiles on the spot. A compiler that breaks down over a component ends with that component, and not with the process:
+/// wasmtime takes its own adapters between components for granted, and panics where they do not pass its validation.
+fn in_process(engine: &Engine, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let compiled = catch_unwind(AssertUnwindSafe(|| engine.precompile_component(bytes)));
+    let code = compiled.map_err(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+        format!("the compiler broke down: {}", words.unwrap_or("it did not say why"))
+    })?;
+    code.map_err(|error| format!("{error:#}"))
 }
 
 /// Names compiled code: by whose it is, by the component and by all that decides how this engine compiles. A tenant's

@@ -259,6 +259,12 @@ fn refuse(skill: SkillName, cause: String) -> SandboxError {
     if cause.contains("in the pooling allocator") {
         return SandboxError::TooDemanding { skill, what: format!("more than one call can have: {cause}") };
     }
+    // Its adapters between components have the memories of both, and multi-memory is off for them as well.
+    if cause.contains("invalid adapter module generated") {
+        let cause = "it is composed of components that hand each other values by way of their memories, and several \
+                     memories in one module are off here; link the parts into one component";
+        return SandboxError::Compile { skill, cause: cause.into() };
+    }
     SandboxError::Compile { skill, cause }
 }
 

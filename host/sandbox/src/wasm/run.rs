@@ -131,7 +131,7 @@ impl WasmRuntime {
 }
 
 /// Arms every limit of the store before any code of the skill runs.
-fn arm(store: &mut Store<Host>) -> wasmtime::Result<()> {
+pub(super) fn arm(store: &mut Store<Host>) -> wasmtime::Result<()> {
     let limits = &store.data().limits;
     let (fuel, hostcall_bytes, handles) = (limits.fuel, limits.hostcall_bytes, limits.handles);
     store.limiter(|host| host);

@@ -1,6 +1,7 @@
 //! Hostile components in the real engine. Core modules in WAT are lifted against the contract by wit-component.
 
 mod approved;
+mod hostile;
 mod pool;
 mod warm;
 mod wasi;

@@ -1,6 +1,8 @@
 use super::*;
-use crate::testing::{corpus, decode, files, manifest};
+use crate::testing::{files, manifest};
 use proptest::prelude::*;
+use serde_json::Value;
+use sophon_corpora::{Figure, bytes, rows};
 use std::io::{Cursor, Read as _, Write as _};
 
 fn read(bytes: &[u8]) -> Result<Archive, ArchiveError> {
@@ -49,25 +51,28 @@ fn archives_of_other_writers_pass() {
 /// file, so every tar file is refused.
 #[test]
 fn attack_28_archives_have_their_labelled_verdict() {
-    let Some(rows) = corpus("archives") else { return };
+    let Some(rows) = rows::<Value>("archives") else { return };
     assert!(rows.len() >= 60);
+    let mut figure = Figure::new("archives", "refused");
     for row in rows {
         let (name, expect) = (row["name"].as_str().unwrap(), row["expect"].as_str().unwrap());
-        let bytes = decode(&row);
+        let bytes = bytes(&row);
         let result = crate::Package::read(bytes.clone());
         assert!(result.is_err(), "{name} ({expect}) is accepted");
         let archive = read(&bytes);
         // An empty archive is a sound one; it is the package that lacks its manifest.
         assert_eq!(archive.is_ok(), name == "zip_empty", "{name}: {:?}", archive.err());
+        figure.count(row["format"].as_str().unwrap(), true);
     }
+    figure.publish();
 }
 
 #[test]
 fn attack_28_each_trick_is_refused_for_its_own_reason() {
-    let Some(rows) = corpus("archives") else { return };
+    let Some(rows) = rows::<Value>("archives") else { return };
     let check = |name: &str, code: &str| {
         let Some(row) = rows.iter().find(|row| row["name"] == name) else { return };
-        let error = read(&decode(row)).unwrap_err();
+        let error = read(&bytes(row)).unwrap_err();
         assert_eq!(sophon_types::Fault::code(&error), code, "{name}: {error}");
     };
     for name in ["zip_dotdot_mid", "zip_abs", "zip_win_backslash", "zip_win_drive", "zip_dot_only", "zip_rtl_override"]

@@ -38,6 +38,12 @@ fn attack_22_oversized_parts_are_refused_before_anything_is_compiled() {
     let check = |inside: &str, expected: &[&str]| assert_eq!(findings(inside, |_| ()), expected, "{inside:.80}");
     let module = |inside: &str| format!("(core module {inside})");
     check(&module(&"(table 1 funcref)".repeat(99)), &["SA007 error"]);
+    check(&module(&"(func)".repeat(100_001)), &["SA007 error"]);
+    check(&"(core module (memory 0))".repeat(65), &["SA007 error"; 2]);
+    let types =
+        |count: usize| (0..count).map(|n| format!("(type (func (param i32) (result {}))) ", ["i32", "i64"][n % 2]));
+    check(&module(&types(50_001).collect::<String>()), &["SA007 error"]);
+    check(&module(&types(1_000).collect::<String>()), &[]);
     check(&module(&format!("(memory 1) {}", "(data \"\")".repeat(20_001))), &["SA007 error"]);
     check(&module(&format!("(func) {}", "(elem declare func 0)".repeat(10_001))), &["SA007 error"]);
     check(&module(&"(global i32 (i32.const 0))".repeat(20_001)), &["SA007 error"]);
@@ -67,7 +73,7 @@ fn segments_must_fit_where_they_go() {
 /// What of the corpus needs no engine to be refused. Each core module stands in a skill that is sound without it.
 #[test]
 fn attack_20_hostile_binaries_that_analysis_alone_refuses() {
-    let Some(rows) = corpus("wasm_hostile") else { return };
+    let Some(rows) = rows::<Value>("wasm_hostile") else { return };
     let skill = component("");
     for (name, rule) in [
         ("mem_declared_4g", "SA008"),
@@ -88,7 +94,7 @@ fn attack_20_hostile_binaries_that_analysis_alone_refuses() {
         ("many_exports", "SA001"),
     ] {
         let row = rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("{name}"));
-        let mut bytes = decode(row);
+        let mut bytes = bytes(row);
         if row["layer"] == "core" {
             // Section 1 of a component is a core module.
             let mut section = vec![1];
