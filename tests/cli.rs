@@ -2,6 +2,7 @@
 
 use crate::harness::{Behaviour, Cli, Gateway, Guest, Home, Publisher, demo_publisher, example};
 use serde_json::{Value, json};
+use sophon_skill::Package;
 use std::path::Path;
 
 #[test]
@@ -239,6 +240,39 @@ fn a_component_built_by_cargo_component_is_a_skill_too() {
     let package = build(&home, &source, &["--component", component.to_str().expect("a path"), "--out", &out]);
     Cli::new(&home, ["install", &package, "--dangerously-allow-unsigned"]).expect(0);
     Cli::new(&home, ["call", "text-tools.echo", "{\"text\":\"hello\"}"]).expect(0);
+}
+
+/// What an author reads, what a program reads and what a code host shows are one report.
+#[test]
+fn check_says_the_same_in_every_form() {
+    let home = Home::new();
+    let greedy = Publisher::new("Good Co", 1).sign(&Guest::new("greedy", Behaviour::Import("evil:host/door")));
+    let package = Package::read(greedy.package.clone()).expect("the package can be read");
+    let path = greedy.write(&home.beside(""), "greedy-1.0.0");
+    let file = path.to_str().expect("a path");
+    let report = json!(package.analyse());
+    let findings = report["findings"].as_array().expect("findings");
+    assert!(findings.iter().any(|finding| finding["rule"] == "SA003"), "{report}");
+
+    let shown = Cli::new(&home, ["check", file]).expect(1);
+    let checked = Cli::new(&home, ["check", file, "--json"]).expect(1).json();
+    let sarif = Cli::new(&home, ["check", file, "--sarif"]).expect(1).json();
+    assert_eq!(checked["report"], report);
+    assert_eq!(sarif["version"], "2.1.0", "{sarif}");
+    let results = sarif["runs"][0]["results"].as_array().expect("results");
+    assert_eq!(results.len(), findings.len());
+    for (finding, result) in findings.iter().zip(results) {
+        let word = |key: &str| finding[key].as_str().expect("a text");
+        let text = result["message"]["text"].as_str().expect("a text");
+        assert_eq!(result["ruleId"], finding["rule"]);
+        for key in ["severity", "rule", "place", "message", "advice"] {
+            assert!(shown.stdout.contains(word(key)), "{key}: {}", shown.stdout);
+        }
+        assert!(text.contains(word("message")) && text.contains(word("advice")), "{text}");
+    }
+    // The host refuses it with the same words.
+    let refused = Cli::new(&home, ["install", file, "--dangerously-allow-unsigned"]).run();
+    assert!(refused.stderr.contains("SA003") || refused.stderr.contains("does not offer"), "{}", refused.stderr);
 }
 
 #[test]

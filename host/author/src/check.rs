@@ -17,6 +17,8 @@ pub struct Checked {
     pub skill: SkillName,
     /// Its version.
     pub version: Version,
+    /// The component, as its manifest names it.
+    pub entrypoint: String,
     /// SHA-256 of the package, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
@@ -53,6 +55,7 @@ pub fn check(subject: &Subject) -> Result<Checked, AuthorError> {
                 kind,
                 skill: manifest.name.clone(),
                 version: manifest.version.clone(),
+                entrypoint: manifest.entrypoint.clone(),
                 digest: Some(*assembled.package.digest()),
                 report: assembled.report,
                 warnings: assembled.warnings,
@@ -66,6 +69,7 @@ pub fn check(subject: &Subject) -> Result<Checked, AuthorError> {
                 kind,
                 skill: manifest.name.clone(),
                 version: manifest.version.clone(),
+                entrypoint: manifest.entrypoint.clone(),
                 digest: Some(*package.digest()),
                 report: package.analyse(),
                 warnings: Vec::new(),
@@ -78,6 +82,7 @@ pub fn check(subject: &Subject) -> Result<Checked, AuthorError> {
                 kind,
                 skill: finished.manifest.name.clone(),
                 version: finished.manifest.version.clone(),
+                entrypoint: finished.manifest.entrypoint.clone(),
                 digest: None,
                 report: analyse(&finished.component, &finished.manifest),
                 warnings: Vec::new(),

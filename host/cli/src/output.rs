@@ -40,6 +40,11 @@ impl Output {
         self.bytes(words.as_bytes())
     }
 
+    /// Writes a value that is JSON for whoever reads it.
+    pub(crate) fn json(self, value: &Value) -> Result<(), CliError> {
+        self.bytes(format!("{}\n", escaped(&value.to_string())).as_bytes())
+    }
+
     /// Writes bytes as they are.
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), CliError> {
         let mut out = io::stdout().lock();

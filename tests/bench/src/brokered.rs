@@ -70,7 +70,7 @@ pub fn side_by_side(runtime: &tokio::runtime::Runtime, rounds: u32) -> Result<()
                 let session = session(&host, address).await?;
                 let began = Instant::now();
                 for _ in 0..OF_ONE_CALL {
-                    let mut request = HttpRequest::new("GET", &format!("https://{address}/thing"));
+                    let mut request = HttpRequest::new("GET", format!("https://{address}/thing"));
                     request.credential = Some("bench".into());
                     let answer = session.send(request).await?;
                     if answer.status != 200 {
@@ -137,13 +137,11 @@ impl EffectGate for Yes {
 }
 
 async fn session(host: &Host, address: SocketAddr) -> Result<EgressSession, Failed> {
-    let manifest = format!(
-        r#"{{"name":"bench","version":"1.0.0","author":"a","license":"MIT","description":"d","category":"utility",
+    let manifest = r#"{"name":"bench","version":"1.0.0","author":"a","license":"MIT","description":"d","category":"utility",
         "runtime":"wasm","entrypoint":"skill.wasm",
-        "credentials":[{{"service":"bench","scopes":[],"required":false,"access":"proxy"}}],
-        "tools":[{{"name":"go","description":"d","riskLevel":"low","parameters":{{"type":"object"}}}}],
-        "permissions":{{"network":[{{"host":"api.example.com","credential":"bench"}}]}}}}"#
-    );
+        "credentials":[{"service":"bench","scopes":[],"required":false,"access":"proxy"}],
+        "tools":[{"name":"go","description":"d","riskLevel":"low","parameters":{"type":"object"}}],
+        "permissions":{"network":[{"host":"api.example.com","credential":"bench"}]}}"#;
     let manifest = Manifest::parse(manifest.as_bytes())?;
     let tool = &manifest.tools[0];
     let call = CallId::mint(&SystemEntropy);

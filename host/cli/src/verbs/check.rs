@@ -17,12 +17,19 @@ pub(crate) struct Check {
     /// A project's folder, a package, or a component with manifest.json beside it.
     #[arg(default_value = ".", value_name = "PATH")]
     path: PathBuf,
+    /// Write the report as SARIF 2.1.0, which code hosts and editors show beside the code.
+    #[arg(long)]
+    sarif: bool,
 }
 
 impl Check {
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let checked = sophon_author::check(&Subject::at(&self.path)?.with_messages(messages(context)))?;
-        context.output().data(&json!(checked), |value| findings(&value["report"]))?;
+        if self.sarif {
+            context.output().json(&checked.report.to_sarif(&checked.entrypoint))?;
+        } else {
+            context.output().data(&json!(checked), |value| findings(&value["report"]))?;
+        }
         for warning in &checked.warnings {
             context.output().note(&format!("warning: {warning}"));
         }
