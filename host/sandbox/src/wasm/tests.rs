@@ -2,6 +2,7 @@
 
 mod approved;
 mod pool;
+mod residue;
 mod wasi;
 mod workspace;
 
