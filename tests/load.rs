@@ -176,6 +176,32 @@ fn attack_44_clients_that_are_slow_in_every_way_starve_nobody() {
 }
 
 #[test]
+fn attack_44_a_tenant_of_many_users_is_limited_and_nobody_else_is() {
+    let limits = "[rate_limit]\nuser_per_minute = 60\nuser_burst = 5\ntenant_users = 3\n";
+    let home = Home::configured(limits);
+    // Before there is a gateway, which would count them as the operator's.
+    let keys: Vec<Key> = (0..20).map(|n| Key::make_in(&home, "acme", "agent", &format!("user-{n}"))).collect();
+    let (gateway, publisher) = (Gateway::start(&home), Publisher::new("Good Co", 1));
+    let rival = Tenant::new(&home, &gateway, "rival", &publisher).agent("zoe");
+    let started = std::time::Instant::now();
+    let answers: Vec<_> = keys
+        .iter()
+        .flat_map(|key| (0..2).map(|_| gateway.request(key, "GET", "/v1/tools", None)).collect::<Vec<_>>())
+        .collect();
+    let passed = answers.iter().filter(|answer| answer.status == 200).count();
+    // Three users' bursts, and what three users may send in every second that it took.
+    let most = 15 + 3 * (started.elapsed().as_secs() as usize + 1);
+    assert!((15..=most).contains(&passed), "{passed} passed, at most {most}");
+    for refused in answers.iter().filter(|answer| answer.status != 200) {
+        refused.problem(429, "rate_limited");
+        assert!(refused.header("retry-after").is_some());
+    }
+    gateway.request(&rival, "GET", "/v1/tools", None).expect(200);
+    // The person at the machine is not of the tenant, whatever tenant they look at.
+    crate::harness::Cli::new(&home, ["list", "--tenant", "acme", "--json"]).expect(0);
+}
+
+#[test]
 fn attack_44_ten_thousand_idle_connections_starve_nobody() {
     let home = Home::configured("[rate_limit]\nuser_burst = 100000\n");
     let (gateway, publisher) = (Gateway::start(&home), Publisher::new("Good Co", 1));

@@ -62,7 +62,7 @@ pub(super) fn check(home: &Home, packages: &BTreeSet<String>) {
     let known = |path: &&PathBuf| {
         path.file_name().is_some_and(|name| ["port", "gateway.log", "authority.pem"].iter().any(|known| name == *known))
     };
-    assert!(beside.iter().all(|path| known(path)), "left over: {beside:?}");
+    assert!(beside.iter().all(known), "left over: {beside:?}");
 }
 
 /// Every file below `folder`.

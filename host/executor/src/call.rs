@@ -66,7 +66,7 @@ pub struct CallLimits {
 
 impl Default for CallLimits {
     fn default() -> Self {
-        Self { concurrent: 64, waiting: 256, patience: Duration::from_millis(30) }
+        Self { concurrent: 64, waiting: 256, patience: Duration::from_millis(20) }
     }
 }
 

@@ -62,8 +62,14 @@ pub(crate) async fn admit(
             let caller = authenticate(&gateway, request.headers(), from, correlation).await?;
             let principal = &caller.principal;
             gateway.limits().user(&principal.tenant, &principal.user)?;
-            let share = gateway.requests().take(principal, 1);
-            let share = share.ok_or(GatewayError::Busy { what: "requests", setting: "max_connections" })?;
+            // What a tenant does never keeps the person at the machine from their own gateway.
+            let share = if caller.standing.is_operator() {
+                None
+            } else {
+                gateway.limits().tenant(&principal.tenant)?;
+                let share = gateway.requests().take(principal, 1);
+                Some(share.ok_or(GatewayError::Busy { what: "requests", setting: "max_connections" })?)
+            };
             held = Some(Held::new(share, request.extensions().get::<Line>()));
             if !allowed.contains(&principal.role) {
                 let role = principal.role;

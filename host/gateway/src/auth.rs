@@ -12,6 +12,7 @@ use sophon_store::{KeyRow, Store};
 use sophon_types::{Digest, KeyId, Principal, TenantId, UserId};
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// How long an answer of the store is believed. A revoked key is forgotten at once; this bounds what another
@@ -55,7 +56,11 @@ pub(crate) struct Authenticator {
     operator: Digest,
     operator_key: KeyId,
     known: Mutex<KnownKeys>,
+    asked: Mutex<HashMap<Digest, Weak<Turn>>>,
 }
+
+/// Held by the one request that asks the store for a key, while others with the same key wait for what it finds.
+type Turn = tokio::sync::Mutex<()>;
 
 /// The keys that were valid when they were last looked up, or made here.
 #[derive(Debug, Default)]
@@ -107,7 +112,8 @@ impl KnownKeys {
 impl Authenticator {
     /// Knows the keys of `store`, and `operator`.
     pub(crate) fn new(store: Store, operator: &OperatorToken) -> Self {
-        Self { store, operator: operator.digest(), operator_key: operator.key(), known: Mutex::default() }
+        let (known, asked) = (Mutex::default(), Mutex::default());
+        Self { store, operator: operator.digest(), operator_key: operator.key(), known, asked }
     }
 
     /// The caller of a request. `may_guess` is asked before the store is, for a key that was not valid here before: a
@@ -157,10 +163,33 @@ impl Authenticator {
                 if !was_valid {
                     may_guess()?;
                 }
-                self.look_up(digest).await?
+                self.look_up_once(digest).await?
             }
         };
         Ok(Caller { principal: known.principal, standing: Standing::Key, results: known.results })
+    }
+
+    /// Asks the store, unless somebody else with the same key does so already: when a key that many connections use is
+    /// no longer believed, they must not all stand in line for the store, where others wait too.
+    async fn look_up_once(&self, digest: Digest) -> Result<Known, Problem> {
+        let turn = self.turn(digest);
+        let _first = turn.lock().await;
+        let found_meanwhile = self.known.lock().believed(&digest);
+        match found_meanwhile {
+            Some(known) => Ok(known),
+            None => self.look_up(digest).await,
+        }
+    }
+
+    fn turn(&self, digest: Digest) -> Arc<Turn> {
+        let mut asked = self.asked.lock();
+        if let Some(turn) = asked.get(&digest).and_then(Weak::upgrade) {
+            return turn;
+        }
+        asked.retain(|_digest, turn| turn.strong_count() > 0);
+        let turn = Arc::new(Turn::default());
+        asked.insert(digest, Arc::downgrade(&turn));
+        turn
     }
 
     async fn look_up(&self, digest: Digest) -> Result<Known, Problem> {
@@ -240,6 +269,29 @@ mod tests {
         ] {
             assert_eq!(read(&bad), Err("key_invalid"), "{} values", bad.len());
         }
+    }
+
+    #[tokio::test]
+    async fn attack_44_a_key_is_looked_up_once_however_many_ask() {
+        let world = crate::fixtures::World::new().await;
+        let authenticator = world.gateway.authenticator();
+        // Not in the store: whoever asked it would be refused.
+        let key = KeyText::mint(KeyUse::Api, &CountingEntropy::default());
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {}", key.expose()).parse().unwrap())]);
+        let turn = authenticator.turn(key.digest());
+        let first = turn.lock().await;
+        let asking = (0..50).map(|_| authenticator.authenticate(&headers, || Ok(())));
+        let mut asking = Box::pin(futures::future::join_all(asking));
+        assert!(futures::poll!(&mut asking).is_pending(), "they ask although somebody does already");
+        let principal = OperatorToken::principal(KeyId::mint(&CountingEntropy::default()));
+        let found = Known { principal, results: Results::Text, since: Instant::now() };
+        let generation = authenticator.generation();
+        authenticator.known.lock().remember(generation, key.digest(), found);
+        drop(first);
+        assert!(asking.await.iter().all(Result::is_ok));
+        drop(turn);
+        drop(authenticator.turn(Digest::of(b"another")));
+        assert_eq!(authenticator.asked.lock().len(), 1, "nothing is kept of those that are answered");
     }
 
     #[test]

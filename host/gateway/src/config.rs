@@ -103,6 +103,8 @@ pub struct RateLimits {
     pub user_per_minute: NonZeroU32,
     /// Requests of one user at once.
     pub user_burst: NonZeroU32,
+    /// How many users' worth of requests one tenant may send, however many users it is.
+    pub tenant_users: NonZeroU32,
     /// Requests a minute of one address (IPv6: one /64) that name no user.
     pub address_per_minute: NonZeroU32,
     /// Such requests at once.
@@ -120,6 +122,7 @@ impl Default for RateLimits {
         Self {
             user_per_minute: count(6000),
             user_burst: count(600),
+            tenant_users: count(20),
             address_per_minute: count(300),
             address_burst: count(60),
             failures_per_minute: count(30),

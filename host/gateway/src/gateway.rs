@@ -8,7 +8,7 @@ use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::operator::Prover;
 use crate::origin::OriginRule;
-use crate::passes::Passes;
+use crate::passes::{Passes, Queries};
 use crate::readiness::Readiness;
 use crate::refusals::Refusals;
 use crate::routes::{self, Size};
@@ -80,6 +80,7 @@ struct Inner {
     requests: Shares,
     bodies: Shares,
     audit_passes: Passes,
+    audit_queries: Queries,
     stopping: AtomicBool,
     openapi: Mutex<Option<Bytes>>,
     readiness: Readiness,
@@ -106,6 +107,7 @@ impl Gateway {
             bodies: Shares::of(config.body_memory()),
             prover: operator.prover(),
             audit_passes: Passes::default(),
+            audit_queries: Queries::new(),
             stopping: AtomicBool::new(false),
             openapi: Mutex::new(None),
             readiness: Readiness::default(),
@@ -216,6 +218,11 @@ impl Gateway {
     /// Passes over the whole audit log.
     pub(crate) fn audit_passes(&self) -> &Passes {
         &self.0.audit_passes
+    }
+
+    /// Queries of the audit log.
+    pub(crate) fn audit_queries(&self) -> &Queries {
+        &self.0.audit_queries
     }
 
     pub(crate) fn last_readiness(&self) -> &Readiness {

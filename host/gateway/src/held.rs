@@ -1,4 +1,5 @@
-//! What the request of a known caller holds until its answer is out: a share of all requests, and the connection, which
+//! What the request of a known caller holds until its answer is out: a share of all requests (but
+//! for the operator), and the connection, which
 //! is not closed meanwhile to make room for others.
 
 use crate::connections::{InUse, Line};
@@ -11,13 +12,13 @@ use std::task::{Context, Poll};
 /// Given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
-    _share: Share,
+    _share: Option<Share>,
     _line: Option<InUse>,
 }
 
 impl Held {
     /// A request in progress, on a connection where there is one.
-    pub(crate) fn new(share: Share, line: Option<&Line>) -> Self {
+    pub(crate) fn new(share: Option<Share>, line: Option<&Line>) -> Self {
         Self { _share: share, _line: line.map(Line::in_use) }
     }
 

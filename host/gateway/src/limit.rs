@@ -37,6 +37,7 @@ const GUESSES: &str = "without a valid key from this address";
 #[derive(Debug)]
 pub(crate) struct Limits<C: Clock = DefaultClock> {
     users: Counter<(TenantId, UserId), C>,
+    tenants: Counter<TenantId, C>,
     addresses: Counter<IpAddr, C>,
     failures: Counter<IpAddr, C>,
     /// Addresses whose last guess was one too many: since when, and for how long.
@@ -54,8 +55,10 @@ impl<C: Clock + Clone> Limits<C> {
     /// Limits that go by `clock`.
     pub(crate) fn with_clock(config: &RateLimits, clock: &C) -> Self {
         let most = config.max_tracked.get() as usize;
+        let of_tenant = |of_user: NonZeroU32| of_user.saturating_mul(config.tenant_users);
         Self {
             users: Counter::new(config.user_per_minute, config.user_burst, most, clock),
+            tenants: Counter::new(of_tenant(config.user_per_minute), of_tenant(config.user_burst), most, clock),
             addresses: Counter::new(config.address_per_minute, config.address_burst, most, clock),
             failures: Counter::new(config.failures_per_minute, config.failures_burst, most, clock),
             guessing: Mutex::new(HashMap::new()),
@@ -65,6 +68,11 @@ impl<C: Clock + Clone> Limits<C> {
     /// Counts a request of an authenticated user.
     pub(crate) fn user(&self, tenant: &TenantId, user: &UserId) -> Result<(), GatewayError> {
         self.users.check((tenant.clone(), user.clone()), "of this user")
+    }
+
+    /// Counts it for the tenant of that user too.
+    pub(crate) fn tenant(&self, tenant: &TenantId) -> Result<(), GatewayError> {
+        self.tenants.check(tenant.clone(), "of this tenant")
     }
 
     /// Counts a request of nobody in particular.
@@ -111,6 +119,7 @@ impl<C: Clock + Clone> Limits<C> {
     /// Forgets clients that have been quiet long enough to be as good as new.
     pub(crate) fn sweep(&self) {
         self.users.limiter.retain_recent();
+        self.tenants.limiter.retain_recent();
         self.addresses.limiter.retain_recent();
         self.failures.limiter.retain_recent();
         self.guessing.lock().retain(|_address, held| self.left(held).is_some());
@@ -186,6 +195,7 @@ mod tests {
         RateLimits {
             user_per_minute: number(per_minute),
             user_burst: number(burst),
+            tenant_users: number(2),
             address_per_minute: number(per_minute),
             address_burst: number(burst),
             failures_per_minute: number(per_minute),
@@ -214,6 +224,21 @@ mod tests {
         clock.advance(Duration::from_millis(1));
         assert!(limits.address(address("203.0.113.5")).is_ok(), "refused although the wait is over");
         assert!(limits.address(address("203.0.113.6")).is_ok(), "another address is counted apart");
+    }
+
+    #[test]
+    fn attack_44_a_tenant_is_limited_however_many_users_it_is() {
+        let clock = FakeRelativeClock::default();
+        let limits = Limits::with_clock(&config(60, 5, 1000), &clock);
+        let mut let_in = 0;
+        for _ in 0..50 {
+            let_in += usize::from(limits.tenant(&"acme".parse().unwrap()).is_ok());
+        }
+        assert_eq!(let_in, 10, "as many as two users may send at once");
+        assert!(limits.tenant(&"rival".parse().unwrap()).is_ok(), "another tenant");
+        clock.advance(Duration::from_secs(60));
+        limits.sweep();
+        assert_eq!(limits.tenants.limiter.len(), 0);
     }
 
     #[test]

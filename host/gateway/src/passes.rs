@@ -1,13 +1,16 @@
-//! Passes over the whole audit log. Each reads and hashes every row, so there are few at a time; and one reader of a
-//! tenant, however slowly they read, holds up nobody of another.
+//! Who reads the audit log. A pass over all of it reads and hashes every row, and a query may look at every row: there are
+//! few of both at a time, fewer than the store has readers, and one tenant's hold up nobody of another.
 
 use parking_lot::Mutex;
 use sophon_types::TenantId;
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 /// Passes of tenants at one time; the operator's is one more.
 const AT_ONCE: usize = 4;
+/// Queries at one time. The store has four readers.
+const QUERIES: usize = 2;
 
 /// The passes under way: one of each tenant, and one of the operator, who is of none.
 #[derive(Debug, Clone, Default)]
@@ -39,9 +42,65 @@ impl Drop for Pass {
     }
 }
 
+/// Queries at one time, of which a tenant has one; further ones wait.
+#[derive(Debug)]
+pub(crate) struct Queries {
+    all: Arc<Semaphore>,
+    own: Mutex<HashMap<Option<TenantId>, Weak<Semaphore>>>,
+}
+
+/// The right to a query; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Query {
+    _own: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
+}
+
+impl Queries {
+    pub(crate) fn new() -> Self {
+        Self { all: Arc::new(Semaphore::new(QUERIES)), own: Mutex::default() }
+    }
+
+    /// The next query of this tenant, or of the operator. Its own turn first: a tenant has one in the line of all.
+    pub(crate) async fn begin(&self, of: Option<TenantId>) -> Result<Query, AcquireError> {
+        let own = self.own(of).acquire_owned().await?;
+        let all = Arc::clone(&self.all).acquire_owned().await?;
+        Ok(Query { _own: own, _all: all })
+    }
+
+    fn own(&self, of: Option<TenantId>) -> Arc<Semaphore> {
+        let mut known = self.own.lock();
+        if let Some(own) = known.get(&of).and_then(Weak::upgrade) {
+            return own;
+        }
+        known.retain(|_of, own| own.strong_count() > 0);
+        let own = Arc::new(Semaphore::new(1));
+        known.insert(of, Arc::downgrade(&own));
+        own
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt as _;
+
+    #[tokio::test]
+    async fn a_tenants_queries_wait_for_each_other_and_nobody_elses() {
+        let queries = Queries::new();
+        let tenant = |name: &str| Some(name.parse::<TenantId>().unwrap());
+        let first = queries.begin(tenant("acme")).await.unwrap();
+        let mut flood: Vec<_> = (0..10).map(|_| Box::pin(queries.begin(tenant("acme")))).collect();
+        assert!(flood.iter_mut().all(|one| one.now_or_never().is_none()));
+        let other = queries.begin(tenant("rival")).await.unwrap();
+        let mut third = Box::pin(queries.begin(tenant("third")));
+        assert!(futures::poll!(&mut third).is_pending(), "there are two at a time");
+        drop(first);
+        drop(third.await.unwrap());
+        drop((flood, other));
+        drop(queries.begin(None).await.unwrap());
+        assert_eq!(queries.own.lock().len(), 1, "nothing is kept of those that are done");
+    }
 
     #[test]
     fn a_tenant_has_one_pass_and_holds_up_nobody_else() {

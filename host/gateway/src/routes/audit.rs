@@ -54,6 +54,8 @@ pub(crate) async fn query(
         after: asked.after,
         limit: asked.limit,
     };
+    let turn = gateway.audit_queries().begin(query.tenant.clone()).await;
+    let _turn = turn.map_err(|closed| GatewayError::Broken { detail: closed.to_string() })?;
     Ok(axum::Json(gateway.audit().query(&query).await?.into()))
 }
 

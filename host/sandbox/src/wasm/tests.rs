@@ -3,6 +3,7 @@
 mod approved;
 mod hostile;
 mod pool;
+mod residue;
 mod warm;
 mod wasi;
 mod workspace;
