@@ -356,7 +356,7 @@ fn call_mistakes(author: &Author, manifest: &Path) {
     let call = ["call", "weather.weather", r#"{"city":"Oslo"}"#];
     let host = |methods: Value| json!({"host": "localhost", "methods": methods, "credential": "weather"});
     install("0.2.0", json!([host(json!(["GET", "POST"]))]));
-    let (said, hints) = author.fails(1, call);
+    let (said, hints) = author.fails(3, call);
     assert!(said.contains("weather is not connected"), "{said}");
     let connect = hints.iter().find_map(|hint| hint.strip_prefix("sophon ")).unwrap_or_else(|| panic!("{hints:?}"));
     let words: Vec<&str> = connect.split_whitespace().collect();
@@ -366,7 +366,7 @@ fn call_mistakes(author: &Author, manifest: &Path) {
 
     let narrow = json!([host(json!(["GET"]))]);
     install("0.3.0", narrow.clone());
-    let (said, hints) = author.fails(1, call);
+    let (said, hints) = author.fails(3, call);
     assert!(said.contains("is not in permissions.network"), "{said}");
     let mut mended = json!({"permissions": {"network": narrow}});
     paste(&mut mended, &hints[0]);
