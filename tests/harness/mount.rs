@@ -38,6 +38,7 @@ impl Mount {
         self.remount(&["-o", option]);
     }
 
+    #[expect(clippy::print_stderr, reason = "a test says what it leaves out")]
     fn mounted(at: &Path, words: &[&str]) -> Option<Self> {
         let output = command("mount").args(words).arg(at).output().expect("mount starts");
         if output.status.success() {
