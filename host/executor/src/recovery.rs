@@ -2,7 +2,7 @@
 
 use crate::outcome::Ending;
 use crate::{CallError, CallStatus, Executor};
-use sophon_audit::{Action, CallChange, Order, Outcome, OutcomeKind, Query, Record};
+use sophon_audit::{Action, Order, Outcome, OutcomeKind, Query, Record};
 use sophon_store::{CallRow, StoreError};
 
 /// Why calls are settled without having ended.
@@ -44,20 +44,19 @@ pub(crate) async fn settle(executor: &Executor, cause: Cause) -> Result<(), Call
 
 async fn settle_one(executor: &Executor, row: &CallRow, cause: Cause) -> Result<(), CallError> {
     let parts = &executor.0.parts;
-    let status = match recorded(executor, row).await? {
+    let (status, ending) = match recorded(executor, row).await? {
+        // It ended, and the record says how; only its row was not written any more.
+        Recorded::Ended(status) => (status, Ending::lost()),
         // Nothing of it ever ran: without its intent no code of a skill does.
         Recorded::Nothing => return Ok(parts.store.calls().withdraw(row.id).await?),
         Recorded::Intent => {
-            let (id, status) = (row.id, CallStatus::UnknownOutcome.as_str().to_owned());
-            let sealed_result = Some(Ending::unknown().seal(&parts.vault, id)?);
-            let change = CallChange::Finish { id, status, sealed_result, at: parts.clock.now() };
-            parts.audit.append_with(unknown(row, cause), change).await?;
-            return Ok(());
+            // The record first: were the host killed in between, the next start finds it. Apart from the row, so that one
+            // that cannot be written does not keep the log from what it has of others.
+            parts.audit.append(unknown(row, cause)).await?;
+            (CallStatus::UnknownOutcome, Ending::unknown())
         }
-        // It ended, and the record says how; only its row was not written any more.
-        Recorded::Ended(status) => status,
     };
-    let sealed = Ending::lost().seal(&parts.vault, row.id)?;
+    let sealed = ending.seal(&parts.vault, row.id)?;
     match parts.store.calls().finish(row.id, status.as_str(), Some(sealed), parts.clock.now()).await {
         // Its own last write came through after all.
         Err(StoreError::Conflict { .. }) => Ok(()),

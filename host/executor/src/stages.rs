@@ -112,13 +112,13 @@ impl Executor {
         if inner.flights.ended() {
             return Err(CallError::ShuttingDown);
         }
+        let prepared = self.prepared(&admitted.ready).await?;
+        let (connections, usable) = self.connections(principal, &admitted.ready).await?;
         // What was true when the call was assessed must be true when it runs.
         let (now_ready, _) = self.resolve(principal, &admitted.tool)?;
         if !Arc::ptr_eq(&now_ready, &admitted.ready) {
             return Err(CallError::SkillChanged { tool: admitted.tool });
         }
-        let prepared = self.prepared(&admitted.ready).await?;
-        let (connections, usable) = self.connections(principal, &admitted.ready).await?;
         let now = inner.parts.clock.now();
         let asked = admitted.approved.request();
         let row = CallRow {
@@ -242,7 +242,7 @@ impl Executor {
         }
         let (id, digest) = (row.id, row.request_digest);
         let calls = parts.store.calls();
-        match calls.begin(row).await? {
+        match calls.begin(row, self.0.steady.now()).await? {
             Begun::Inserted => {}
             // A twin came between the first look and here.
             Begun::Existing(twin) if twin.request_digest == digest => return Ok(Committed::Before(twin)),

@@ -109,7 +109,7 @@ impl World {
             finished_at: None,
             expires_at: self.clock.now().plus(Duration::from_secs(86_400)),
         };
-        self.store.calls().begin(row.clone()).await.unwrap();
+        self.store.calls().begin(row.clone(), row.created_at).await.unwrap();
         row
     }
 

@@ -89,11 +89,11 @@ impl<'s> Calls<'s> {
     }
 
     /// Records a call before it runs, or finds the one that this caller gave the same idempotency key. A finished
-    /// call whose row has expired (at the new call's `created_at`) makes way.
+    /// call whose row has expired `now` makes way; `now` is of the clock that `expires_at` is of.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] where the call's id exists.
-    pub async fn begin(&self, call: CallRow) -> Result<Begun, StoreError> {
+    pub async fn begin(&self, call: CallRow, now: Timestamp) -> Result<Begun, StoreError> {
         self.store
             .writer()
             .run(Scope::Several, move |connection| {
@@ -102,7 +102,7 @@ impl<'s> Calls<'s> {
                         && let Some(row) = by_idempotency_key(connection, &call.tenant, &call.user, key).await?
                     {
                         let existing = read(&row)?;
-                        if existing.finished_at.is_none() || existing.expires_at > call.created_at {
+                        if existing.finished_at.is_none() || existing.expires_at > now {
                             return Ok(Begun::Existing(Box::new(existing)));
                         }
                         sqlx::query("DELETE FROM calls WHERE id = $1")

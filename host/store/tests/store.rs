@@ -154,11 +154,11 @@ async fn a_skill_name_belongs_to_one_key() {
 async fn conflicts_are_said_in_plain_words() {
     let (_folder, store) = open().await;
     store.keys().insert(key(1)).await.unwrap();
-    store.calls().begin(call(1, None)).await.unwrap();
+    store.calls().begin(call(1, None), call(1, None).created_at).await.unwrap();
     let forged = AuditRow { seq: 0, ..audit_rows(1, 1).remove(0) };
     for refused in [
         store.keys().insert(key(1)).await.unwrap_err(),
-        store.calls().begin(call(1, None)).await.unwrap_err(),
+        store.calls().begin(call(1, None), call(1, None).created_at).await.unwrap_err(),
         store.audit().append("host", head(0), vec![forged], None, Vec::new()).await.unwrap_err(),
     ] {
         let text = refused.to_string();
@@ -285,16 +285,16 @@ fn call(n: u8, idempotency_key: Option<&str>) -> CallRow {
 async fn one_idempotency_key_is_one_call() {
     let (_folder, store) = open().await;
     let calls = store.calls();
-    let begun = join_all((1..=20).map(|n| calls.begin(call(n, Some("same"))))).await;
+    let begun = join_all((1..=20).map(|n| calls.begin(call(n, Some("same")), call(n, Some("same")).created_at))).await;
     let first = call(1, Some("same"));
     assert_eq!(begun[0].as_ref().unwrap(), &Begun::Inserted);
     assert!(begun[1..].iter().all(|one| one.as_ref().unwrap() == &Begun::Existing(Box::new(first.clone()))));
-    assert_eq!(calls.begin(call(40, None)).await.unwrap(), Begun::Inserted);
-    assert_eq!(calls.begin(call(41, None)).await.unwrap(), Begun::Inserted);
-    assert!(matches!(calls.begin(call(41, None)).await, Err(StoreError::Conflict { .. })));
+    assert_eq!(calls.begin(call(40, None), call(40, None).created_at).await.unwrap(), Begun::Inserted);
+    assert_eq!(calls.begin(call(41, None), call(41, None).created_at).await.unwrap(), Begun::Inserted);
+    assert!(matches!(calls.begin(call(41, None), call(41, None).created_at).await, Err(StoreError::Conflict { .. })));
     let mut others = call(50, Some("same"));
     others.user = name("bob");
-    assert_eq!(calls.begin(others).await.unwrap(), Begun::Inserted);
+    assert_eq!(calls.begin(others.clone(), others.created_at).await.unwrap(), Begun::Inserted);
     let found = calls.by_idempotency_key(&name("default"), &name("ann"), "same").await.unwrap();
     assert_eq!(found, Some(first));
 }
@@ -304,8 +304,8 @@ async fn a_call_is_finished_once_and_swept_when_expired() {
     let (_folder, store) = open().await;
     let calls = store.calls();
     let id = call(1, None).id;
-    calls.begin(call(1, Some("k"))).await.unwrap();
-    calls.begin(call(2, None)).await.unwrap();
+    calls.begin(call(1, Some("k")), call(1, Some("k")).created_at).await.unwrap();
+    calls.begin(call(2, None), call(2, None).created_at).await.unwrap();
     calls.progress(id, "parked").await.unwrap();
     assert_eq!(calls.unfinished().await.unwrap().len(), 2);
     calls.finish(id, "succeeded", Some(b"sealed".to_vec()), at(20)).await.unwrap();
@@ -327,19 +327,19 @@ async fn a_call_is_finished_once_and_swept_when_expired() {
         let expires_at = at(if n < 500 { 100 } else { 200 });
         CallRow { id: CallId::from_bytes(id), finished_at: Some(at(20)), expires_at, ..call(9, None) }
     };
-    for begun in join_all((0..510).map(|n| calls.begin(many(n)))).await {
+    for begun in join_all((0..510).map(|n| calls.begin(many(n), many(n).created_at))).await {
         assert_eq!(begun.unwrap(), Begun::Inserted);
     }
     assert_eq!(calls.sweep_expired(at(100)).await.unwrap(), 500);
     assert_eq!(calls.sweep_expired(at(200)).await.unwrap(), 10);
 
     // An expired finished call makes way for a new one under the same name.
-    calls.begin(call(3, Some("k"))).await.unwrap();
+    calls.begin(call(3, Some("k")), call(3, Some("k")).created_at).await.unwrap();
     calls.finish(call(3, None).id, "succeeded", None, at(30)).await.unwrap();
     let mut next = call(4, Some("k"));
     next.created_at = at(200);
     next.expires_at = at(300);
-    assert_eq!(calls.begin(next).await.unwrap(), Begun::Inserted);
+    assert_eq!(calls.begin(next.clone(), next.created_at).await.unwrap(), Begun::Inserted);
 }
 
 #[tokio::test]
