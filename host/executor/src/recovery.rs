@@ -42,7 +42,8 @@ pub(crate) async fn settle(executor: &Executor, cause: Cause) -> Result<(), Call
     first
 }
 
-async fn settle_one(executor: &Executor, row: &CallRow, cause: Cause) -> Result<(), CallError> {
+/// Settles one call that is not finished and does not run.
+pub(crate) async fn settle_one(executor: &Executor, row: &CallRow, cause: Cause) -> Result<(), CallError> {
     let parts = &executor.0.parts;
     let (status, ending) = match recorded(executor, row).await? {
         // It ended, and the record says how; only its row was not written any more.

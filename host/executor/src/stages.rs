@@ -5,6 +5,7 @@ use crate::call::KEPT;
 use crate::catalogue::Ready;
 use crate::outcome::refusal;
 use crate::places::Place;
+use crate::recovery::{Cause, settle_one};
 use crate::run::Run;
 use crate::{CallError, Executor};
 use sophon_approval::{ApprovedCall, assess};
@@ -83,7 +84,16 @@ impl Executor {
             return Err(CallError::IdempotencyKey);
         }
         let parts = &self.0.parts;
-        let found = parts.store.calls().by_idempotency_key(&principal.tenant, &principal.user, key).await?;
+        let by_key = || async { parts.store.calls().by_idempotency_key(&principal.tenant, &principal.user, key).await };
+        let found = match by_key().await? {
+            // It is said to run, and does not. What became of it is settled now: where it never ran (its intent was refused,
+            // and the row could not be taken back then), its key is free.
+            Some(row) if row.finished_at.is_none() && !self.0.flights.has(row.id) => {
+                settle_one(self, &row, Cause::Lost).await?;
+                by_key().await?
+            }
+            found => found,
+        };
         match found {
             Some(row) if row.finished_at.is_none() || row.expires_at > self.0.steady.now() => {
                 let tool: ToolName = request.tool.parse()?;

@@ -238,6 +238,21 @@ async fn a_running_row_is_read_twice_before_it_counts_as_lost() {
     assert_eq!(world.executor.look(lost).await.unwrap().status, CallStatus::UnknownOutcome);
 }
 
+/// The intent of a call was refused, and its row could not be taken back.
+#[tokio::test]
+async fn a_key_whose_call_never_ran_is_free_at_once() {
+    let world = World::new().await;
+    let never_ran = world.row(1).await;
+    // It gets as far as any new call: there is no such tool here.
+    assert!(matches!(world.again(&never_ran).await, Err(CallError::UnknownTool { .. })));
+    assert_eq!(world.status(&never_ran).await, None);
+    let cut_short = world.row(2).await;
+    world.record(&cut_short, Action::CallIntent, Outcome::Intent).await;
+    let again = world.again(&cut_short).await.unwrap();
+    assert_eq!((again.call_id, again.status), (cut_short.id, CallStatus::UnknownOutcome));
+    assert_eq!(world.status(&cut_short).await.as_deref(), Some("unknown_outcome"));
+}
+
 #[tokio::test]
 async fn rows_are_settled_one_by_one() {
     let world = World::new().await;
