@@ -16,6 +16,10 @@ use std::time::Duration;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
+/// Configuration that keeps rate limits out of the way of a load.
+pub const NO_RATE_LIMITS: &str = "[rate_limit]\nuser_per_minute = 100000000\nuser_burst = 1000000\n\
+                                  address_per_minute = 100000000\naddress_burst = 1000000\n";
+
 /// The operating system's randomness.
 #[derive(Debug)]
 pub struct SystemEntropy;

@@ -1,7 +1,7 @@
 //! `sophon-bench gateway | records | skills | egress | raw-server`: started by `scripts/bench`, which says what each prints.
 #![expect(clippy::print_stdout, reason = "a bench prints what it found")]
 
-use sophon_bench::host::{Host, component, example, root};
+use sophon_bench::host::{Host, NO_RATE_LIMITS, component, example, root};
 use sophon_bench::load::{Load, Target, median, side_by_side};
 use sophon_bench::process::{Server, command};
 use sophon_bench::raw::{Metering, Raw};
@@ -53,10 +53,9 @@ fn sophon() -> Result<PathBuf, Failed> {
 
 /// A home with the example skill, an agent's key and rate limits that are out of the way.
 fn home(folder: &Path) -> Result<String, Failed> {
-    let limits = "[rate_limit]\nuser_per_minute = 100000000\nuser_burst = 1000000\naddress_per_minute = 100000000\n\
-                  address_burst = 1000000\n[gateway]\nmax_connections_per_address = 4096\nmax_connections = 8192\n\
-                  max_concurrent_calls = 4096\n[sandbox]\nconcurrent_calls = 128\n";
-    std::fs::write(folder.join("sophon.toml"), limits)?;
+    let places = "[gateway]\nmax_connections_per_address = 4096\nmax_connections = 8192\nmax_concurrent_calls = 4096\n\
+                  [sandbox]\nconcurrent_calls = 128\n";
+    std::fs::write(folder.join("sophon.toml"), format!("{NO_RATE_LIMITS}{places}"))?;
     let package = root().join("target/skills/text-tools-1.0.0.sophon-skill");
     let run = |arguments: &[&str]| -> Result<String, Failed> {
         let output = command(sophon()?).args(arguments).env("SOPHON_HOME", folder).output()?;

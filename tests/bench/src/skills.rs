@@ -1,6 +1,6 @@
 //! A home with many skills: how long until it serves, how much memory it holds, and what a call costs.
 
-use crate::host::{example, root};
+use crate::host::{NO_RATE_LIMITS, example, root};
 use crate::process::{Server, command};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -28,9 +28,7 @@ const CALLS: usize = 200;
 #[expect(clippy::print_stdout, reason = "a bench prints what it found")]
 pub fn many(sophon: &Path, count: usize) -> Result<(), Failed> {
     let folder = tempfile::tempdir_in(root().join("target"))?;
-    let limits = "[rate_limit]\nuser_per_minute = 100000000\nuser_burst = 1000000\naddress_per_minute = 100000000\n\
-                  address_burst = 1000000\n";
-    std::fs::write(folder.path().join("sophon.toml"), limits)?;
+    std::fs::write(folder.path().join("sophon.toml"), NO_RATE_LIMITS)?;
     let key = |role: &str| -> Result<String, Failed> {
         let words = ["key", "create", "--role", role, "--user", "ann", "--json"];
         let output = command(sophon).args(words).env("SOPHON_HOME", folder.path()).output()?;

@@ -183,12 +183,6 @@ impl WasmRuntime {
         Ok(self.inner.warm.keep((tenant.clone(), *package.digest()), prepared))
     }
 
-    /// The limits of each call of a skill.
-    #[must_use]
-    pub fn limits(&self, manifest: &Manifest) -> Limits {
-        Limits::for_skill(manifest, &self.inner.ceiling)
-    }
-
     fn compile<B: AsRef<[u8]>>(
         &self,
         owner: Option<&TenantId>,
@@ -200,7 +194,7 @@ impl WasmRuntime {
         let skill = || manifest.name.clone();
         let compiled = self.inner.compiler.component(&self.inner.ticking.engine, owner, component, bytes);
         let component = compiled.map_err(|cause| refuse(skill(), cause))?;
-        let limits = self.limits(manifest);
+        let limits = Limits::for_skill(manifest, &self.inner.ceiling);
         check_demand(&component, &limits).map_err(|what| SandboxError::TooDemanding { skill: skill(), what })?;
         let link = |error: wasmtime::Error| SandboxError::Link { skill: skill(), cause: format!("{error:#}") };
         let linker = self.linker(Capabilities::of(manifest)).map_err(link)?;
