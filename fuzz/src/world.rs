@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use sophon_audit::{Action, Outcome, Receipt, Record};
 use sophon_egress::{
-    Allowlist, CallScope, Dial, EffectDenied, EffectGate, EffectRequest, Egress, EgressConfig, EgressLimits,
+    Allowlist, CallScope, Deadline, Dial, EffectDenied, EffectGate, EffectRequest, Egress, EgressConfig, EgressLimits,
     EgressSession, HttpError, HttpRequest, HttpResponse, OwnListeners, Resolve, Roots, Socket,
 };
 use sophon_skill::{HostGrant, Manifest};
@@ -17,8 +17,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-use tokio::time::Instant;
 
 /// The credential of the service `github`, as the vault holds it.
 pub const TOKEN: &str = "ghp_5bNLqtirsqPaayJsR8x2Vd0TuQwEz";
@@ -179,7 +179,7 @@ impl World {
             approved: Risk::Critical,
             intent: self.intent.clone(),
             gate: Arc::new(Anything),
-            deadline: Instant::now() + Duration::from_secs(10),
+            deadline: Deadline::at(Instant::now() + Duration::from_secs(10)),
         })
     }
 

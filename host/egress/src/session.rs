@@ -7,6 +7,7 @@ use crate::admit::{AllowedRequest, HttpRequest, Redirects, admit};
 use crate::allowlist::Allowlist;
 use crate::connection::{Answer, Failure};
 use crate::credential::{Loan, Mark, borrow};
+use crate::deadline::Deadline;
 use crate::dispatch::Lent;
 use crate::egress::Inner;
 use crate::error::{Denial, HttpError};
@@ -51,8 +52,8 @@ pub struct CallScope {
     pub intent: Receipt,
     /// Decides on effects.
     pub gate: Arc<dyn EffectGate>,
-    /// When the call ends.
-    pub deadline: Instant,
+    /// When the call ends; does not run while a person decides.
+    pub deadline: Arc<Deadline>,
 }
 
 /// An answer, complete and redacted.
@@ -192,7 +193,7 @@ impl EgressSession {
             Ok(prepared) => prepared,
             Err(error) => return Err(self.refuse(request, error, None).await),
         };
-        let deadline = self.scope.deadline.min(Instant::now() + left);
+        let deadline = Instant::from_std(self.scope.deadline.instant()).min(Instant::now() + left);
         let under_way = UnderWay::begin(self.recorder(), &allowed, hop);
         let sent = self.inner.wire.dispatch(&self.owner, &allowed, credential, deadline).await;
         let took = under_way.end();

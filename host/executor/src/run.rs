@@ -10,7 +10,7 @@ use crate::places::Place;
 use futures::FutureExt as _;
 use sophon_approval::ApprovedCall;
 use sophon_audit::{Action, CallChange, CallState, Outcome, Receipt, Record};
-use sophon_egress::{CallScope, EgressSession};
+use sophon_egress::{CallScope, Deadline, EgressSession};
 use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
 use sophon_sandbox::{Connection, Doors, LogLevel, PreparedSkill, Progress, RunFailure, RunReport, StoredState};
 use sophon_types::Timestamp;
@@ -49,8 +49,8 @@ impl Run {
 
     async fn drive(&self, approved: ApprovedCall, intent: Receipt, place: Place) -> (Ending, Record) {
         let parts = &self.executor.0.parts;
-        let deadline = Instant::now() + self.prepared.limits().wall;
-        let session = self.session(&approved, &intent, deadline);
+        let deadline = Deadline::at(Instant::now() + self.prepared.limits().wall);
+        let session = self.session(&approved, &intent, Arc::clone(&deadline));
         let doors = self.doors(&session);
         let report = parts.runtime.run(&self.prepared, approved, &intent, doors, deadline).await;
         drop(place);
@@ -143,7 +143,7 @@ impl Run {
         }
     }
 
-    fn session(&self, approved: &ApprovedCall, intent: &Receipt, deadline: Instant) -> Arc<EgressSession> {
+    fn session(&self, approved: &ApprovedCall, intent: &Receipt, deadline: Arc<Deadline>) -> Arc<EgressSession> {
         let parts = &self.executor.0.parts;
         let manifest = self.ready.skill.manifest();
         let request = approved.request();
@@ -164,7 +164,7 @@ impl Run {
             approved: approved.risk(),
             intent: intent.clone(),
             gate: Arc::new(gate),
-            deadline: deadline.into(),
+            deadline,
         }))
     }
 

@@ -13,7 +13,9 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName};
 use sophon_audit::{Action, Outcome, Record};
-use sophon_egress::{Allowlist, CallScope, EffectDenied, EffectGate, EffectRequest, EgressSession, HttpRequest, Roots};
+use sophon_egress::{
+    Allowlist, CallScope, Deadline, EffectDenied, EffectGate, EffectRequest, EgressSession, HttpRequest, Roots,
+};
 use sophon_skill::Manifest;
 use sophon_tests::{Certificates, serve};
 use sophon_types::{CallId, CorrelationId, Risk};
@@ -157,6 +159,6 @@ async fn session(host: &Host, address: SocketAddr) -> Result<EgressSession, Fail
         approved: Risk::Low,
         intent: host.audit.append(intent).await?,
         gate: Arc::new(Yes),
-        deadline: tokio::time::Instant::now() + Duration::from_secs(60),
+        deadline: Deadline::at(std::time::Instant::now() + Duration::from_secs(60)),
     }))
 }

@@ -4,7 +4,7 @@ use crate::server::{Identity, Log, Script, Seen, Step, answer, serve};
 use async_trait::async_trait;
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Entry, Outcome, Query, Record};
 use sophon_egress::{
-    Allowlist, CallScope, Dial, EffectDenied, EffectGate, EffectRequest, Egress, EgressConfig, EgressLimits,
+    Allowlist, CallScope, Deadline, Dial, EffectDenied, EffectGate, EffectRequest, Egress, EgressConfig, EgressLimits,
     EgressSession, HttpError, HttpRequest, HttpResponse, OwnListeners, Resolve, Roots, Socket,
 };
 use sophon_skill::{HostGrant, Manifest};
@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::time::Instant;
+use std::time::Instant;
 
 /// Where every name leads unless a test says otherwise.
 pub(crate) const PUBLIC: &str = "93.184.216.34";
@@ -258,7 +258,7 @@ impl World {
             approved: Risk::Critical,
             intent: intent.unwrap(),
             gate: self.gate.clone(),
-            deadline: Instant::now() + Duration::from_secs(30),
+            deadline: Deadline::at(Instant::now() + Duration::from_secs(30)),
         })
     }
 

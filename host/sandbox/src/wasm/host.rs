@@ -5,15 +5,15 @@ use super::output::Lines;
 use super::wasi::Wasi;
 use super::workspace::Workspace;
 use crate::{Doors, Limits, LogLevel, Progress};
+use sophon_egress::Deadline;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 use wasmtime::{Error, ResourceLimiter};
 
 /// The store's data: one a call.
 pub(super) struct Host {
     pub(super) limits: Limits,
-    pub(super) deadline: Instant,
+    pub(super) deadline: Arc<Deadline>,
     pub(super) doors: Doors,
     pub(super) usage: Meter,
     pub(super) budget: Arc<Budget>,
@@ -27,7 +27,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(doors: Doors, limits: Limits, deadline: Instant, workspaces: Option<Arc<Path>>) -> Self {
+    pub(super) fn new(doors: Doors, limits: Limits, deadline: Arc<Deadline>, workspaces: Option<Arc<Path>>) -> Self {
         Self {
             deadline,
             doors,
@@ -48,7 +48,7 @@ impl Host {
         self.budget.carry(bytes)?;
         self.overdrawn()?;
         // Neither fuel nor epochs move while the host works, so a flood of cheap calls would outlive the deadline.
-        if Instant::now() >= self.deadline {
+        if self.deadline.passed() {
             return Err(DeadlinePassed.into());
         }
         Ok(())

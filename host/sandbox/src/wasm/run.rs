@@ -7,7 +7,9 @@ use super::{PreparedSkill, WasmRuntime};
 use crate::{Doors, Limits, LogLine, Progress, RunFailure, ToolErrorKind};
 use sophon_approval::ApprovedCall;
 use sophon_audit::Receipt;
+use sophon_egress::Deadline;
 use sophon_guard::{RawOutput, Source};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
@@ -56,7 +58,7 @@ pub(crate) struct Invocation<'a> {
     pub(crate) correlation_id: String,
     pub(crate) session: Option<String>,
     /// No later than this, whatever the limits say.
-    pub(crate) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Arc<Deadline>>,
 }
 
 impl WasmRuntime {
@@ -70,7 +72,7 @@ impl WasmRuntime {
         call: ApprovedCall,
         _intent: &Receipt,
         doors: Doors,
-        deadline: Instant,
+        deadline: Arc<Deadline>,
     ) -> RunReport {
         let approved = call.skill().package().digest();
         if approved != prepared.digest() {
@@ -99,13 +101,18 @@ impl WasmRuntime {
         limits: Limits,
     ) -> RunReport {
         let started = Instant::now();
-        let deadline = invocation.deadline.map_or(started + limits.wall, |latest| latest.min(started + limits.wall));
-        let host = Host::new(doors, limits, deadline, self.workspaces.clone());
+        let deadline = invocation.deadline.clone().unwrap_or_else(|| Deadline::at(started + limits.wall));
+        deadline.no_later_than(started + limits.wall);
+        let host = Host::new(doors, limits, Arc::clone(&deadline), self.workspaces.clone());
         let mut store = Store::new(&self.inner.ticking.engine, host);
         let called = match arm(&mut store) {
             // Fuel and epochs do not fire while the host works for the skill, so the whole call is under a timer too.
-            Ok(()) => tokio::time::timeout_at(deadline.into(), call(&mut store, prepared, &invocation, deadline)).await,
-            Err(error) => Ok(Err(error)),
+            Ok(()) => tokio::select! {
+                biased;
+                called = call(&mut store, prepared, &invocation, &deadline) => Some(called),
+                () = deadline.reached() => None,
+            },
+            Err(error) => Some(Err(error)),
         };
         let fuel_left = store.get_fuel().unwrap_or(0);
         let mut host = store.into_data();
@@ -116,10 +123,10 @@ impl WasmRuntime {
             duration: started.elapsed(),
         };
         let output = match called {
-            Err(_elapsed) => Err(RunFailure::DeadlineExceeded { wall: host.limits.wall }),
-            Ok(Err(error)) => Err(explain(&error, &host, prepared)),
-            Ok(Ok(Err(error))) => Err(tool_failure(error, &host.limits)),
-            Ok(Ok(Ok(json))) => output(json, invocation.source, &host.limits),
+            None => Err(RunFailure::DeadlineExceeded { wall: host.limits.wall }),
+            Some(Err(error)) => Err(explain(&error, &host, prepared)),
+            Some(Ok(Err(error))) => Err(tool_failure(error, &host.limits)),
+            Some(Ok(Ok(json))) => output(json, invocation.source, &host.limits),
         };
         // Where the call is dropped instead, the folder goes in its own time.
         if let Some(workspace) = host.workspace.take() {
@@ -140,7 +147,7 @@ pub(super) fn arm(store: &mut Store<Host>) -> wasmtime::Result<()> {
     store.set_max_component_handles(handles);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|context| {
-        if Instant::now() >= context.data().deadline {
+        if context.data().deadline.passed() {
             return Err(DeadlinePassed.into());
         }
         context.data().overdrawn()?;
@@ -154,11 +161,11 @@ async fn call(
     store: &mut Store<Host>,
     prepared: &PreparedSkill,
     invocation: &Invocation<'_>,
-    deadline: Instant,
+    deadline: &Deadline,
 ) -> wasmtime::Result<Result<String, ToolError>> {
     // Instantiation runs the start functions: they stand under the same limits.
     let skill = prepared.pre.instantiate_async(&mut *store).await?;
-    let left = deadline.saturating_duration_since(Instant::now()).max(EPOCH);
+    let left = deadline.instant().saturating_duration_since(Instant::now()).max(EPOCH);
     let context = CallContext {
         call_id: invocation.call_id.clone(),
         correlation_id: invocation.correlation_id.clone(),

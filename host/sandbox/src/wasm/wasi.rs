@@ -12,9 +12,9 @@ use crate::LogLevel;
 use crate::doors::HttpDoor;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use sophon_egress::{HttpError, HttpRequest, Redirects};
+use sophon_egress::{Deadline, HttpError, HttpRequest, Redirects};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -55,7 +55,11 @@ impl Wasi {
         table.set_max_capacity(host.limits.handles);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS);
-        let hooks = Hooks { door: host.doors.http.clone(), deadline: host.deadline, budget: Arc::clone(&host.budget) };
+        let hooks = Hooks {
+            door: host.doors.http.clone(),
+            deadline: Arc::clone(&host.deadline),
+            budget: Arc::clone(&host.budget),
+        };
         Self { ctx: ctx.build(), table, http, hooks }
     }
 }
@@ -161,7 +165,7 @@ fn longer(text: Option<&String>, most: usize) -> bool {
 /// Sends what comes through `wasi:http` to the same door as everything else.
 struct Hooks {
     door: Option<Arc<dyn HttpDoor>>,
-    deadline: Instant,
+    deadline: Arc<Deadline>,
     budget: Arc<Budget>,
 }
 
@@ -191,12 +195,12 @@ impl WasiHttpHooks for Hooks {
         if self.budget.request().is_none() {
             return Box::new(async { Err(WasiHttpError::ConnectionLimitReached) });
         }
-        let (door, budget, deadline) = (self.door.clone(), Arc::clone(&self.budget), self.deadline);
+        let (door, budget, deadline) = (self.door.clone(), Arc::clone(&self.budget), Arc::clone(&self.deadline));
         Box::new(async move {
             let door = door.ok_or(WasiHttpError::HttpRequestDenied)?;
             let (head, body) = request.into_parts();
             // The body is awaited here, outside any timeout of egress, so the call's own deadline bounds it.
-            let collected = tokio::time::timeout_at(deadline.into(), collect(body, &budget))
+            let collected = tokio::time::timeout_at(deadline.instant().into(), collect(body, &budget))
                 .await
                 .map_err(|_elapsed| WasiHttpError::ConnectionWriteTimeout)??;
             let stated = head.headers.get(http::header::CONTENT_LENGTH);

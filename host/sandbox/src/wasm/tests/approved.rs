@@ -3,6 +3,7 @@
 use super::*;
 use sophon_approval::{CallRequest, Gate, Policy, assess};
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Record};
+use sophon_egress::Deadline;
 use sophon_skill::{InstallTerms, InstalledSkill, Package, TrustStore, Unsigned, VerifiedPackage};
 use sophon_store::{Store, StoreConfig};
 use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, KeyId, Principal, Role, Timestamp};
@@ -70,7 +71,7 @@ async fn a_call_that_was_approved_for_another_package_does_not_run() {
     let run = async |package: &VerifiedPackage| {
         let prepared = lab.runtime.prepare(package).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(prepared.digest(), package.digest());
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Deadline::at(Instant::now() + Duration::from_secs(20));
         lab.runtime.run(&prepared, approved(&installed), &intent, doors(), deadline).await
     };
     let report = run(&first).await;

@@ -201,7 +201,7 @@ async fn called(lab: &Lab, component: &[u8]) -> String {
     let linker = lab.runtime.linker(Capabilities { http: false, credentials: false, workspace: false }).unwrap();
     let mut store = Store::new(
         &inner.ticking.engine,
-        Host::new(doors(), lab.limits.clone(), Instant::now() + lab.limits.wall, None),
+        Host::new(doors(), lab.limits.clone(), sophon_egress::Deadline::at(Instant::now() + lab.limits.wall), None),
     );
     run::arm(&mut store).unwrap();
     let outcome = async {

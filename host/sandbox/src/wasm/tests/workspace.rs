@@ -62,7 +62,8 @@ async fn a_workspace_is_made_below_the_root_for_nobody_else_and_gone_with_its_ca
 async fn files_are_worked_on_by_threads_that_may_block() {
     let folder = tempfile::tempdir().unwrap();
     let root = Some(folder.path().into());
-    let mut host = Host::new(doors(), small(), Instant::now() + Duration::from_secs(20), root);
+    let mut host =
+        Host::new(doors(), small(), sophon_egress::Deadline::at(Instant::now() + Duration::from_secs(20)), root);
     let here = std::thread::current().id();
     for _ in 0..3 {
         let there = host.in_workspace(|_workspace| Ok(std::thread::current().id())).await;
