@@ -2,6 +2,7 @@
 
 use crate::api::{CallRequest, CallStatus, CallView, Results, ToolView};
 use crate::catalogue::{Catalogue, Ready};
+use crate::events::Events;
 use crate::flight::Flights;
 use crate::install::Installing;
 use crate::outcome::Ending;
@@ -80,6 +81,7 @@ pub(crate) struct Inner {
     pub(crate) installing: Installing,
     pub(crate) gate: Gate,
     pub(crate) flights: Flights,
+    pub(crate) events: Events,
     pub(crate) places: Places,
     /// By which results expire.
     pub(crate) steady: Steady,
@@ -99,6 +101,7 @@ impl Executor {
             installing: Installing::default(),
             gate: Gate::default(),
             flights: Flights::default(),
+            events: Events::new(&*parts.entropy),
             places: Places::new(parts.limits),
             steady: Steady::begin(&*parts.clock),
             tasks: TaskTracker::new(),
@@ -133,6 +136,12 @@ impl Executor {
                 }
             }
         });
+    }
+
+    /// What happens to calls and approvals, for those who watch.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.0.events
     }
 
     /// The tools that the caller may use.

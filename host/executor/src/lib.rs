@@ -16,6 +16,7 @@ mod call;
 mod catalogue;
 mod effects;
 mod error;
+mod events;
 mod flight;
 mod install;
 mod outcome;
@@ -34,3 +35,4 @@ pub use api::{
 };
 pub use call::{CallLimits, Executor, Parts};
 pub use error::{CallError, InstallError};
+pub use events::{Decision, Event, EventId, Events, Next, Owner, Posted, Subject, Watch};

@@ -4,6 +4,7 @@ use crate::Executor;
 use crate::api::{CallStatus, CallView, ProgressView};
 use crate::catalogue::Ready;
 use crate::effects::CallGate;
+use crate::events::{Event, Owner};
 use crate::flight::Flight;
 use crate::outcome::{Ending, audit_outcome};
 use crate::places::Place;
@@ -26,6 +27,7 @@ pub(crate) struct Run {
     pub(crate) index: usize,
     pub(crate) connections: Arc<[Connection]>,
     pub(crate) record: Record,
+    pub(crate) owner: Owner,
     pub(crate) view: CallView,
     pub(crate) flight: Arc<Flight>,
 }
@@ -103,7 +105,11 @@ impl Run {
                 CallView { status: CallStatus::UnknownOutcome, error: Ending::unknown().error, ..self.view.clone() }
             }
         };
+        let status = last.status;
         self.flight.finish(CallView { progress: None, finished_at: Some(finished), ..last });
+        let event =
+            Event::CallFinished { owner: self.owner.clone(), call_id: call, tool: self.view.tool.clone(), status };
+        self.executor.0.events.publish(finished, event);
     }
 
     /// Writes the outcome's record and the row's last state, in one transaction: a row that says how the call ended is

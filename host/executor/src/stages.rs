@@ -3,6 +3,7 @@
 use crate::api::{CallRequest, CallStatus, CallView};
 use crate::call::KEPT;
 use crate::catalogue::Ready;
+use crate::events::Owner;
 use crate::outcome::refusal;
 use crate::places::Place;
 use crate::recovery::{Cause, settle_one};
@@ -175,6 +176,7 @@ impl Executor {
             index: admitted.index,
             connections,
             record: admitted.record,
+            owner: Owner::of(principal),
             view,
             flight: Arc::new(flight),
         };

@@ -89,6 +89,12 @@ ids! {
     KeyId = "key_", "a key id";
     /// A session of an agent; minted by the host.
     SessionId = "ses_", "a session id";
+    /// A question to a person.
+    ApprovalId = "apr_", "an approval id";
+    /// A standing yes of a person.
+    GrantId = "grt_", "a grant id";
+    /// Several calls that were asked for at once.
+    PlanId = "plan_", "a plan id";
     /// Everything that one request caused. The digits are a W3C trace id (`traceparent`, version 00).
     CorrelationId = "", "a correlation id";
 }
