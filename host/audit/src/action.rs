@@ -67,6 +67,8 @@ codes! {
         EgressDenied = "egress.denied",
         /// A credential is about to be opened.
         CredentialUse = "credential.use",
+        /// A skill was given a short-lived token, or a placeholder for a credential.
+        CredentialToken = "credential.token",
         /// A credential was stored or replaced.
         CredentialPut = "credential.put",
         /// A credential was deleted.

@@ -6,6 +6,7 @@ use crate::EgressLimits;
 use crate::allowlist::{Allowlist, Pass};
 use crate::error::{Denial, HttpError};
 use crate::gate::EffectRequest;
+use crate::handed::{Handed, Redemption};
 use crate::headers;
 use crate::url::CheckedUrl;
 use bytes::Bytes;
@@ -78,6 +79,7 @@ pub struct AllowedRequest {
     body: Bytes,
     pass: Pass,
     credential: Option<ServiceName>,
+    redeems: Option<Redemption>,
     risk: Risk,
 }
 
@@ -110,6 +112,11 @@ impl AllowedRequest {
     #[must_use]
     pub fn credential(&self) -> Option<&ServiceName> {
         self.credential.as_ref()
+    }
+
+    /// Where it holds what the skill was given in place of the credential; `None`: the host attaches the credential.
+    pub(crate) fn redeems(&self) -> Option<&Redemption> {
+        self.redeems.as_ref()
     }
 
     pub(crate) fn checked_url(&self) -> &CheckedUrl {
@@ -149,16 +156,19 @@ pub(crate) fn admit(
     allowlist: &Allowlist,
     declared: &[CredentialUse],
     limits: &EgressLimits,
+    handed: &Handed,
     request: &HttpRequest,
 ) -> Result<AllowedRequest, HttpError> {
     let method = method(&request.method)?;
     let url = CheckedUrl::parse(&request.url, limits.url_bytes)
         .map_err(|refusal| Denial::new(refusal.code(), refusal).hint(refusal.hint()))?;
-    let credential = request.credential.as_deref().map(|service| service_of(service, declared)).transpose()?;
+    let redeems = handed.redemption(request)?;
+    let named = redeems.as_ref().map(|redeems| redeems.service.as_str()).or(request.credential.as_deref());
+    let credential = named.map(|service| service_of(service, declared)).transpose()?;
     let pass = allowlist.check(&url, method.as_str(), credential.as_ref())?;
     let headers = headers::filter(&request.headers, limits)?;
     if credential.is_some()
-        && let Some(name) = headers::beside_credential(&headers, None)
+        && let Some(name) = headers::beside_credential(&headers, None, redeems.as_ref())
     {
         return Err(collision(name.as_str()));
     }
@@ -167,7 +177,7 @@ pub(crate) fn admit(
         return Err(HttpError::InvalidRequest(format!("the body is larger than {} bytes", limits.request_body_bytes)));
     }
     let risk = Risk::of_http_method(method.as_str());
-    Ok(AllowedRequest { url, method, headers, body, pass, credential, risk })
+    Ok(AllowedRequest { url, method, headers, body, pass, credential, redeems, risk })
 }
 
 impl Allowlist {
@@ -177,7 +187,7 @@ impl Allowlist {
     /// # Errors
     /// The [`HttpError`] that the request would get.
     pub fn rehearse(&self, declared: &[CredentialUse], request: &HttpRequest) -> Result<(), HttpError> {
-        admit(self, declared, &EgressLimits::default(), request).map(drop)
+        admit(self, declared, &EgressLimits::default(), &Handed::default(), request).map(drop)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::admit::AllowedRequest;
 use crate::allowlist::BindingRule;
 use crate::dispatch::Attached;
 use crate::error::{Denial, HttpError};
+use crate::handed::{Handed, Redemption, Swapped};
 use crate::session::{CallScope, ConnectionState};
 use http::header::{HeaderName, HeaderValue};
 use sophon_guard::KnownSecrets;
@@ -16,28 +17,43 @@ use sophon_vault::{Attach, Binding, ConnectionInfo, Lease, Owner, Purpose, Vault
 
 /// A credential that was lent for one request.
 pub(crate) struct Loan {
-    /// The header field to send.
-    pub(crate) attached: Attached,
-    lease: Lease,
+    /// The header fields to send.
+    pub(crate) attached: Vec<Attached>,
+    /// Which credential it is.
+    pub(crate) mark: Mark,
+    source: Source,
+}
+
+/// Where a loan came from.
+enum Source {
+    /// The host attaches it.
+    Lease(Box<Lease>),
+    /// The skill's placeholders were swapped; with what is secret of it.
+    InPlace(KnownSecrets),
 }
 
 /// Which secrets a loan holds: another loan with the same mark holds the same.
 pub(crate) type Mark = (ServiceName, Owner, u64);
 
 impl Loan {
-    pub(crate) fn mark(&self) -> Mark {
-        (self.lease.service().clone(), self.lease.owner(), self.lease.version())
+    /// Whether another loan with the same mark holds the same secrets: what a skill wrote around a placeholder differs.
+    pub(crate) fn is_in_place(&self) -> bool {
+        matches!(self.source, Source::InPlace(_))
     }
 
     /// Every secret part of it, for the scan of this request and the redaction of what comes back.
     pub(crate) fn secrets(&self) -> KnownSecrets {
-        let whole = match self.lease.attach() {
+        let lease = match &self.source {
+            Source::InPlace(secrets) => return secrets.clone(),
+            Source::Lease(lease) => lease,
+        };
+        let whole = match (lease.attach(), self.attached.first()) {
             // The password alone is known already; user and password encoded together are a text of their own.
-            Attach::Basic { .. } => self.attached.1.as_bytes().strip_prefix(b"Basic ").unwrap_or_default(),
+            (Attach::Basic { .. }, Some((_, value))) => value.as_bytes().strip_prefix(b"Basic ").unwrap_or_default(),
             _ => &[],
         };
-        let whole = KnownSecrets::builder().add(&format!("{}.basic", self.lease.service()), whole).build();
-        KnownSecrets::merge(&[&self.lease.known_secrets(), &whole])
+        let whole = KnownSecrets::builder().add(&format!("{}.basic", lease.service()), whole).build();
+        KnownSecrets::merge(&[&lease.known_secrets(), &whole])
     }
 }
 
@@ -59,27 +75,68 @@ pub(crate) async fn borrow(
     allowed: &AllowedRequest,
     service: &ServiceName,
 ) -> Result<Loan, HttpError> {
-    let purpose = Purpose {
+    let check = |binding: &Binding| {
+        if binding.attach == Some(Attach::Placeholders) {
+            return Err(unfit(service, "is not attached by a header field"));
+        }
+        check_binding(binding, allowed, service)
+    };
+    let lease = open(vault, scope, service, check).await?;
+    let attachment = lease.authorisation().map_err(|error| refused(service, &error))?;
+    #[expect(clippy::disallowed_methods, reason = "egress is where a secret is attached to a request")]
+    let value = attachment.value.expose();
+    let attached = field(&attachment.header, value).ok_or_else(|| unfit(service, "cannot stand in a header field"))?;
+    Ok(Loan { attached: vec![attached], mark: mark(&lease), source: Source::Lease(Box::new(lease)) })
+}
+
+/// As [`borrow`], for a request that holds placeholders that this run was given.
+pub(crate) async fn redeem(
+    vault: &Vault,
+    scope: &CallScope,
+    allowed: &AllowedRequest,
+    redemption: &Redemption,
+    handed: &Handed,
+) -> Result<Loan, HttpError> {
+    let service = &redemption.service;
+    let lease = open(vault, scope, service, |binding| check_binding(binding, allowed, service)).await?;
+    let swapped = handed.swap(redemption, allowed.headers(), &lease);
+    let Swapped { fields, secrets } =
+        swapped.ok_or_else(|| unfit(service, "cannot stand where its placeholder stands"))?;
+    let secrets = KnownSecrets::merge(&[&lease.known_secrets(), &secrets]);
+    Ok(Loan { attached: fields, mark: mark(&lease), source: Source::InPlace(secrets) })
+}
+
+fn mark(lease: &Lease) -> Mark {
+    (lease.service().clone(), lease.owner(), lease.version())
+}
+
+/// Opens the connection where `check` lets it.
+async fn open(
+    vault: &Vault,
+    scope: &CallScope,
+    service: &ServiceName,
+    check: impl Fn(&Binding) -> Result<(), HttpError> + Send + Sync,
+) -> Result<Lease, HttpError> {
+    let before = |public: &ConnectionInfo| check(&public.binding).map_err(Refused::Here);
+    let leased = vault.lease_checked(&purpose(scope), service, &scope.intent, before).await;
+    let lease = leased.map_err(|refusal| match refusal {
+        Refused::Vault(error) => refused(service, &error),
+        Refused::Here(error) => error,
+    })?;
+    // What was checked before is authenticated only now.
+    check(lease.binding())?;
+    Ok(lease)
+}
+
+pub(crate) fn purpose(scope: &CallScope) -> Purpose {
+    Purpose {
         tenant: scope.principal.tenant.clone(),
         user: scope.principal.user.clone(),
         skill: scope.skill.clone(),
         tool: scope.tool.clone(),
         call: scope.call,
         correlation: scope.correlation,
-    };
-    let check = |public: &ConnectionInfo| check_binding(&public.binding, allowed, service).map_err(Refused::Here);
-    let lease =
-        vault.lease_checked(&purpose, service, &scope.intent, check).await.map_err(|refusal| match refusal {
-            Refused::Vault(error) => refused(service, &error),
-            Refused::Here(error) => error,
-        })?;
-    // What was checked before is authenticated only now.
-    check_binding(lease.binding(), allowed, service)?;
-    let attachment = lease.authorisation().map_err(|error| refused(service, &error))?;
-    #[expect(clippy::disallowed_methods, reason = "egress is where a secret is attached to a request")]
-    let value = attachment.value.expose();
-    let attached = field(&attachment.header, value).ok_or_else(|| unfit(service, "cannot stand in a header field"))?;
-    Ok(Loan { attached, lease })
+    }
 }
 
 pub(crate) async fn state(
@@ -97,9 +154,6 @@ pub(crate) async fn state(
 /// The hosts that the person who connected the service named; without any, a rule of the manifest has to name host and
 /// credential, or a person has to have granted it.
 fn check_binding(binding: &Binding, allowed: &AllowedRequest, service: &ServiceName) -> Result<(), HttpError> {
-    if binding.attach == Some(Attach::Placeholders) {
-        return Err(unfit(service, "is not attached by a header field"));
-    }
     let url = allowed.checked_url();
     let at = url.authority();
     let host = url.host().to_string();
@@ -131,7 +185,7 @@ fn check_binding(binding: &Binding, allowed: &AllowedRequest, service: &ServiceN
     }
 }
 
-fn field(name: &str, value: &[u8]) -> Option<Attached> {
+pub(crate) fn field(name: &str, value: &[u8]) -> Option<Attached> {
     let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
     let mut value = HeaderValue::from_bytes(value).ok()?;
     // Kept out of every debug output of the http stack.
@@ -156,7 +210,7 @@ fn unfit(service: &ServiceName, why: &str) -> HttpError {
         .into()
 }
 
-fn unavailable(error: &VaultError) -> HttpError {
+pub(crate) fn unavailable(error: &VaultError) -> HttpError {
     // The vault's own words may name files; they are the log's.
     tracing::warn!(%error, "the vault cannot be used");
     HttpError::HostUnavailable(format!("the vault cannot be used ({})", error.code()))

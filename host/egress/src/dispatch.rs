@@ -43,12 +43,12 @@ pub(crate) struct Wire {
     pub(crate) lookups: Shares<TenantId>,
 }
 
-/// The header field that holds the credential.
+/// A header field that holds the credential.
 pub(crate) type Attached = (HeaderName, HeaderValue);
 
 /// A credential on its way out.
 pub(crate) struct Lent {
-    pub(crate) field: Attached,
+    pub(crate) fields: Vec<Attached>,
     /// Which credential it is.
     pub(crate) mark: Mark,
 }
@@ -66,9 +66,9 @@ impl Wire {
         if deadline <= Instant::now() {
             return Err(Failure::not_sent(HttpError::Timeout));
         }
-        let (attached, mark) = lent.map(|lent| (lent.field, lent.mark)).unzip();
+        let (attached, mark) = lent.map(|lent| (lent.fields, lent.mark)).unzip();
         let bearer = Bearer::new(owner, mark);
-        let request = build(allowed, attached).map_err(Failure::not_sent)?;
+        let request = build(allowed, attached.unwrap_or_default()).map_err(Failure::not_sent)?;
         let _slot = self.slots.acquire(owner, deadline).await.map_err(Failure::not_sent)?;
         let url = allowed.checked_url();
         let key = Key::of(bearer.clone(), url);
@@ -237,7 +237,7 @@ impl AddressRefusal {
 }
 
 /// The request as it is written: the target out of the checked URL, `Host` and framing by the host.
-fn build(allowed: &AllowedRequest, attached: Option<Attached>) -> Result<Request<Full<bytes::Bytes>>, HttpError> {
+fn build(allowed: &AllowedRequest, attached: Vec<Attached>) -> Result<Request<Full<bytes::Bytes>>, HttpError> {
     let url = allowed.checked_url();
     let unfit = || HttpError::InvalidRequest("the URL cannot be written in a request line".into());
     let uri: Uri = url.target().parse().map_err(|_invalid| unfit())?;
@@ -254,8 +254,11 @@ fn build(allowed: &AllowedRequest, attached: Option<Attached>) -> Result<Request
     headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
     headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    if let Some((name, value)) = attached {
-        headers.insert(name, value);
+    for (name, _) in &attached {
+        headers.remove(name);
+    }
+    for (name, value) in attached {
+        headers.append(name, value);
     }
     Ok(request)
 }

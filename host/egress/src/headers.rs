@@ -5,6 +5,7 @@
 
 use crate::EgressLimits;
 use crate::error::{Denial, HttpError};
+use crate::handed::Redemption;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use sophon_vault::is_reserved_header;
 
@@ -50,12 +51,18 @@ pub(crate) fn filter(fields: &[(String, Vec<u8>)], limits: &EgressLimits) -> Res
     Ok(map)
 }
 
-/// The first field that may not stand beside a credential, nor beside the field `attached` that holds it.
-pub(crate) fn beside_credential<'a>(fields: &'a HeaderMap, attached: Option<&HeaderName>) -> Option<&'a HeaderName> {
+/// The first field that may not stand beside a credential, nor beside the field `attached` that holds it. Fields in
+/// which the skill redeems a placeholder are the credential.
+pub(crate) fn beside_credential<'a>(
+    fields: &'a HeaderMap,
+    attached: Option<&HeaderName>,
+    redeems: Option<&Redemption>,
+) -> Option<&'a HeaderName> {
     let attached = attached.map(plain);
     fields.keys().find(|name| {
+        let redeemed = redeems.is_some_and(|redeems| redeems.fields.iter().any(|field| field == name.as_str()));
         let name = plain(name);
-        NOT_BESIDE.contains(&name.as_str()) || Some(name) == attached
+        !redeemed && (NOT_BESIDE.contains(&name.as_str()) || Some(name) == attached)
     })
 }
 
@@ -148,7 +155,7 @@ mod tests {
         let check = |name: &str, attached: Option<&str>, refused: bool| {
             let fields = filter(&[(name.to_owned(), b"x".to_vec())], &EgressLimits::default()).unwrap();
             let attached = attached.map(|name| name.parse::<HeaderName>().unwrap());
-            assert_eq!(beside_credential(&fields, attached.as_ref()).is_some(), refused, "{name} {attached:?}");
+            assert_eq!(beside_credential(&fields, attached.as_ref(), None).is_some(), refused, "{name} {attached:?}");
         };
         check("Authorization", None, true);
         check("Cookie", None, true);

@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde_json::Value;
 use sophon_audit::{Action, AuditError, AuditLog, Outcome, Record};
 use sophon_guard::KnownSecrets;
-use sophon_types::Fault;
+use sophon_types::{Fault, ServiceName};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -91,6 +91,18 @@ impl Recorder<'_> {
         if let Some(address) = address {
             record = record.detail("address", address);
         }
+        self.write(record).await.map_err(|error| unwritten(&error))
+    }
+
+    /// What the skill was given in place of a credential. Never the text itself.
+    pub(crate) async fn token(
+        &self,
+        service: &ServiceName,
+        kind: &'static str,
+        outcome: Outcome,
+    ) -> Result<(), HttpError> {
+        let record =
+            self.base(Action::CredentialToken, outcome).detail("service", service.as_str()).detail("kind", kind);
         self.write(record).await.map_err(|error| unwritten(&error))
     }
 

@@ -6,12 +6,13 @@
 use crate::admit::{AllowedRequest, HttpRequest, Redirects, admit};
 use crate::allowlist::Allowlist;
 use crate::connection::{Answer, Failure};
-use crate::credential::{Loan, Mark, borrow};
+use crate::credential::{Loan, Mark, borrow, redeem};
 use crate::deadline::Deadline;
 use crate::dispatch::Lent;
 use crate::egress::Inner;
 use crate::error::{Denial, HttpError};
 use crate::gate::EffectGate;
+use crate::handed::Handed;
 use crate::headers;
 use crate::owner::Owner;
 use crate::record::{Recorder, UnderWay};
@@ -95,15 +96,17 @@ pub enum ConnectionState {
 
 /// Egress for one call. Its limits count over all requests of the call.
 pub struct EgressSession {
-    inner: Arc<Inner>,
-    scope: CallScope,
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) scope: CallScope,
     owner: Owner,
-    state: Mutex<State>,
+    pub(crate) state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     secrets: KnownSecrets,
+    /// What the skill was given in place of a credential.
+    pub(crate) handed: Arc<Handed>,
     /// Whose secrets these are.
     lent: HashSet<Mark>,
     requests: usize,
@@ -133,7 +136,8 @@ impl EgressSession {
     }
 
     fn admit_unscanned(&self, request: &HttpRequest) -> Result<AllowedRequest, HttpError> {
-        admit(&self.scope.allowlist, &self.scope.credentials, &self.inner.wire.limits, request)
+        let handed = Arc::clone(&self.state.lock().handed);
+        admit(&self.scope.allowlist, &self.scope.credentials, &self.inner.wire.limits, &handed, request)
     }
 
     /// Sends `request`, follows redirects where it says so, and returns the whole answer.
@@ -225,7 +229,13 @@ impl EgressSession {
         let credential = match allowed.credential() {
             None => None,
             Some(service) => {
-                let loan = borrow(&self.inner.vault, &self.scope, &allowed, service).await?;
+                let loan = match allowed.redeems() {
+                    None => borrow(&self.inner.vault, &self.scope, &allowed, service).await?,
+                    Some(redemption) => {
+                        let handed = Arc::clone(&self.state.lock().handed);
+                        redeem(&self.inner.vault, &self.scope, &allowed, redemption, &handed).await?
+                    }
+                };
                 Some(self.attach(loan, &allowed).await?)
             }
         };
@@ -249,18 +259,23 @@ impl EgressSession {
     /// Makes the leased secret known to this session, then lets it out only where the skill has not put it into
     /// the request itself.
     async fn attach(&self, loan: Loan, allowed: &AllowedRequest) -> Result<Lent, HttpError> {
-        let mark = loan.mark();
-        if !self.state.lock().lent.contains(&mark) {
+        let in_place = loan.is_in_place();
+        if in_place || !self.state.lock().lent.contains(&loan.mark) {
             let secrets = loan.secrets();
             let mut state = self.state.lock();
-            if state.lent.insert(mark.clone()) {
+            // Of a credential that stands in the skill's own text only this text is known.
+            if in_place || state.lent.insert(loan.mark.clone()) {
                 state.secrets = KnownSecrets::merge(&[&state.secrets, &secrets]);
             }
         }
         self.inner.scanner.check(&self.secrets(), allowed).await?;
-        match headers::beside_credential(allowed.headers(), Some(&loan.attached.0)) {
+        let beside = loan
+            .attached
+            .iter()
+            .find_map(|(name, _)| headers::beside_credential(allowed.headers(), Some(name), allowed.redeems()));
+        match beside {
             Some(name) => Err(crate::admit::collision(name.as_str())),
-            None => Ok(Lent { field: loan.attached, mark }),
+            None => Ok(Lent { fields: loan.attached, mark: loan.mark }),
         }
     }
 
@@ -309,7 +324,7 @@ impl EgressSession {
         })
     }
 
-    fn recorder(&self) -> Recorder<'_> {
+    pub(crate) fn recorder(&self) -> Recorder<'_> {
         Recorder { audit: &self.inner.audit, scope: &self.scope, secrets: self.secrets() }
     }
 

@@ -187,6 +187,7 @@ impl Run {
                 skill.manifest().name.clone(),
             )),
             connections: Arc::clone(&self.connections),
+            tokens: Some(Arc::clone(session) as Arc<_>),
             settings: Arc::clone(&self.ready.settings),
             progress: Some(Arc::new(move |progress: &Progress| {
                 let raw = RawOutput::new(source.clone(), progress.message.clone());

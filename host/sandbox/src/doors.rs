@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use sophon_egress::{EgressSession, HttpError, HttpRequest, HttpResponse};
+use sophon_egress::{EgressSession, HttpError, HttpRequest, HttpResponse, TokenRefused};
 use sophon_store::{Quota, Store, StoreError, Swap};
 use sophon_types::{SkillName, TenantId};
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ pub struct Doors {
     pub state: Arc<dyn StateDoor>,
     /// The declared services and whether they are connected.
     pub connections: Arc<[Connection]>,
+    /// Short-lived tokens for a skill that opted in. Without one there are none.
+    pub tokens: Option<Arc<dyn TokenDoor>>,
     /// Non-secret configuration.
     pub settings: Arc<BTreeMap<String, String>>,
     /// Told of each progress report, while the call runs.
@@ -39,6 +41,20 @@ pub trait HttpDoor: Send + Sync {
 impl HttpDoor for EgressSession {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         Self::send(self, request).await
+    }
+}
+
+/// Gives short-lived tokens to a skill whose manifest opted in.
+#[async_trait]
+pub trait TokenDoor: Send + Sync {
+    /// A token for `service`, good for this run only.
+    async fn scoped_token(&self, service: &str) -> Result<String, TokenRefused>;
+}
+
+#[async_trait]
+impl TokenDoor for EgressSession {
+    async fn scoped_token(&self, service: &str) -> Result<String, TokenRefused> {
+        Self::scoped_token(self, service).await
     }
 }
 

@@ -23,7 +23,7 @@ mod wasm;
 pub use compile::{CodeCache, Compilation, CompileLimits, Worker, compile_worker};
 pub use doors::{
     Access, Connection, Doors, HttpDoor, LogLevel, LogLine, MemoryState, Progress, ProgressListener, StateDoor,
-    StateError, StoredState,
+    StateError, StoredState, TokenDoor,
 };
 pub use error::{RunFailure, SandboxError, ToolErrorKind};
 pub use limits::{Limits, PoolLimits};

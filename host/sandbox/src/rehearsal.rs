@@ -6,12 +6,12 @@
 
 use crate::limits::Limits;
 use crate::wasm::{Invocation, PreparedSkill, RunReport, WasmRuntime};
-use crate::{Connection, Doors, HttpDoor, MemoryState, Progress, SandboxError};
+use crate::{Connection, Doors, HttpDoor, MemoryState, Progress, SandboxError, TokenDoor};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use sophon_egress::{Allowlist, Denial, HttpError, HttpRequest, HttpResponse};
+use sophon_egress::{Allowlist, Denial, HttpError, HttpRequest, HttpResponse, TokenRefused};
 use sophon_guard::Source;
 use sophon_skill::{CredentialUse, Preset};
 use sophon_types::{CanonicalJson, Fault as _, ToolName};
@@ -123,6 +123,7 @@ pub(crate) async fn rehearse(
         http: Some(Arc::clone(&recorder) as Arc<dyn HttpDoor>),
         state: Arc::clone(&state) as Arc<_>,
         connections: rehearsal.connections.into(),
+        tokens: Some(Arc::clone(&recorder) as Arc<dyn TokenDoor>),
         settings: Arc::new(rehearsal.settings),
         progress: Some(Arc::new(move |report: &Progress| {
             let mut kept = told.lock();
@@ -211,6 +212,14 @@ impl HttpDoor for Recorder {
                 body: response.body,
             }),
         }
+    }
+}
+
+/// A text that a case can record as what the skill sends.
+#[async_trait]
+impl TokenDoor for Recorder {
+    async fn scoped_token(&self, service: &str) -> Result<String, TokenRefused> {
+        Ok(format!("rehearsal-token-of-{service}"))
     }
 }
 

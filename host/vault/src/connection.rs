@@ -1,7 +1,7 @@
 //! A connected account: whose it is, where its secrets may travel, how they are attached, and the rules of its fields.
 
 use crate::VaultError;
-use crate::header::may_carry;
+use crate::header::may_carry_credential;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -238,7 +238,7 @@ impl Meta {
         }
         match &attach {
             Attach::Header { name, prefix, .. } => {
-                if !may_carry(name) {
+                if !may_carry_credential(name) {
                     return Err(VaultError::InvalidBinding(format!("{name:?} is not a header a credential may use")));
                 }
                 if prefix.len() > 64 || !prefix.bytes().all(|b| matches!(b, 0x20..=0x7e)) {

@@ -49,7 +49,8 @@ pub fn is_reserved_header(name: &str) -> bool {
 }
 
 /// Whether a credential may be attached in the header field `name`.
-pub(crate) fn may_carry(name: &str) -> bool {
+#[must_use]
+pub fn may_carry_credential(name: &str) -> bool {
     // A field name of RFC 9110, section 5.1.
     (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))

@@ -135,6 +135,16 @@ impl Lease {
         Ok(Attachment { header, value: Secret::new(value) })
     }
 
+    /// What a placeholder stands for: the named field, or else the one that authorises, or else the only secret one.
+    #[must_use]
+    pub fn stands_for(&self, field: Option<&str>) -> Option<&Secret> {
+        let only = || {
+            let mut secret = self.fields.keys().filter(|name| !self.binding.plain.contains(*name));
+            secret.next().filter(|_| secret.next().is_none()).map(String::as_str)
+        };
+        self.field(field.or_else(|| self.attach.secret_field()).or_else(only)?)
+    }
+
     /// The secret fields, to be looked for in whatever comes back; labelled `service.field`.
     #[must_use]
     pub fn known_secrets(&self) -> KnownSecrets {

@@ -24,14 +24,16 @@ mod error;
 mod header;
 mod kek;
 mod lease;
+mod placeholder;
 mod recent;
 mod secret;
 mod vault;
 
 pub use connection::{Attach, Binding, ConnectionInfo, HostBinding, Owner};
 pub use error::VaultError;
-pub use header::is_reserved_header;
+pub use header::{is_reserved_header, may_carry_credential};
 pub use kek::{KdfParams, Kek};
 pub use lease::{Attachment, Lease, Purpose};
+pub use placeholder::{PLACEHOLDER_BYTES, PLACEHOLDER_PREFIX};
 pub use secret::Secret;
 pub use vault::Vault;

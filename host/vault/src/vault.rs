@@ -206,6 +206,25 @@ impl Vault {
         Ok(self.find(tenant, user, service).await?.is_some())
     }
 
+    /// What is public about the connection that [`Vault::lease`] would open. Authenticated only by a lease.
+    ///
+    /// # Errors
+    /// [`VaultError::Store`]; [`VaultError::Tampered`] where the row is not what the vault wrote.
+    pub async fn public(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        service: &ServiceName,
+    ) -> Result<Option<ConnectionInfo>, VaultError> {
+        self.find(tenant, user, service).await?.map(|found| ConnectionInfo::of(&found.row)).transpose()
+    }
+
+    /// Text to hand to a skill in place of a credential. What it stands for is egress's to know, for one run.
+    #[must_use]
+    pub fn placeholder(&self) -> String {
+        crate::placeholder::mint(&*self.inner.entropy)
+    }
+
     async fn find(
         &self,
         tenant: &TenantId,

@@ -15,6 +15,8 @@ mod isolation;
 #[cfg(test)]
 mod loopback;
 #[cfg(test)]
+mod placeholders;
+#[cfg(test)]
 mod redirects;
 #[cfg(test)]
 mod reuse;

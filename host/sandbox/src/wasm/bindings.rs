@@ -4,6 +4,7 @@ wasmtime::component::bindgen!({
     path: "../../wit",
     world: "skill",
     imports: {
+        "sophon:skill/credentials.scoped-token": async | trappable,
         "sophon:skill/http.send": async | trappable,
         "sophon:skill/state.read": async | trappable,
         "sophon:skill/state.write": async | trappable,

@@ -5,7 +5,7 @@ use super::bindings::sophon::skill::{credentials, http, log, progress, settings,
 use super::host::Host;
 use crate::{Access, LogLevel, Progress, StateError};
 use bytes::Bytes;
-use sophon_egress::{HttpError, HttpRequest, HttpResponse, Redirects};
+use sophon_egress::{HttpError, HttpRequest, HttpResponse, Redirects, TokenRefused};
 use sophon_store::Quota;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,17 +107,33 @@ impl credentials::Host for Host {
         Ok(shown.collect())
     }
 
-    fn scoped_token(&mut self, service: String) -> Result<Result<String, credentials::CredentialError>> {
+    async fn scoped_token(&mut self, service: String) -> Result<Result<String, credentials::CredentialError>> {
         self.enter(service.len())?;
         let found = self.doors.connections.iter().find(|connection| connection.service == service);
-        Ok(Err(match found {
-            None => credentials::CredentialError::Undeclared(service),
-            Some(connection) if !connection.connected => credentials::CredentialError::NotConnected(service),
-            // No provider of this host can narrow a credential yet, and a stored secret is never handed out.
-            Some(_) => credentials::CredentialError::NotAvailable(format!(
-                "{service}: name it in `http.request.credential`, and the host attaches it"
-            )),
-        }))
+        let door = match found {
+            None => return Ok(Err(credentials::CredentialError::Undeclared(service))),
+            Some(connection) if !connection.connected => {
+                return Ok(Err(credentials::CredentialError::NotConnected(service)));
+            }
+            Some(connection) if connection.access == Access::ScopedToken => self.doors.tokens.clone(),
+            Some(_) => None,
+        };
+        let Some(door) = door else {
+            let why = format!("{service}: name it in `http.request.credential`, and the host attaches it");
+            return Ok(Err(credentials::CredentialError::NotAvailable(why)));
+        };
+        let token = match door.scoped_token(&service).await {
+            Ok(token) => token,
+            Err(TokenRefused::Undeclared(service)) => {
+                return Ok(Err(credentials::CredentialError::Undeclared(service)));
+            }
+            Err(TokenRefused::NotConnected(service)) => {
+                return Ok(Err(credentials::CredentialError::NotConnected(service)));
+            }
+            Err(other) => return Ok(Err(credentials::CredentialError::NotAvailable(other.to_string()))),
+        };
+        self.give(token.len())?;
+        Ok(Ok(token))
     }
 }
 

@@ -72,6 +72,7 @@ fn doors() -> Doors {
         http: None,
         state: Arc::new(MemoryState::default()),
         connections: Arc::new([]),
+        tokens: None,
         settings: Arc::default(),
         progress: None,
     }

@@ -1,0 +1,83 @@
+//! Tokens and placeholders for the skill of one run.
+//!
+//! Promise: a stored secret is never given out. A skill that opted in gets text that is good for this run, at the hosts
+//! of that connection, in header values; native code gets such text for each field that it names.
+
+use crate::credential::unavailable;
+use crate::error::HttpError;
+use crate::session::EgressSession;
+use sophon_audit::Outcome;
+use sophon_skill::{Access, CredentialUse};
+use sophon_types::ServiceName;
+use std::sync::Arc;
+
+/// Why a skill gets no token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenRefused {
+    /// The manifest does not declare the service.
+    #[error("{0} is not among the manifest's credentials")]
+    Undeclared(String),
+    /// Nobody has connected the service.
+    #[error("{0} is not connected")]
+    NotConnected(String),
+    /// The manifest did not opt in, or there is no such field.
+    #[error("{0}")]
+    NotAvailable(String),
+    /// The audit log or the vault cannot be used.
+    #[error(transparent)]
+    Host(#[from] HttpError),
+}
+
+impl EgressSession {
+    /// What a skill that opted in (`"access": "scoped-token"`) gets for `service`: the same text each time in one run.
+    ///
+    /// # Errors
+    /// [`TokenRefused`].
+    pub async fn scoped_token(&self, service: &str) -> Result<String, TokenRefused> {
+        let declared = self.declared(service)?;
+        if declared.access != Access::ScopedToken {
+            return Err(TokenRefused::NotAvailable(format!(
+                "{service}: the manifest does not say `\"access\": \"scoped-token\"`; name it in `http.request.credential`"
+            )));
+        }
+        self.placeholder(&declared.service, None).await
+    }
+
+    /// A placeholder for a field of the connection to `service` (without a name: for the one that authorises). Only this
+    /// session redeems it, in the values of header fields of requests towards the hosts of that connection.
+    ///
+    /// # Errors
+    /// [`TokenRefused`]; whether the caller may have a placeholder at all is for whoever asks to know.
+    pub async fn placeholder(&self, service: &ServiceName, field: Option<&str>) -> Result<String, TokenRefused> {
+        let declared = self.declared(service.as_str())?.service.clone();
+        let handed = Arc::clone(&self.state.lock().handed);
+        if let Some(text) = handed.placeholder(&declared, field) {
+            return Ok(text.to_owned());
+        }
+        let principal = &self.scope.principal;
+        let found = self.inner.vault.public(&principal.tenant, &principal.user, &declared).await;
+        let found = found.map_err(|error| unavailable(&error))?;
+        let found = found.ok_or_else(|| TokenRefused::NotConnected(service.to_string()))?;
+        if let Some(field) = field
+            && !found.fields.iter().any(|name| name == field)
+        {
+            let field: String = field.chars().take(64).collect();
+            return Err(TokenRefused::NotAvailable(format!("{service}: the connection has no field {field:?}")));
+        }
+        self.recorder().token(&declared, "placeholder", Outcome::Ok).await?;
+        let mut state = self.state.lock();
+        // Somebody else of the same run may have asked meanwhile.
+        if let Some(text) = state.handed.placeholder(&declared, field) {
+            return Ok(text.to_owned());
+        }
+        let text = self.inner.vault.placeholder();
+        Arc::make_mut(&mut state.handed).add_placeholder(&text, &declared, field);
+        Ok(text)
+    }
+
+    fn declared(&self, service: &str) -> Result<&CredentialUse, TokenRefused> {
+        let found = self.scope.credentials.iter().find(|credential| credential.service.as_str() == service);
+        found.ok_or_else(|| TokenRefused::Undeclared(service.chars().take(64).collect()))
+    }
+}
