@@ -343,23 +343,58 @@ fn attack_37_an_update_that_asks_for_more_or_says_something_else_needs_fresh_con
     stage.gateway.install(&stage.publisher.sign(&wider), json!({"accept_changes": true})).expect(201);
 }
 
+/// A skill of the public contract, as a folder has it.
+fn native_files(
+    name: &'static str,
+    runtime: &str,
+    entrypoint: &str,
+    source: &str,
+) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let mut manifest = fine(name).manifest_json();
+    manifest["runtime"] = json!(runtime);
+    manifest["entrypoint"] = json!(entrypoint);
+    manifest["sandbox"] = json!({"network": true});
+    [("manifest.json", manifest.to_string()), (entrypoint, source.to_owned())]
+        .map(|(name, content)| (name.to_owned(), content.into_bytes()))
+        .into()
+}
+
 #[test]
-fn attack_45_a_native_skill_is_refused_and_never_run() {
+fn attack_45_without_its_tier_a_native_skill_is_installed_and_never_run() {
     let stage = Stage::new();
-    for (runtime, entrypoint) in [("python", "main.py"), ("container", "image.json"), ("csharp", "Skill.cs")] {
-        let mut manifest = fine("native").manifest_json();
-        manifest["runtime"] = json!(runtime);
-        manifest["entrypoint"] = json!(entrypoint);
-        let files = std::collections::BTreeMap::from([
-            ("LICENSE".to_owned(), b"MIT".to_vec()),
-            ("README.md".to_owned(), b"# native".to_vec()),
-            ("manifest.json".to_owned(), manifest.to_string().into_bytes()),
-            (entrypoint.to_owned(), b"print('hello')".to_vec()),
-        ]);
+    let agent = stage.gateway.agent();
+    for (name, runtime, entrypoint) in [
+        ("native-python", "python", "main.py"),
+        ("native-image", "container", "image.json"),
+        ("native-net", "csharp", "Skill.cs"),
+    ] {
+        let files = native_files(name, runtime, entrypoint, "print('hello')");
         let package = Signed { package: sophon_skill::pack(&files).expect("an archive"), envelope: None };
-        let answer = stage.gateway.install(&package, json!({"dangerously_allow_unsigned": true}));
-        assert!((400..500).contains(&answer.status), "{runtime}: {}", answer.text());
-        assert!(answer.json()["hint"].is_string(), "{runtime}: {}", answer.text());
+        stage.gateway.install(&package, json!({"dangerously_allow_unsigned": true})).expect(201);
+        let answer = stage.gateway.call(&agent, &format!("{name}.run"), json!({}));
+        assert_eq!(answer.json()["code"], "tier_unavailable", "{runtime}: {}", answer.text());
+        assert!(answer.json()["hint"].as_str().expect("a hint").contains("sophon doctor"), "{}", answer.text());
     }
-    assert_eq!(stage.gateway.admin("GET", "/v1/skills", None).expect(200)["skills"], json!([]));
+}
+
+#[test]
+fn the_hosts_of_a_public_skill_are_chosen_by_a_person() {
+    let stage = Stage::new();
+    let source = "import urllib.request\nurllib.request.urlopen('https://api.tickets.net/v1')\n";
+    let files = native_files("native", "python", "main.py", source);
+    let package = Signed { package: sophon_skill::pack(&files).expect("an archive"), envelope: None };
+    let with = |more: Value| {
+        let mut body = json!({"dangerously_allow_unsigned": true});
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        stage.gateway.install(&package, body)
+    };
+    let open = with(json!({}));
+    assert_eq!(open.status, 403, "{}", open.text());
+    assert_eq!(open.json()["code"], "hosts_not_chosen");
+    assert!(open.json()["hint"].as_str().expect("a hint").contains("--allow-host api.tickets.net"), "{}", open.text());
+    with(json!({"hosts_chosen": true})).expect(201);
+    let granted = with(json!({"allow_hosts": ["api.tickets.net"]})).expect(201);
+    assert_eq!(granted["allow_hosts"], json!(["api.tickets.net"]));
+    let analysis = stage.gateway.admin("GET", "/v1/skills/native/analysis", None).expect(200);
+    assert_eq!(analysis["hosts"][0]["host"], "api.tickets.net");
 }

@@ -3,7 +3,7 @@
 use crate::cargo::{self, CompilerMessages, Target};
 use crate::project::Draft;
 use crate::sign::envelope_beside;
-use crate::{AuthorError, files};
+use crate::{AuthorError, files, native};
 use serde::Serialize;
 use sophon_skill::{MAX_COMPONENT, Package, PackageError, Report, Verdict, pack};
 use sophon_types::{Digest, Risk, SkillName, ToolName, Version};
@@ -101,7 +101,7 @@ impl ToolSummary {
     }
 }
 
-/// Builds `NAME-VERSION.sophon-skill`.
+/// Builds `NAME-VERSION.sophon-skill`. A skill of another runtime than wasm is packed as it is, without cargo.
 ///
 /// Blocks while cargo runs. The same sources and the same compiler give the same bytes.
 ///
@@ -151,6 +151,11 @@ pub(crate) struct Assembled {
 /// Builds without writing anything but cargo's own output. A rejection is in the report.
 pub(crate) fn assemble(request: &BuildRequest) -> Result<Assembled, AuthorError> {
     let dir = &request.dir;
+    if native::is_native(dir)? {
+        let package = native::pack_folder(dir)?;
+        let report = package.analyse();
+        return Ok(Assembled { package, report, warnings: Vec::new(), compiler: String::new() });
+    }
     let draft = Draft::read(&dir.join("manifest.json"))?;
     // What is missing is said before the compiler takes its time.
     let readme = required(dir, "README.md")?;

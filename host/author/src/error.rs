@@ -58,6 +58,22 @@ pub enum AuthorError {
     /// The manifest breaks rules; all of them are listed.
     #[error(transparent)]
     Manifest(#[from] ManifestErrors),
+    /// A folder that has to be built first.
+    #[error("{skill}: the folder holds the source of a component, not a package")]
+    NotBuilt {
+        /// The skill.
+        skill: SkillName,
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A file that cannot go into a package.
+    #[error("{}: {why}", .path.display())]
+    UnfitFile {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The manifest's `runtime` is not built, it is run as it is.
     #[error("{skill}: the runtime {runtime:?} is not built here")]
     NotWasm {
@@ -284,6 +300,8 @@ impl Fault for AuthorError {
             Self::NoSubject { .. } => "not_a_skill",
             Self::NoManifest { .. } => "no_manifest",
             Self::NotWasm { .. } => "runtime_not_built",
+            Self::NotBuilt { .. } => "not_built",
+            Self::UnfitFile { .. } => "unfit_file",
             Self::NoCargoToml { .. } => "no_cargo_toml",
             Self::NoCargo { .. } => "cargo_missing",
             Self::NoTarget { .. } => "target_missing",
@@ -319,6 +337,10 @@ impl Fault for AuthorError {
             Self::NoSdk { .. } => "--sdk FOLDER, with the folder skills-sdk of a checkout of Sophon Host".into(),
             Self::NoSubject { .. } => "name the folder with manifest.json, or what `sophon build` wrote".into(),
             Self::NoManifest { .. } => "start a skill with `sophon new NAME`, or name its folder".into(),
+            Self::NotBuilt { dir, .. } => {
+                format!("build it with `sophon build {}`, and install the package", dir.display())
+            }
+            Self::UnfitFile { .. } => "remove it, or leave it out of the skill's folder".into(),
             Self::NotWasm { .. } => "set \"runtime\": \"wasm\" and build a component".into(),
             Self::NoCargoToml { .. } => "build the component with its own tools, then `sophon build --component FILE`".into(),
             Self::NoCargo { .. } => "install Rust with rustup, then run `scripts/setup` in a checkout of Sophon Host".into(),

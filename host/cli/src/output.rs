@@ -91,6 +91,14 @@ pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// A person's answer to a question, of one line.
+pub(crate) fn asked(question: &str) -> Result<String, CliError> {
+    to_stderr(&format!("{} ", plain(question)));
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|error| CliError::Input { message: error.to_string() })?;
+    Ok(answer.trim().to_owned())
+}
+
 fn to_stderr(words: &str) {
     // Nobody is left to tell when standard error is gone.
     if let Err(_closed) = io::stderr().lock().write_all(words.as_bytes()) {}

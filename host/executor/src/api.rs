@@ -197,6 +197,15 @@ pub enum Consent {
     ToChanges,
 }
 
+/// What the person installing has seen of the hosts that a skill's source names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostChoice {
+    /// Nothing: where the skill asks for the network and names no host itself, its hosts have to be chosen.
+    Open,
+    /// The grants are what they want, be they none.
+    Made,
+}
+
 /// A package to install.
 #[derive(Debug, Clone)]
 pub struct InstallRequest {
@@ -210,6 +219,8 @@ pub struct InstallRequest {
     pub consent: Consent,
     /// Hosts that the person installing grants beyond the manifest's.
     pub grants: Vec<HostGrant>,
+    /// Whether the list of grants is a choice even where it is empty.
+    pub hosts: HostChoice,
     /// Non-secret configuration.
     pub settings: BTreeMap<String, String>,
 }

@@ -40,6 +40,16 @@ pub enum CallError {
     /// The idempotency key is empty, too long or holds control characters.
     #[error("an idempotency key is 1 to 255 printable characters")]
     IdempotencyKey,
+    /// The tier that the skill has to run in is not there; nothing has run, and nothing runs elsewhere instead.
+    #[error("{tool}: a skill of the runtime {runtime} runs in a container under gVisor only, and {reason}")]
+    NoTier {
+        /// The tool.
+        tool: ToolName,
+        /// The skill's runtime.
+        runtime: String,
+        /// What is missing.
+        reason: String,
+    },
     /// A person would have to approve.
     #[error(transparent)]
     NeedsApproval(#[from] Box<NeedsApproval>),
@@ -81,9 +91,12 @@ impl Fault for CallError {
             Self::Name(_) | Self::UnknownTool { .. } | Self::UnknownCall => Stage::Resolve,
             Self::Arguments { .. } | Self::IdempotencyMismatch | Self::IdempotencyKey => Stage::Validate,
             Self::NeedsApproval(error) => error.stage(),
-            Self::OverCapacity | Self::ShuttingDown | Self::SkillChanged { .. } | Self::Abandoned | Self::Lost => {
-                Stage::Sandbox
-            }
+            Self::OverCapacity
+            | Self::ShuttingDown
+            | Self::SkillChanged { .. }
+            | Self::Abandoned
+            | Self::Lost
+            | Self::NoTier { .. } => Stage::Sandbox,
             Self::Audit(_) => Stage::Audit,
             Self::Store(error) => error.stage(),
             Self::Vault(error) => error.stage(),
@@ -99,9 +112,12 @@ impl Fault for CallError {
             Self::IdempotencyMismatch => FaultKind::Conflict,
             Self::Lost => FaultKind::Internal,
             Self::NeedsApproval(_) => FaultKind::NeedsApproval,
-            Self::OverCapacity | Self::ShuttingDown | Self::SkillChanged { .. } | Self::Abandoned | Self::Audit(_) => {
-                FaultKind::Unavailable
-            }
+            Self::NoTier { .. }
+            | Self::OverCapacity
+            | Self::ShuttingDown
+            | Self::SkillChanged { .. }
+            | Self::Abandoned
+            | Self::Audit(_) => FaultKind::Unavailable,
             Self::Store(error) => error.kind(),
             Self::Vault(error) => error.kind(),
             Self::Sandbox(error) => error.kind(),
@@ -117,6 +133,7 @@ impl Fault for CallError {
             Self::IdempotencyMismatch => "idempotency_key_reused",
             Self::IdempotencyKey => "invalid_idempotency_key",
             Self::NeedsApproval(error) => error.code(),
+            Self::NoTier { .. } => "tier_unavailable",
             Self::OverCapacity => "over_capacity",
             Self::ShuttingDown => "shutting_down",
             Self::SkillChanged { .. } => "skill_changed",
@@ -139,6 +156,7 @@ impl Fault for CallError {
             Self::IdempotencyMismatch => Some("use a new idempotency key for each different call".into()),
             Self::IdempotencyKey => Some("a UUID makes a good key".into()),
             Self::NeedsApproval(error) => error.hint(),
+            Self::NoTier { .. } => Some("`sophon doctor` says what is missing and what to do about it".into()),
             Self::OverCapacity | Self::ShuttingDown => Some("try again after the time in Retry-After".into()),
             Self::SkillChanged { .. } => {
                 Some("read the tool's schema again (GET /v1/tools), then call it again".into())
@@ -179,6 +197,14 @@ pub enum InstallError {
         /// What it adds or changes.
         changes: Vec<String>,
     },
+    /// The skill asks for the network without naming hosts, its source names some, and nobody has chosen among them.
+    #[error("{skill}: it asks for the network, and its source names {}; nobody has chosen which of them it may reach", .hosts.join(", "))]
+    HostsNotChosen {
+        /// The skill.
+        skill: SkillName,
+        /// The hosts; `*.…` where a part of the name is filled in when it runs.
+        hosts: Vec<String>,
+    },
     /// The tool's schema is not usable.
     #[error("{tool}: the schema of its parameters is not usable: {cause}")]
     Schema {
@@ -218,7 +244,7 @@ impl Fault for InstallError {
             Self::Sandbox(error) => error.stage(),
             Self::Envelope(error) => error.stage(),
             Self::Terms(error) => error.stage(),
-            Self::ConsentNeeded { .. } => Stage::Gate,
+            Self::ConsentNeeded { .. } | Self::HostsNotChosen { .. } => Stage::Gate,
             Self::Schema { .. } => Stage::Manifest,
             Self::UnknownSkill(_) | Self::UnknownPublisher(_) => Stage::Resolve,
             Self::PublicKey(_) => Stage::Signature,
@@ -236,7 +262,7 @@ impl Fault for InstallError {
             Self::Sandbox(error) => error.kind(),
             Self::Envelope(error) => error.kind(),
             Self::Terms(error) => error.kind(),
-            Self::ConsentNeeded { .. } => FaultKind::NeedsApproval,
+            Self::ConsentNeeded { .. } | Self::HostsNotChosen { .. } => FaultKind::NeedsApproval,
             Self::Schema { .. } => FaultKind::Unprocessable,
             Self::PublicKey(_) => FaultKind::Invalid,
             Self::UnknownSkill(_) | Self::UnknownPublisher(_) => FaultKind::NotFound,
@@ -254,6 +280,7 @@ impl Fault for InstallError {
             Self::Envelope(error) => error.code(),
             Self::Terms(error) => error.code(),
             Self::ConsentNeeded { .. } => "consent_required",
+            Self::HostsNotChosen { .. } => "hosts_not_chosen",
             Self::Schema { .. } => "invalid_schema",
             Self::UnknownSkill(_) => "unknown_skill",
             Self::PublicKey(_) => "invalid_public_key",
@@ -275,6 +302,7 @@ impl Fault for InstallError {
             Self::ConsentNeeded { .. } => Some(
                 "read the changes; if you agree, install it with --accept-changes (\"accept_changes\": true)".into(),
             ),
+            Self::HostsNotChosen { hosts, .. } => Some(host_flags(hosts)),
             Self::Schema { .. } => {
                 Some("write the tool's \"parameters\" as a JSON Schema (draft 2020-12) of an object".into())
             }
@@ -287,4 +315,17 @@ impl Fault for InstallError {
             Self::Host(_) => None,
         }
     }
+}
+
+/// The flags that grant the hosts, or none.
+fn host_flags(hosts: &[String]) -> String {
+    let flags = hosts.iter().map(|host| match host.strip_prefix("*.") {
+        Some(family) => format!("--allow-host YOURS.{family}"),
+        None => format!("--allow-host {host}"),
+    });
+    let flags: Vec<_> = flags.collect();
+    format!(
+        "install it with those that you want of {} (\"allow_hosts\"), or with --no-hosts (\"hosts_chosen\": true)",
+        flags.join(" ")
+    )
 }

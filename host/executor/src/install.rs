@@ -1,6 +1,6 @@
 //! Installing, changing and removing skills: verified, compiled and recorded before anything of them is there.
 
-use crate::api::{Consent, InstallRequest, SkillView};
+use crate::api::{Consent, HostChoice, InstallRequest, SkillView};
 use crate::catalogue::{Entry, Ready, State};
 use crate::{CallError, Executor, InstallError};
 use bytes::Bytes;
@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use sophon_audit::{Action, Outcome, Record};
 use sophon_sandbox::{PreparedSkill, SandboxError};
 use sophon_skill::{
-    Envelope, HostGrant, InstallTerms, InstalledSkill, Package, Report, TrustStore, Unsigned, VerifiedPackage, changes,
-    verify,
+    Envelope, HostGrant, InstallTerms, InstalledSkill, Package, Report, Runtime, TrustStore, Unsigned, VerifiedPackage,
+    changes, verify,
 };
 use sophon_store::{Activation, SkillRow};
 use sophon_types::{FaultReport, Principal, SkillName, TenantId, Trust};
@@ -76,7 +76,9 @@ impl Executor {
         let (ready, envelope) = blocking(move || {
             let (ready, envelope) = prepare(&asked, &tenant, &trust)?;
             // Compiled before it counts as installed, and the code kept: the first call does not wait for a compiler.
-            runtime.prepare_warm(ready.skill.tenant(), ready.skill.package())?;
+            if ready.skill.manifest().runtime == Runtime::Wasm {
+                runtime.prepare_warm(ready.skill.tenant(), ready.skill.package())?;
+            }
             Ok((ready, envelope))
         })
         .await?;
@@ -84,6 +86,7 @@ impl Executor {
         let manifest = ready.skill.manifest();
         self.check_version(principal, &ready).await?;
         self.check_consent(principal, &ready, request.consent)?;
+        check_hosts(&ready, &request)?;
         let package = ready.skill.package();
         let record = described(record(Action::SkillInstall, principal, &manifest.name), package, &request);
         parts.audit.append(record.clone()).await?;
@@ -304,6 +307,7 @@ impl Executor {
             envelope: row.envelope.clone().map(Bytes::from),
             unsigned: if row.trust == Trust::Unsigned { Unsigned::DangerouslyAllow } else { Unsigned::Refuse },
             consent: Consent::AsBefore,
+            hosts: HostChoice::Made,
             grants,
             settings,
         };
@@ -311,6 +315,20 @@ impl Executor {
         let (ready, _envelope) = blocking(move || prepare(&request, &tenant, &trust)).await?;
         Ok(ready)
     }
+}
+
+/// A native skill of the public contract asks for the network as a whole. It gets the hosts that a person chose, who is
+/// asked where the source names some and nobody has.
+fn check_hosts(ready: &Ready, request: &InstallRequest) -> Result<(), InstallError> {
+    let (manifest, report) = (ready.skill.manifest(), ready.skill.package().report());
+    let names_some = manifest.permissions.network.as_ref().is_some_and(|rules| !rules.is_empty());
+    let open = request.hosts == HostChoice::Open && request.grants.is_empty();
+    if manifest.runtime == Runtime::Wasm || !manifest.wants_network() || names_some || !open || report.hosts.is_empty()
+    {
+        return Ok(());
+    }
+    let hosts = report.hosts.iter().map(|wish| wish.grant().unwrap_or_else(|| wish.host.to_string())).collect();
+    Err(InstallError::HostsNotChosen { skill: manifest.name.clone(), hosts })
 }
 
 /// From bytes to something that can be called; no effect on anything.

@@ -30,8 +30,8 @@ mod steady;
 mod tests;
 
 pub use api::{
-    CallOutput, CallRequest, CallStatus, CallView, Consent, ErrorView, InstallRequest, ProgressView, PublisherView,
-    Results, SkillView, ToolView,
+    CallOutput, CallRequest, CallStatus, CallView, Consent, ErrorView, HostChoice, InstallRequest, ProgressView,
+    PublisherView, Results, SkillView, ToolView,
 };
 pub use call::{CallLimits, Executor, Parts};
 pub use error::{CallError, InstallError};

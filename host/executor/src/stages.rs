@@ -13,6 +13,7 @@ use sophon_approval::{ApprovedCall, assess};
 use sophon_audit::{Action, CallChange, Outcome, Receipt, Record};
 use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
 use sophon_sandbox::{Access, Connection};
+use sophon_skill::Runtime;
 use sophon_store::{Activation, Begun, CallRow};
 use sophon_types::{CallId, Digest, Principal, ToolName};
 use std::sync::Arc;
@@ -188,6 +189,11 @@ impl Executor {
         let inner = &self.0;
         let tool: ToolName = request.tool.parse()?;
         let (ready, index) = self.resolve(principal, &tool)?;
+        let runtime = &ready.skill.manifest().runtime;
+        if *runtime != Runtime::Wasm {
+            let reason = "this host has no such tier".to_owned();
+            return Err(CallError::NoTier { tool, runtime: runtime.to_string(), reason });
+        }
         self.validate(&ready, index, &tool, &request).await?;
         let asked = sophon_approval::CallRequest {
             principal: principal.clone(),

@@ -37,7 +37,8 @@ mod trust;
 mod verify;
 
 pub use analysis::{
-    Flaw, MAX_COMPONENT, Need, OFFERED, Offer, RULES, Report, Rule, RuleFinding, Severity, Subject, Verdict, analyse,
+    Flaw, MAX_COMPONENT, Need, OFFERED, Offer, RULES, Report, Rule, RuleFinding, Severity, Subject, Verdict, Wish,
+    analyse,
 };
 pub use archive::{Archive, ArchiveError, ArchiveLimits, pack};
 pub use changes::{Change, changes};

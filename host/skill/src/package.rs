@@ -4,7 +4,7 @@
 
 use crate::analysis::{Report, Subject};
 use crate::archive::{Archive, ArchiveError, ArchiveLimits};
-use crate::manifest::{Manifest, ManifestErrors};
+use crate::manifest::{Manifest, ManifestErrors, Runtime};
 use bytes::Bytes;
 use sophon_types::{Digest, Fault, FaultKind, Stage};
 
@@ -53,9 +53,14 @@ impl Package {
         let missing = |file: &str| PackageError::Missing { file: file.to_owned() };
         let manifest = Manifest::parse(archive.file("manifest.json").ok_or_else(|| missing("manifest.json"))?)?;
         let entrypoint = archive.file(&manifest.entrypoint).ok_or_else(|| missing(&manifest.entrypoint))?.clone();
-        archive.file("LICENSE").ok_or_else(|| missing("LICENSE"))?;
-        let readme = archive.file("README.md").ok_or_else(|| missing("README.md"))?;
-        if readme.len() > MAX_README || std::str::from_utf8(readme).is_err() {
+        // Skills of the public contract are taken as they are, and some come without.
+        if manifest.runtime == Runtime::Wasm {
+            archive.file("LICENSE").ok_or_else(|| missing("LICENSE"))?;
+            archive.file("README.md").ok_or_else(|| missing("README.md"))?;
+        }
+        if let Some(readme) = archive.file("README.md")
+            && (readme.len() > MAX_README || std::str::from_utf8(readme).is_err())
+        {
             return Err(PackageError::Readme { size: readme.len() });
         }
         let digest = Digest::of(&bytes);

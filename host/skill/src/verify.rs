@@ -3,6 +3,7 @@
 //! [`VerifiedPackage`] has no other constructor, is never deserialised, and holds the bytes that were checked.
 
 use crate::analysis::{Report, Verdict};
+use crate::archive::Archive;
 use crate::install::{InstallTerms, InstalledSkill, TermsError};
 use crate::manifest::Manifest;
 use crate::package::Package;
@@ -47,20 +48,32 @@ impl VerifiedPackage {
         &self.manifest
     }
 
-    /// SHA-256 of the component: what compiled code is known by.
+    /// SHA-256 of the entrypoint: what compiled code is known by.
     #[must_use]
     pub fn component_digest(&self) -> &Digest {
         &self.component
     }
 
-    /// The component: always WebAssembly, validated. Unpacked from the bytes that were verified.
+    /// The entrypoint: of a skill of the runtime wasm a component, validated. Unpacked from the bytes that were verified.
     ///
     /// # Panics
     /// Never: what was read once is read the same again.
     #[must_use]
     pub fn component(&self) -> Bytes {
-        let package = Package::read(self.archive.clone()).expect("these bytes were read before");
-        package.entrypoint().clone()
+        self.read_again().entrypoint().clone()
+    }
+
+    /// All files, unpacked from the bytes that were verified: what a native skill's sandbox is given.
+    ///
+    /// # Panics
+    /// Never: what was read once is read the same again.
+    #[must_use]
+    pub fn files(&self) -> Archive {
+        self.read_again().archive().clone()
+    }
+
+    fn read_again(&self) -> Package {
+        Package::read(self.archive.clone()).expect("these bytes were read before")
     }
 
     /// SHA-256 of the whole archive.

@@ -132,6 +132,7 @@ impl Host {
     /// The executor's.
     pub async fn install(&self, package: Vec<u8>, grants: Vec<HostGrant>) -> Result<(), Failed> {
         let request = InstallRequest {
+            hosts: sophon_executor::HostChoice::Open,
             package: package.into(),
             envelope: None,
             unsigned: Unsigned::DangerouslyAllow,

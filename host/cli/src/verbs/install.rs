@@ -4,12 +4,14 @@ use super::ask;
 use crate::arguments::InTenant;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::field;
+use crate::output::{field, is_interactive};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use clap::Args;
 use http::Method;
 use serde_json::{Map, Value, json};
+use sophon_skill::Wish;
 use sophon_types::CanonicalJson;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,7 +32,8 @@ pub(crate) struct Install {
 /// A package and what is granted to it.
 #[derive(Debug, Args)]
 pub(crate) struct Package {
-    /// The package (`.sophon-skill`).
+    /// The package (`.sophon-skill`), or the folder of a skill that needs no building.
+    #[arg(value_name = "FILE|FOLDER")]
     pub(crate) file: PathBuf,
     /// Its signature [default: the file FILE.dsse.json, where there is one].
     #[arg(long, value_name = "FILE")]
@@ -38,6 +41,9 @@ pub(crate) struct Package {
     /// Grant a host: `[http://|https://]host[:port][=service]`.
     #[arg(long = "allow-host", value_name = "HOST")]
     pub(crate) allow_hosts: Vec<String>,
+    /// Grant none of the hosts that the skill's source names.
+    #[arg(long, conflicts_with = "allow_hosts")]
+    pub(crate) no_hosts: bool,
     /// Accept what an update adds to or changes of what was agreed to when the skill was installed.
     #[arg(long)]
     pub(crate) accept_changes: bool,
@@ -48,7 +54,7 @@ pub(crate) struct Package {
 
 impl Install {
     pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let mut body = self.package.body()?;
+        let mut body = self.package.body(context)?;
         body.insert("dangerously_allow_unsigned".into(), self.dangerously_allow_unsigned.into());
         let answer = ask(context, self.tenant, Method::POST, "/v1/skills", Some(&body.into())).await?;
         shown(context, &answer)
@@ -57,19 +63,34 @@ impl Install {
 
 impl Package {
     /// The body of the request that installs it.
-    pub(crate) fn body(&self) -> Result<Map<String, Value>, CliError> {
-        let archive = std::fs::read(&self.file).map_err(|error| CliError::file(&self.file, error))?;
+    pub(crate) fn body(&self, context: &Context) -> Result<Map<String, Value>, CliError> {
+        let archive = self.archive()?;
+        let mut allow_hosts = self.allow_hosts.clone();
+        let asked = !self.no_hosts && allow_hosts.is_empty() && is_interactive();
+        let proposed = if asked { proposed(&archive) } else { Vec::new() };
+        if !proposed.is_empty() {
+            allow_hosts = chosen(context, &proposed)?;
+        }
         let settings: Map<String, Value> =
             self.settings.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
         let mut body = Map::new();
         body.insert("package".into(), STANDARD.encode(archive).into());
-        body.insert("allow_hosts".into(), json!(self.allow_hosts));
+        body.insert("allow_hosts".into(), json!(allow_hosts));
+        body.insert("hosts_chosen".into(), (self.no_hosts || !proposed.is_empty()).into());
         body.insert("settings".into(), settings.into());
         body.insert("accept_changes".into(), self.accept_changes.into());
         if let Some(envelope) = self.envelope()? {
             body.insert("signature".into(), envelope);
         }
         Ok(body)
+    }
+
+    fn archive(&self) -> Result<Bytes, CliError> {
+        if self.file.is_dir() {
+            let package = sophon_author::pack_folder(&self.file).map_err(|error| CliError::of(&error))?;
+            return Ok(package.bytes().clone());
+        }
+        Ok(std::fs::read(&self.file).map_err(|error| CliError::file(&self.file, error))?.into())
     }
 
     fn envelope(&self) -> Result<Option<Value>, CliError> {
@@ -85,6 +106,36 @@ impl Package {
             Err(error) => Err(CliError::file(path, io::Error::new(io::ErrorKind::InvalidData, error))),
         }
     }
+}
+
+/// The hosts that a person has to choose among, with where the source names them; none where the manifest says it all,
+/// and none where the package cannot be read, of which the host says more.
+fn proposed(archive: &Bytes) -> Vec<Wish> {
+    let Ok(package) = sophon_skill::Package::read(archive.clone()) else { return Vec::new() };
+    let manifest = package.manifest();
+    let names_some = manifest.permissions.network.as_ref().is_some_and(|rules| !rules.is_empty());
+    if names_some || !manifest.wants_network() { Vec::new() } else { package.analyse().hosts }
+}
+
+/// Asks for each host; one of a family is typed.
+fn chosen(context: &Context, proposed: &[Wish]) -> Result<Vec<String>, CliError> {
+    let output = context.output();
+    output.note("The skill asks for the network. Its source names these hosts; it reaches those that you grant.");
+    let mut hosts = Vec::new();
+    for wish in proposed {
+        let shown = wish.grant().unwrap_or_else(|| wish.host.to_string());
+        let question = match wish.grant() {
+            Some(_) => format!("{shown} ({}): grant it? [y/N]", wish.place),
+            None => format!("{shown} ({}): your host there, or nothing", wish.place),
+        };
+        let answer = crate::output::asked(&question)?;
+        match wish.grant() {
+            Some(host) if matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes") => hosts.push(host),
+            None if !answer.is_empty() => hosts.push(answer),
+            _ => {}
+        }
+    }
+    Ok(hosts)
 }
 
 /// Where the signature of a package lies.

@@ -27,7 +27,7 @@ pub(crate) struct Update {
 
 impl Update {
     pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let mut body = self.package.body()?;
+        let mut body = self.package.body(context)?;
         body.insert("dangerously_allow_unsigned".into(), self.dangerously_allow_unsigned.into());
         let config = context.config()?;
         crate::telemetry::quiet(&config.log)?;

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::StatusCode;
-use sophon_executor::{Consent, InstallRequest};
+use sophon_executor::{Consent, HostChoice, InstallRequest};
 use sophon_skill::Unsigned;
 use sophon_types::SkillName;
 
@@ -38,6 +38,7 @@ pub(crate) async fn install(
         unsigned: if body.dangerously_allow_unsigned { Unsigned::DangerouslyAllow } else { Unsigned::Refuse },
         consent: if body.accept_changes { Consent::ToChanges } else { Consent::AsBefore },
         grants: body.allow_hosts,
+        hosts: if body.hosts_chosen { HostChoice::Made } else { HostChoice::Open },
         settings: body.settings,
     };
     let view = detached(async move { Ok(gateway.executor().install(&caller.principal, request).await?) }).await?;

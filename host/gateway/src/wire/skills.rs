@@ -21,6 +21,10 @@ pub(crate) struct InstallBody {
     #[serde(default)]
     #[schema(value_type = Vec<String>, example = json!(["api.example.org:443"]))]
     pub(crate) allow_hosts: Vec<HostGrant>,
+    /// Whether `allow_hosts` is a choice even where it is empty: a native skill whose source names hosts is else refused
+    /// with their list.
+    #[serde(default)]
+    pub(crate) hosts_chosen: bool,
     /// Values for the settings that the manifest declares. Not for secrets.
     #[serde(default)]
     pub(crate) settings: BTreeMap<String, String>,
@@ -132,6 +136,20 @@ pub(crate) struct AnalysisBody {
     findings: Vec<RuleFindingBody>,
     /// What the component imports.
     imports: Vec<String>,
+    /// The hosts that a native skill's source names.
+    hosts: Vec<NamedHostBody>,
+}
+
+/// A host that a source names.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NamedHostBody {
+    /// The host; `*.example.com` where a part of the name is filled in when the skill runs.
+    host: String,
+    /// What to grant, as `allow_hosts` takes it; nothing for a family of hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<String>,
+    /// Where it is named.
+    place: String,
 }
 
 /// One finding of the analysis.
@@ -162,6 +180,15 @@ impl From<Report> for AnalysisBody {
             verdict: super::name_of(&report.verdict),
             findings: report.findings.iter().map(finding).collect(),
             imports: report.imports.iter().map(ToString::to_string).collect(),
+            hosts: report
+                .hosts
+                .iter()
+                .map(|wish| NamedHostBody {
+                    host: wish.host.to_string(),
+                    grant: wish.grant(),
+                    place: wish.place.clone(),
+                })
+                .collect(),
         }
     }
 }

@@ -10,6 +10,13 @@ pub(super) struct Embedded {
     pub(super) at: usize,
 }
 
+impl Embedded {
+    /// Whether it is a text that an interpreter runs.
+    pub(super) fn is_script(&self) -> bool {
+        self.what.contains("script")
+    }
+}
+
 /// How much it weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Weight {

@@ -1,5 +1,5 @@
 //! Static analysis: what a component is, what it carries, what it imports and exports, and whether that agrees with its
-//! manifest.
+//! manifest. Of a native skill, what its files hold and, where it is written in Python, what its sources name.
 //!
 //! Nothing is run and nothing is compiled. Bytes are bounded, then validated with only the WebAssembly features that
 //! compilers emit for skills, and what the rules need is noted in the same pass; then each rule looks at the facts. A
@@ -11,6 +11,7 @@ mod flaw;
 mod hosts;
 mod magic;
 mod offered;
+mod python;
 mod report;
 mod rules;
 mod sarif;
@@ -23,7 +24,7 @@ pub use facts::MAX_COMPONENT;
 pub use flaw::Flaw;
 pub(crate) use flaw::check_frame;
 pub use offered::{Need, OFFERED, Offer};
-pub use report::{Report, RuleFinding, Severity, Verdict};
+pub use report::{Report, RuleFinding, Severity, Verdict, Wish};
 pub use rules::{RULES, Rule};
 pub use subject::Subject;
 

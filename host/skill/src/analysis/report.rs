@@ -1,5 +1,6 @@
 //! What the analysis found, for people and for programs.
 
+use crate::network::{HostPattern, Scheme};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -52,6 +53,23 @@ pub struct Report {
     pub findings: Vec<RuleFinding>,
     /// The names of everything the component imports.
     pub imports: Vec<String>,
+    /// The hosts that a native skill's sources name: what a person may grant it.
+    #[serde(default)]
+    pub hosts: Vec<Wish>,
+}
+
+/// A host that the source of a native skill names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// The host; `*.example.com` where a part of the name is filled in when the skill runs.
+    pub host: HostPattern,
+    /// How it is spoken to.
+    pub scheme: Scheme,
+    /// The port, where the source names one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub port: Option<u16>,
+    /// Where, such as `main.py, line 12`.
+    pub place: String,
 }
 
 impl Report {
@@ -62,7 +80,11 @@ impl Report {
             Some(Severity::Warning) => Verdict::Review,
             Some(Severity::Note) | None => Verdict::Admit,
         };
-        Self { verdict, findings, imports }
+        Self { verdict, findings, imports, hosts: Vec::new() }
+    }
+
+    pub(super) fn with_hosts(self, hosts: Vec<Wish>) -> Self {
+        Self { hosts, ..self }
     }
 
     /// The advice of the gravest finding.

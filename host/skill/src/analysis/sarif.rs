@@ -62,8 +62,10 @@ fn level(severity: Severity) -> String {
 
 /// The file of a place, and where in it: a line of the README, or a byte of a binary.
 fn position(place: &str, component: &str) -> (String, Option<Value>) {
-    if let Some(line) = place.strip_prefix("README.md, line ").and_then(|line| line.parse::<u64>().ok()) {
-        return ("README.md".to_owned(), Some(json!({"startLine": line})));
+    if let Some((file, line)) = place.rsplit_once(", line ")
+        && let Ok(line) = line.parse::<u64>()
+    {
+        return (uri(file), Some(json!({"startLine": line})));
     }
     if place.starts_with("manifest.json") {
         return ("manifest.json".to_owned(), None);

@@ -2,8 +2,9 @@
 
 use super::document;
 use super::facts::{Carrier, CarrierKind, Facts};
+use super::python::Source;
 use super::report::Report;
-use super::rules::{Context, Findings, MALFORMED, RUNTIME, is_known};
+use super::rules::{Context, Findings, MALFORMED, is_known, wishes};
 use super::strings::Strings;
 use crate::manifest::{Manifest, Runtime};
 use crate::package::Package;
@@ -52,13 +53,7 @@ impl<'a> Subject<'a> {
     pub fn analyse(&self) -> Report {
         let manifest = self.manifest;
         if manifest.runtime != Runtime::Wasm {
-            let mut findings = Findings::new(RUNTIME.id);
-            findings.error(
-                "manifest.json: runtime",
-                format!("the runtime {} is not one that this host can run", manifest.runtime),
-                RUNTIME.advice,
-            );
-            return Report::new(findings.into_list(), Vec::new());
+            return self.analyse_native();
         }
         let facts = match Facts::of(self.component) {
             Ok(facts) => facts,
@@ -79,9 +74,47 @@ impl<'a> Subject<'a> {
             carriers: &carriers,
             strings: &strings,
             noticed: document::noticed(manifest, self.readme),
+            texts: Vec::new(),
+            python: Vec::new(),
+            unread: Vec::new(),
+            wishes: Vec::new(),
         };
         let findings = context.check();
         let imports = facts.imports.iter().map(|import| import.name.clone()).collect();
         Report::new(findings, imports)
+    }
+
+    /// A skill of another runtime: there is no component, and all of its files are looked at as they are.
+    fn analyse_native(&self) -> Report {
+        let manifest = self.manifest;
+        let entrypoint = (manifest.entrypoint.as_str(), self.component);
+        let files: Vec<_> = std::iter::once(entrypoint).chain(self.files.iter().copied()).collect();
+        let carriers: Vec<_> =
+            files.iter().map(|(name, data)| Carrier { kind: CarrierKind::File(name), data, offset: 0 }).collect();
+        let strings = Strings::of(&carriers, |_| false);
+        let texts = files.iter().filter_map(|(name, data)| Some((*name, std::str::from_utf8(data).ok()?))).collect();
+        let is_source = |name: &str| manifest.runtime.is_python() && (name == entrypoint.0 || name.ends_with(".py"));
+        let (mut python, mut unread) = (Vec::new(), Vec::new());
+        for (name, data) in files.iter().filter(|(name, _)| is_source(name)) {
+            match Source::read(name, data) {
+                Ok(source) => python.push(source),
+                Err(flaw) => unread.push(flaw),
+            }
+        }
+        let wishes = wishes(&python, manifest);
+        let context = Context {
+            facts: &Facts::default(),
+            manifest,
+            previous: self.previous,
+            readme: self.readme,
+            carriers: &carriers,
+            strings: &strings,
+            noticed: document::noticed(manifest, self.readme),
+            texts,
+            python,
+            unread,
+            wishes,
+        };
+        Report::new(context.check(), Vec::new()).with_hosts(context.wishes)
     }
 }

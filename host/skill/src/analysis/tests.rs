@@ -1,4 +1,5 @@
 mod depth;
+mod native;
 
 use super::*;
 use crate::sections::with_tools_section;
@@ -254,16 +255,6 @@ fn what_is_no_component_is_named() {
 fn attack_24_machine_code_is_refused() {
     let report = analyse(b"\x7fELF\x02\x01\x01\0wasmtime", &parsed(&manifest()));
     assert!(report.findings[0].message.contains("machine code"), "{report}");
-}
-
-#[test]
-fn other_runtimes_are_refused_with_the_reason() {
-    let mut manifest = manifest();
-    manifest["runtime"] = json!("python");
-    manifest["entrypoint"] = json!("main.py");
-    let report = analyse(b"print(1)", &parsed(&manifest));
-    assert_eq!(listed(&report), ["SA002 error"]);
-    assert!(report.findings[0].message.contains("python"));
 }
 
 #[test]

@@ -38,6 +38,16 @@ impl Runtime {
             Self::Container => "container",
         }
     }
+
+    /// Whether the code is Python source.
+    #[must_use]
+    pub fn is_python(&self) -> bool {
+        match self {
+            Self::Python => true,
+            Self::Sandbox { language } => language.eq_ignore_ascii_case("python") || language == "python3",
+            Self::Wasm | Self::CSharp | Self::Container => false,
+        }
+    }
 }
 
 impl fmt::Display for Runtime {

@@ -1,6 +1,6 @@
 //! SA019: the texts of a package describe; they do not give orders to the model that reads them.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::report::Severity;
 use sophon_guard::FindingKind;
 
@@ -13,7 +13,7 @@ pub(super) const RULE: Rule = Rule {
     why: "Descriptions of tools stand in the context of the agent that chooses among them. An order in one tool's \
           description can change how the agent uses all others.",
     advice: "describe what the tool does, in words for a reader; leave out orders, role markers and tags",
-    check: Some(check),
+    check: Check::Any(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {

@@ -1,6 +1,6 @@
 //! SA017: data that looks random is compressed, encrypted, or code in disguise; in each case nobody can read it.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::report::Severity;
 use crate::analysis::strings::Origin;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ pub(super) const RULE: Rule = Rule {
     why: "What is compressed or encrypted is hidden from every other rule and from every reader.",
     advice: "embed data in plain form; where it must be compressed (a dictionary, a picture), say in README.md what \
              it is",
-    check: Some(check),
+    check: Check::Any(check),
 };
 
 /// Bytes that are judged together. Of 4096 random bytes the measured entropy is 7.955 with a deviation of 0.006, so

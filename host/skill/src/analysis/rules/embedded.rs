@@ -1,9 +1,10 @@
 //! SA016: a skill is a component. Programs within it are there for somebody else.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::magic::{Weight, embedded};
 use crate::analysis::report::Severity;
 use crate::analysis::strings::Origin;
+use crate::manifest::Runtime;
 
 pub(super) const RULE: Rule = Rule {
     id: "SA016",
@@ -11,23 +12,31 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Error,
     what: "A data segment, a custom section or another file of the package holds a program for a processor (ELF, PE, \
            Mach-O, Java). A warning for WebAssembly besides the component's own modules, archives, and scripts \
-           (#! lines, Python or JavaScript source).",
+           (#! lines, Python or JavaScript source), and for programs in a skill whose runtime is csharp or container; \
+           native skills may hold scripts.",
     why: "Nothing in the sandbox can run a native program, so it is there to be carried out of it: in a result, or \
           over the network. Scripts and archives may have a use, which a person should know of.",
     advice: "leave it out; where a script or an archive is data that the skill needs, say in README.md what it is",
-    check: Some(check),
+    check: Check::Any(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {
+    let runtime = &context.manifest.runtime;
+    // Of a native skill the files are sources, and of some runtimes programs.
+    let (is_native, are_programs) =
+        (*runtime != Runtime::Wasm, matches!(runtime, Runtime::CSharp | Runtime::Container));
     for (carrier, bytes) in context.carriers.iter().enumerate() {
-        for found in embedded(bytes.data) {
+        for found in embedded(bytes.data).into_iter().filter(|found| !(is_native && found.is_script())) {
             let place = context.place(Origin { carrier, at: found.at, width: 1 });
             let message = format!("there is {} within the data", found.what);
             match found.weight {
-                Weight::Native => findings.error(&place, message, RULE.advice),
-                Weight::Other => findings.warning(&place, message, RULE.advice),
+                Weight::Native if !are_programs => findings.error(&place, message, RULE.advice),
+                Weight::Native | Weight::Other => findings.warning(&place, message, RULE.advice),
             }
         }
+    }
+    if is_native {
+        return;
     }
     for language in [&PYTHON, &JAVASCRIPT] {
         if let Some(start) = language.source(&context.strings.text) {

@@ -1,6 +1,6 @@
 //! SA005: the component exports `sophon:skill/tools` in a version that the host can call.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::offered::TOOLS;
 use crate::analysis::report::Severity;
 use crate::text::quote;
@@ -14,7 +14,7 @@ pub(super) const RULE: Rule = Rule {
            can call.",
     why: "The host calls nothing else.",
     advice: "implement and export the interface sophon:skill/tools (in Rust: sophon_sdk::skill!)",
-    check: Some(check),
+    check: Check::Component(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {

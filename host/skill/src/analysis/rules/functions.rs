@@ -1,7 +1,7 @@
 //! SA013: no single function is larger or more deeply nested than what people write. Compilers spend more than linear
 //! time on one function, and that time is the host's.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::report::Severity;
 
 pub(super) const RULE: Rule = Rule {
@@ -12,7 +12,7 @@ pub(super) const RULE: Rule = Rule {
     why: "Compiling takes more than linear time and memory in each of these, so a small file can keep a compiler busy \
           for minutes. The largest functions of interpreters and parsers stay far below.",
     advice: "split the function; where a tool generated it, have it generate data instead of code",
-    check: Some(check),
+    check: Check::Component(check),
 };
 
 /// Bytes of a body. The largest of CPython has about 100 KB, the largest lexers of tree-sitter about 500 KB.

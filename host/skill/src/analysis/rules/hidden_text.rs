@@ -1,6 +1,6 @@
 //! SA009: what the package shows to people and models holds no character that one of them does not see.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::document::each_text;
 use crate::analysis::report::Severity;
 use crate::text::first_unseen;
@@ -15,7 +15,7 @@ pub(super) const RULE: Rule = Rule {
            need joiners, only what hides something is found, and it is a warning.",
     why: "A reader and a model must see the same. Hidden characters carry orders that only the model reads.",
     advice: "remove the character; a reader and a model must see the same",
-    check: Some(check),
+    check: Check::Any(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {

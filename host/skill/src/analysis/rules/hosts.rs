@@ -1,7 +1,7 @@
 //! SA015: what the code says it talks to and what the manifest asks for are the same.
 
 use super::network::is_internal;
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::hosts::{Mention, likely, mentions, parse};
 use crate::analysis::offered::{Need, OFFERED};
 use crate::analysis::report::Severity;
@@ -20,7 +20,7 @@ pub(super) const RULE: Rule = Rule {
     why: "Requests there would be refused, so either the manifest lacks a line, or the code holds something that a \
           reader of the manifest is not told of.",
     advice: "add the host to permissions.network where the skill talks to it; else remove it from the code",
-    check: Some(check),
+    check: Check::Component(check),
 };
 
 /// Hosts in names of schemas and in examples (RFC 2606).
@@ -214,6 +214,12 @@ fn is_documentation(mention: &Mention<'_>) -> bool {
     let below = |depth: usize| mention.rest.split('/').skip(1).take_while(|part| !part.is_empty()).count() >= depth;
     let code = ["github.com", "gitlab.com", "codeberg.org"].iter().any(|name| is(mention, name)) && below(2);
     code || DOCUMENTATION.iter().any(|name| is(mention, name))
+}
+
+/// Whether a host is named in schemas and examples only, or never resolves.
+pub(super) fn is_name_only(host: &HostPattern) -> bool {
+    let (HostPattern::Exact(name) | HostPattern::Wildcard(name)) = host else { return false };
+    NAMES.contains(&name.as_str()) || is_reserved(&HostPattern::Exact(name.clone()))
 }
 
 /// RFC 2606 and 6761: names that never resolve.

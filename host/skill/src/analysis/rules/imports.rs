@@ -1,6 +1,6 @@
 //! SA003: every import is an interface that the host offers, by exact name and in a version that it can serve.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::offered::OFFERED;
 use crate::analysis::report::Severity;
 use crate::text::quote;
@@ -15,7 +15,7 @@ pub(super) const RULE: Rule = Rule {
     why: "Names are compared exactly, because a linker lets an empty import of any name through. What is not on the \
           list does not exist for a skill.",
     advice: "import interfaces of sophon:skill@1 and of WASI 0.2 only",
-    check: Some(check),
+    check: Check::Component(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {

@@ -1,6 +1,6 @@
 //! SA008: what the component takes from the start fits into what it may have; else every call would fail.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::report::Severity;
 
 pub(super) const RULE: Rule = Rule {
@@ -10,7 +10,7 @@ pub(super) const RULE: Rule = Rule {
     what: "The memories or tables of the component start larger than the skill may have.",
     why: "Every call would fail while its instance is made.",
     advice: "start with less memory, or raise permissions.maxMemoryMb",
-    check: Some(check),
+    check: Check::Component(check),
 };
 
 /// Where the manifest says nothing: what the sandbox's default preset (`standard`) gives.

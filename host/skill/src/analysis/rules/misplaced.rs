@@ -1,6 +1,6 @@
 //! SA014: a segment that lies outside of its memory or table traps before any tool can run.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::report::Severity;
 
 pub(super) const RULE: Rule = Rule {
@@ -11,7 +11,7 @@ pub(super) const RULE: Rule = Rule {
     why: "Every instance would trap while it starts. No compiler makes such a component; someone who probes a host \
           does.",
     advice: "build the component again, and package it as the compiler made it",
-    check: Some(check),
+    check: Check::Component(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {

@@ -11,8 +11,17 @@ mod imports;
 mod limits;
 mod misplaced;
 mod names;
+mod native_hosts;
 mod needs;
 mod network;
+mod python_dynamic;
+mod python_native;
+mod python_obfuscation;
+mod python_process;
+mod python_sockets;
+mod python_source;
+mod python_tls;
+mod requirements;
 mod secrets;
 mod sections;
 mod structure;
@@ -21,13 +30,15 @@ mod unknown_keys;
 mod unused;
 mod update;
 
+pub(super) use native_hosts::wishes;
 pub(super) use sections::is_known;
 
 use super::document::Noticed;
 use super::facts::{Carrier, CarrierKind, Facts};
-use super::report::{RuleFinding, Severity};
+use super::python::{Source, Unread};
+use super::report::{RuleFinding, Severity, Wish};
 use super::strings::{Origin, Strings};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Runtime};
 use crate::text::quote;
 
 /// A rule of the static analysis, as the manual documents it.
@@ -45,8 +56,22 @@ pub struct Rule {
     pub why: &'static str,
     /// What to do about it, in general; a finding's own advice is more exact.
     pub advice: &'static str,
-    /// What it does; nothing for what is found before any rule runs.
-    check: Option<fn(&Context<'_>, &mut Findings)>,
+    check: Check,
+}
+
+/// What a rule does, and which skills it looks at.
+#[derive(Debug, Clone, Copy)]
+enum Check {
+    /// Found before any rule runs.
+    Before,
+    /// WebAssembly components.
+    Component(fn(&Context<'_>, &mut Findings)),
+    /// Skills of every other runtime.
+    Native(fn(&Context<'_>, &mut Findings)),
+    /// Of those, the ones in Python.
+    Python(fn(&Context<'_>, &mut Findings)),
+    /// All skills.
+    Any(fn(&Context<'_>, &mut Findings)),
 }
 
 /// The entrypoint cannot be read as a component. Found before any rule runs.
@@ -61,19 +86,27 @@ pub(super) const MALFORMED: Rule = Rule {
           skill does not need and an attacker may.",
     advice: "build the skill with `cargo build --release --target wasm32-wasip2` and package the .wasm file as it comes \
              out",
-    check: None,
+    check: Check::Before,
 };
 
-/// The manifest's runtime is not WebAssembly. Found before any rule runs.
-pub(super) const RUNTIME: Rule = Rule {
+/// The manifest's runtime is one whose code the rules cannot read.
+const RUNTIME: Rule = Rule {
     id: "SA002",
-    title: "runtime that cannot be run",
-    severity: Severity::Error,
-    what: "The manifest names another runtime than wasm.",
-    why: "Native skills need a sandbox of their own, and are never run without it.",
-    advice: "build the skill as a WebAssembly component (runtime wasm)",
-    check: None,
+    title: "code that cannot be analysed",
+    severity: Severity::Warning,
+    what: "The skill is neither a WebAssembly component nor written in Python.",
+    why: "Only the manifest, the texts and the files as such are looked at; what the code does is seen by nobody but the \
+          sandbox.",
+    advice: "build the skill as a WebAssembly component (runtime wasm), or write it in Python",
+    check: Check::Native(unread),
 };
+
+fn unread(context: &Context<'_>, findings: &mut Findings) {
+    if !context.manifest.runtime.is_python() {
+        let message = format!("the code of runtime {} is not analysed", context.manifest.runtime);
+        findings.warning("manifest.json: runtime", message, RUNTIME.advice);
+    }
+}
 
 /// Every rule, by id.
 pub const RULES: &[Rule] = &[
@@ -99,6 +132,15 @@ pub const RULES: &[Rule] = &[
     names::RULE,
     sections::RULE,
     update::RULE,
+    python_source::RULE,
+    python_dynamic::RULE,
+    python_process::RULE,
+    python_sockets::RULE,
+    python_obfuscation::RULE,
+    python_native::RULE,
+    python_tls::RULE,
+    requirements::RULE,
+    native_hosts::RULE,
 ];
 
 /// What a rule looks at.
@@ -114,6 +156,13 @@ pub(super) struct Context<'a> {
     pub(super) strings: &'a Strings,
     /// What the guard noticed in manifest and README.
     pub(super) noticed: Vec<Noticed>,
+    /// Other files that are UTF-8 text. Of native skills only.
+    pub(super) texts: Vec<(&'a str, &'a str)>,
+    /// The Python sources, and what should have been some. Of native skills in Python only.
+    pub(super) python: Vec<Source<'a>>,
+    pub(super) unread: Vec<Unread<'a>>,
+    /// The hosts that the sources name.
+    pub(super) wishes: Vec<Wish>,
 }
 
 impl Context<'_> {
@@ -122,8 +171,13 @@ impl Context<'_> {
         let mut list = Vec::new();
         for rule in RULES {
             let mut findings = Findings::new(rule.id);
-            if let Some(check) = rule.check {
-                check(self, &mut findings);
+            let runtime = &self.manifest.runtime;
+            match rule.check {
+                Check::Component(check) if *runtime == Runtime::Wasm => check(self, &mut findings),
+                Check::Native(check) if *runtime != Runtime::Wasm => check(self, &mut findings),
+                Check::Python(check) if runtime.is_python() => check(self, &mut findings),
+                Check::Any(check) => check(self, &mut findings),
+                Check::Before | Check::Component(_) | Check::Native(_) | Check::Python(_) => {}
             }
             list.append(&mut findings.into_list());
         }

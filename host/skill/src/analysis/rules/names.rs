@@ -1,6 +1,6 @@
 //! SA020: letters that look like others. A name in two alphabets is read as one thing and is another.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::document::each_text;
 use crate::analysis::report::Severity;
 use crate::network::HostPattern;
@@ -16,7 +16,7 @@ pub(super) const RULE: Rule = Rule {
     why: "People approve what they read. A look-alike passes for a name they know, and filters for words do not see \
           it.",
     advice: "write the word in one alphabet, and give tools names that differ at first sight",
-    check: Some(check),
+    check: Check::Any(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {

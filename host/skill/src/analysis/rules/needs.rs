@@ -2,7 +2,7 @@
 //! what decides which interfaces are linked.
 
 use super::hosts::proposed;
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::offered::{Need, OFFERED};
 use crate::analysis::report::Severity;
 use crate::manifest::{Filesystem, Manifest, RulePlace, entry_line, workspace_line};
@@ -16,7 +16,7 @@ pub(super) const RULE: Rule = Rule {
     what: "The component imports the network, credentials or a workspace, and the manifest does not ask for it.",
     why: "The manifest is what a person reads and agrees to. What it does not name is not linked.",
     advice: "declare in the manifest what the component uses",
-    check: Some(check),
+    check: Check::Component(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {

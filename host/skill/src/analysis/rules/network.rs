@@ -1,6 +1,6 @@
 //! SA011: network wishes that a person should look at twice.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::report::Severity;
 use crate::manifest::Manifest;
 use crate::network::{HostPattern, NetworkRule, Scheme};
@@ -15,7 +15,7 @@ pub(super) const RULE: Rule = Rule {
     why: "Wildcards reach whatever appears below the name, plain http can be read and changed on the way, and \
           internal hosts are where credentials of machines lie.",
     advice: "name the hosts that the skill needs, over https",
-    check: Some(check),
+    check: Check::Any(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {

@@ -1,6 +1,6 @@
 //! SA018: a package is public; a secret in it belongs to everybody who downloads it.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::report::Severity;
 use sophon_guard::{FindingKind, scan_secrets};
 
@@ -14,7 +14,7 @@ pub(super) const RULE: Rule = Rule {
     why: "Whoever gets the package gets the secret, and a skill that brings its own credential goes around the vault, \
           the audit and the person who connects accounts.",
     advice: "revoke the secret, remove it, and let the host attach it: declare the service under \"credentials\"",
-    check: Some(check),
+    check: Check::Any(check),
 };
 
 /// Rules of the guard that judge by what stands around a value. Literals in compiled code stand side by side without

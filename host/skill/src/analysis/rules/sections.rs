@@ -1,7 +1,7 @@
 //! SA021: custom sections are data that nothing runs and nobody looks at. Those that tools are known to write are named
 //! here; of others the report says that they are there.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::facts::CarrierKind;
 use crate::analysis::report::Severity;
 use crate::text::quote;
@@ -14,7 +14,7 @@ pub(super) const RULE: Rule = Rule {
     why: "Sections are a place to carry data past a reader. What is in them is also searched for programs, blobs and \
           secrets.",
     advice: "remove it (`wasm-tools strip`), or build with the tools that the manual names",
-    check: Some(check),
+    check: Check::Component(check),
 };
 
 const MAX_UNKNOWN: usize = 4 << 10;

@@ -1,6 +1,6 @@
 //! SA007: the component has no more parts than compilers make. Each part costs time to compile and a slot to run.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::facts::MAX_SEGMENTS;
 use crate::analysis::report::Severity;
 
@@ -15,7 +15,7 @@ pub(super) const RULE: Rule = Rule {
     why: "Each part costs time to compile and memory to run. The bounds are several times what whole language \
           interpreters need, so only what was made to exhaust a host reaches them.",
     advice: "link the parts into fewer before packaging, or build without what is not used",
-    check: Some(check),
+    check: Check::Component(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {

@@ -1,7 +1,7 @@
 //! SA006: the tools that the code was built with (`sophon:tools`) are the tools that the manifest shows to people
 //! and models.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::report::Severity;
 use crate::manifest::{Manifest, Tool};
 use sophon_types::CanonicalJson;
@@ -14,7 +14,7 @@ pub(super) const RULE: Rule = Rule {
            the manifest. A warning where there is no such section.",
     why: "People and models act on what the manifest says of a tool. It has to be what the code was built to do.",
     advice: "run `sophon build`, which copies the tools out of the component into manifest.json",
-    check: Some(check),
+    check: Check::Component(check),
 };
 
 const PLACE: &str = "section sophon:tools";

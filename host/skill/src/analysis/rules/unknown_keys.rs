@@ -1,6 +1,6 @@
 //! SA010: keys of the manifest that the contract does not have: without effect, and perhaps misspelt.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::report::Severity;
 
 pub(super) const RULE: Rule = Rule {
@@ -10,7 +10,7 @@ pub(super) const RULE: Rule = Rule {
     what: "The manifest has a key that the contract does not know.",
     why: "The key has no effect. Perhaps it is misspelt, and something that was meant to be limited is not.",
     advice: "remove the key, or correct its spelling",
-    check: Some(check),
+    check: Check::Any(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {

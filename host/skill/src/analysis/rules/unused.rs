@@ -1,6 +1,6 @@
 //! SA012: what the manifest asks for and the component does not import: more is granted than is needed.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::offered::{Need, OFFERED};
 use crate::analysis::report::Severity;
 use crate::manifest::{Access, Filesystem};
@@ -13,7 +13,7 @@ pub(super) const RULE: Rule = Rule {
            no way to use.",
     why: "More is granted than is needed, and the next version could use it without asking.",
     advice: "remove from the manifest what the component does not use",
-    check: Some(check),
+    check: Check::Component(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {

@@ -1,6 +1,6 @@
 //! SA022: what this version asks for beyond the version before it. Only where the older manifest is at hand.
 
-use super::{Context, Findings, Rule};
+use super::{Check, Context, Findings, Rule};
 use crate::analysis::report::Severity;
 use crate::changes::{Change, changes};
 
@@ -13,7 +13,7 @@ pub(super) const RULE: Rule = Rule {
     why: "A person agreed to the version before. What it did not ask for needs fresh consent, and so does a \
           description that a model will act on.",
     advice: "say in README.md why the update needs it; whoever installs it has to agree again",
-    check: Some(check),
+    check: Check::Any(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {
