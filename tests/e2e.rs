@@ -16,6 +16,7 @@ mod calls;
 mod cli;
 mod crash;
 mod egress;
+mod events;
 mod faults;
 mod floors;
 mod guests;

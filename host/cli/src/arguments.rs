@@ -61,6 +61,8 @@ pub(crate) enum Verb {
     Key(verbs::key::Key),
     /// Credentials of services.
     Credential(verbs::credential::Credential),
+    /// Show what happens to calls and approvals, as it happens.
+    Events(verbs::events::Events),
     /// The audit log.
     Audit(verbs::audit::Audit),
     /// Say what is wrong with this home and how to mend it.
@@ -93,6 +95,7 @@ impl Verb {
             Self::Call(verb) => verb.run(context).await,
             Self::Key(verb) => verb.run(context).await,
             Self::Credential(verb) => verb.run(context).await,
+            Self::Events(verb) => verb.run(context).await,
             Self::Audit(verb) => verb.run(context).await,
             Self::Doctor(verb) => verb.run(context).await,
             Self::Config(verb) => verb.run(context),

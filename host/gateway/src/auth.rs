@@ -30,6 +30,15 @@ pub(crate) struct Caller {
     pub(crate) standing: Standing,
     /// Whether results may leave as data beside the wrapped text.
     pub(crate) results: Results,
+    /// What was shown, to look later whether it still counts.
+    pub(crate) shown: Shown,
+}
+
+/// What a caller showed: not the key, but what it is known by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    purpose: KeyUse,
+    digest: Digest,
 }
 
 /// What stands behind a caller.
@@ -127,7 +136,7 @@ impl Authenticator {
         let digest = key.digest();
         drop(key);
         match purpose {
-            KeyUse::Operator if digest == self.operator => self.operator(headers).map_err(Problem::from),
+            KeyUse::Operator if digest == self.operator => self.operator(headers, digest).map_err(Problem::from),
             KeyUse::Operator => Err(GatewayError::KeyInvalid.into()),
             KeyUse::Api => self.key(digest, may_guess).await,
         }
@@ -166,7 +175,16 @@ impl Authenticator {
                 self.look_up_once(digest).await?
             }
         };
-        Ok(Caller { principal: known.principal, standing: Standing::Key, results: known.results })
+        let shown = Shown { purpose: KeyUse::Api, digest };
+        Ok(Caller { principal: known.principal, standing: Standing::Key, results: known.results, shown })
+    }
+
+    /// Whether what was shown before is still good. What cannot be looked up is not.
+    pub(crate) async fn is_still_valid(&self, shown: &Shown) -> bool {
+        match shown.purpose {
+            KeyUse::Operator => shown.digest == self.operator,
+            KeyUse::Api => self.key(shown.digest, || Ok(())).await.is_ok(),
+        }
     }
 
     /// Asks the store, unless somebody else with the same key does so already: when a key that many connections use is
@@ -206,13 +224,14 @@ impl Authenticator {
     }
 
     /// The operator may act in any tenant and for any user of it: the whole home is theirs anyway.
-    fn operator(&self, headers: &HeaderMap) -> Result<Caller, GatewayError> {
+    fn operator(&self, headers: &HeaderMap, digest: Digest) -> Result<Caller, GatewayError> {
         let tenant = named::<TenantId>(headers, "x-sophon-tenant")?;
         let user = named::<UserId>(headers, "x-sophon-user")?;
         let standing = if tenant.is_some() { Standing::OperatorIn } else { Standing::Operator };
         let own = OperatorToken::principal(self.operator_key);
         let principal = Principal { tenant: tenant.unwrap_or(own.tenant), user: user.unwrap_or(own.user), ..own };
-        Ok(Caller { principal, standing, results: Results::Structured })
+        let shown = Shown { purpose: KeyUse::Operator, digest };
+        Ok(Caller { principal, standing, results: Results::Structured, shown })
     }
 }
 

@@ -35,6 +35,10 @@ pub struct GatewayConfig {
     /// Calls that clients wait for at the same time; more are answered 503. One tenant can have seven eighths of them,
     /// one user three quarters.
     pub max_concurrent_calls: NonZeroUsize,
+    /// Streams of events that one user may have open.
+    pub max_event_streams_per_user: NonZeroUsize,
+    /// Seconds between two signs of life on a stream of events.
+    pub event_heartbeat_seconds: NonZeroU32,
     /// Seconds within which a request is answered; a client that waits for a call longer than that asks again.
     pub request_timeout_seconds: NonZeroU32,
     /// Seconds that a client may go without taking the answer, or sending the body, that is due.
@@ -55,6 +59,8 @@ impl Default for GatewayConfig {
             max_connections: size(16 * 1024),
             max_connections_per_address: size(256),
             max_concurrent_calls: size(256),
+            max_event_streams_per_user: size(16),
+            event_heartbeat_seconds: count(15),
             request_timeout_seconds: count(75),
             stall_seconds: count(30),
             drain_seconds: 20,

@@ -13,6 +13,7 @@ use crate::readiness::Readiness;
 use crate::refusals::Refusals;
 use crate::routes::{self, Size};
 use crate::shares::Shares;
+use crate::watchers::Watchers;
 use crate::{OperatorToken, frame, openapi};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -26,7 +27,7 @@ use sophon_vault::Vault;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use tokio_util::sync::CancellationToken;
 
 /// What a gateway stands on.
 pub struct GatewayParts {
@@ -81,7 +82,8 @@ struct Inner {
     bodies: Shares,
     audit_passes: Passes,
     audit_queries: Queries,
-    stopping: AtomicBool,
+    watchers: Watchers,
+    halt: CancellationToken,
     openapi: Mutex<Option<Bytes>>,
     readiness: Readiness,
 }
@@ -108,7 +110,8 @@ impl Gateway {
             prover: operator.prover(),
             audit_passes: Passes::default(),
             audit_queries: Queries::new(),
-            stopping: AtomicBool::new(false),
+            watchers: Watchers::new(config.max_event_streams_per_user.get()),
+            halt: CancellationToken::new(),
             openapi: Mutex::new(None),
             readiness: Readiness::default(),
             executor,
@@ -130,7 +133,7 @@ impl Gateway {
                 Size::Package => self.0.config.largest_body(),
             });
             let (method, path) = (route.verb.as_str(), route.path);
-            let rule = Rule { method, path, access: route.access, hurry: route.hurry, body_limit };
+            let rule = Rule { method, path, access: route.access, hurry: route.hurry, pace: route.pace, body_limit };
             let handler = route.handler.route_layer(from_fn_with_state((self.clone(), rule), admit));
             router = router.route(route.path, handler);
         }
@@ -231,11 +234,21 @@ impl Gateway {
 
     /// From now on the gateway says that it is not ready.
     pub(crate) fn stop(&self) {
-        self.0.stopping.store(true, Ordering::Release);
+        self.0.halt.cancel();
+    }
+
+    /// Completes when the gateway stops.
+    pub(crate) fn halted(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.0.halt.clone().cancelled_owned()
+    }
+
+    /// Streams of events that are open.
+    pub(crate) fn watchers(&self) -> &Watchers {
+        &self.0.watchers
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.0.stopping.load(Ordering::Acquire)
+        self.0.halt.is_cancelled()
     }
 }
 

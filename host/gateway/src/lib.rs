@@ -43,6 +43,7 @@ mod stall;
 #[cfg(test)]
 mod tests;
 mod untrusted;
+mod watchers;
 mod whole_file;
 mod wire;
 

@@ -10,6 +10,7 @@ pub(crate) mod credential;
 pub(crate) mod disable;
 pub(crate) mod doctor;
 pub(crate) mod enable;
+pub(crate) mod events;
 pub(crate) mod inspect;
 pub(crate) mod install;
 pub(crate) mod key;

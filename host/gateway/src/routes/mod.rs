@@ -5,13 +5,14 @@ mod audit;
 mod calls;
 mod content;
 mod credentials;
+mod events;
 mod health;
 mod keys;
 mod operator;
 mod publishers;
 mod skills;
 
-use crate::admission::{Access, Hurry};
+use crate::admission::{Access, Hurry, Pace};
 use crate::problem::Problem;
 use crate::{Gateway, GatewayError, wire};
 use axum::handler::Handler;
@@ -24,6 +25,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 /// Those who call tools.
 const CALLERS: Access = Access::Roles(&[Role::Agent, Role::Admin]);
+/// Those who hear of calls and approvals.
+const WATCHERS: Access = Access::Roles(&[Role::Agent, Role::Approver, Role::Admin]);
 /// Those who keep their own credentials.
 const PEOPLE: Access = Access::Roles(&[Role::Approver, Role::Admin]);
 /// Those who run the tenant.
@@ -37,6 +40,7 @@ pub(crate) struct Route {
     pub(crate) summary: &'static str,
     pub(crate) size: Size,
     pub(crate) hurry: Hurry,
+    pub(crate) pace: Pace,
     pub(crate) queries: &'static [(&'static str, &'static str)],
     pub(crate) takes: Option<Described>,
     pub(crate) answers: Vec<(u16, Answer)>,
@@ -157,6 +161,10 @@ pub(crate) fn table() -> Vec<Route> {
             .takes::<wire::KeyBody>()
             .answers::<wire::KeyMade>(201),
         delete("/v1/keys/{id}", ADMINS, "Refuses an API key from now on.", keys::revoke).nothing(),
+        get("/v1/events", WATCHERS, "What happens to calls and approvals, as it happens.", events::stream)
+            .queries(events::QUERIES)
+            .unlimited()
+            .raw("text/event-stream"),
         get("/v1/audit", ADMINS, "Records of the audit log.", audit::query)
             .queries(audit::QUERIES)
             .answers::<wire::AuditPage>(200),
@@ -199,6 +207,7 @@ impl Route {
             summary,
             size: Size::Usual,
             hurry: Hurry::Always,
+            pace: Pace::Limited,
             queries: &[],
             takes: None,
             answers: Vec::new(),
@@ -233,6 +242,11 @@ impl Route {
 
     fn unhurried(mut self) -> Self {
         self.hurry = Hurry::NotForTheOperator;
+        self
+    }
+
+    fn unlimited(mut self) -> Self {
+        self.pace = Pace::Exempt;
         self
     }
 
@@ -292,6 +306,7 @@ mod tests {
         GET /v1/keys admin
         POST /v1/keys admin
         DELETE /v1/keys/{id} admin
+        GET /v1/events agent,approver,admin
         GET /v1/audit admin
         GET /v1/audit/verify admin
         GET /v1/audit/export admin

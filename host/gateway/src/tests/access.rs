@@ -45,7 +45,13 @@ async fn attack_41_an_agents_key_reaches_nothing_that_decides() {
         .collect();
     assert_eq!(
         reachable,
-        ["GET /v1/tools", "POST /v1/tools/{tool}/call", "GET /v1/calls/{id}", "POST /v1/external-content"]
+        [
+            "GET /v1/tools",
+            "POST /v1/tools/{tool}/call",
+            "GET /v1/calls/{id}",
+            "POST /v1/external-content",
+            "GET /v1/events"
+        ]
     );
     let world = World::new().await;
     let agent = world.key("agent", "ann").await;

@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod errors;
+mod events;
 mod keys;
 mod limits;
 mod resources;

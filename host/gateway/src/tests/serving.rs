@@ -1,6 +1,6 @@
 //! The gateway on a socket, and what surrounds a request.
 
-use crate::admission::{Access, Hurry, Rule, admit};
+use crate::admission::{Access, Hurry, Pace, Rule, admit};
 use crate::extract::BodyLimit;
 use crate::fixtures::{World, request};
 use crate::{Challenge, RunFile, frame};
@@ -113,7 +113,8 @@ async fn only_the_operator_may_wait_for_a_long_pass() {
     let admin = world.key("admin", "ann").await;
     let status = |hurry: Hurry, key: &str| {
         let access = Access::Roles(&[Role::Admin]);
-        let rule = Rule { method: "GET", path: "/slow", access, hurry, body_limit: BodyLimit(0) };
+        let pace = Pace::Limited;
+        let rule = Rule { method: "GET", path: "/slow", access, hurry, pace, body_limit: BodyLimit(0) };
         let router = Router::new()
             .route("/slow", get(slow).route_layer(from_fn_with_state((world.gateway.clone(), rule), admit)))
             .layer(from_fn_with_state(world.gateway.clone(), frame::frame));
