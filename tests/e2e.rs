@@ -7,6 +7,7 @@
 mod harness;
 
 mod abuse;
+mod approvals;
 mod audit;
 mod authentication;
 mod authoring;

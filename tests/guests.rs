@@ -113,7 +113,7 @@ fn attack_05_invisible_text_does_not_reach_the_agent_unseen() {
 }
 
 #[test]
-fn a_risk_that_a_person_has_to_approve_is_refused_before_anything_runs() {
+fn a_risk_that_a_person_has_to_approve_waits_and_nothing_runs() {
     let stage = Stage::new();
     let agent = stage.gateway.agent();
     let cases =
@@ -121,11 +121,10 @@ fn a_risk_that_a_person_has_to_approve_is_refused_before_anything_runs() {
     for guest in cases {
         stage.gateway.installed(&stage.publisher.sign(&guest), &[]);
         let answer = stage.gateway.call(&agent, &format!("{}.run", guest.name), json!({}));
-        let problem = answer.problem(403, "approval_required");
-        assert!(problem["hint"].as_str().is_some(), "{problem}");
+        assert_eq!(answer.expect(202)["status"], "awaiting_approval");
     }
-    let refused = stage.gateway.audit("action=call.refused");
-    assert_eq!(refused.len(), 2, "{refused:?}");
+    let asked = stage.gateway.audit("action=approval.request");
+    assert_eq!(asked.len(), 2, "{asked:?}");
     assert!(stage.gateway.audit("action=call.intent").is_empty());
 }
 
@@ -148,7 +147,7 @@ fn a_manifest_can_raise_a_risk_and_never_lower_it() {
         stage.gateway.installed(&stage.publisher.sign(&guest), &[]);
         let answer = stage.gateway.call(&agent, &format!("{}.run", guest.name), arguments);
         if asks {
-            answer.problem(403, "approval_required");
+            assert_eq!(answer.expect(202)["status"], "awaiting_approval", "{}", guest.name);
         } else {
             assert_eq!(answer.expect(200)["status"], "succeeded", "{}", guest.name);
         }

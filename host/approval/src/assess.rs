@@ -1,23 +1,11 @@
 //! Effective risk = the highest of what the tool declares and every floor that applies.
 
-use serde::Serialize;
+use crate::Policy;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sophon_skill::{Effect, InstalledSkill, NetworkRule, Tool};
 use sophon_types::{CallId, CanonicalJson, CorrelationId, Principal, Risk, SessionId};
 use std::sync::Arc;
-
-/// What the operator decides about assessment.
-#[derive(Debug, Clone)]
-pub struct Policy {
-    /// An array in the arguments with more items than this makes the call a bulk operation.
-    pub bulk_threshold: usize,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self { bulk_threshold: 25 }
-    }
-}
 
 /// A call that is ready to be assessed: its tool was found in an installed skill and its arguments passed the schema.
 #[derive(Debug, Clone)]
@@ -35,7 +23,7 @@ pub struct CallRequest {
 }
 
 /// Why a call has at least a certain risk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// The risk that this reason alone gives.
     pub risk: Risk,
@@ -51,6 +39,11 @@ pub struct AssessedCall {
     pub(crate) tool: usize,
     risk: Risk,
     reasons: Vec<Reason>,
+    /// What passes by itself at most, where rules have lowered it.
+    pub(crate) ceiling: Option<Risk>,
+    /// Why it is never made, where a rule says so.
+    pub(crate) deny: Option<String>,
+    destructive: bool,
 }
 
 impl AssessedCall {
@@ -72,6 +65,18 @@ impl AssessedCall {
         &self.skill.manifest().tools[self.tool]
     }
 
+    /// The skill that would run.
+    #[must_use]
+    pub fn skill(&self) -> &Arc<InstalledSkill> {
+        &self.skill
+    }
+
+    /// Whether it destroys, pays or can take over: such a call is approved one by one, never in advance.
+    #[must_use]
+    pub fn is_destructive(&self) -> bool {
+        self.destructive
+    }
+
     /// The call.
     #[must_use]
     pub fn request(&self) -> &CallRequest {
@@ -86,13 +91,30 @@ pub fn assess(request: CallRequest, skill: Arc<InstalledSkill>, tool: usize, pol
     let mut reasons = vec![Reason { risk: declared.risk, why: format!("the tool declares {}", declared.risk) }];
     reasons.extend(declared.effects.iter().map(|effect| effect_floor(*effect)));
     reasons.extend(declared.network.iter().flatten().filter_map(network_floor));
-    if let Some(items) = longest_array(request.arguments.value()).filter(|items| *items > policy.bulk_threshold) {
-        let why = format!("bulk: an argument lists {items} items, more than {}", policy.bulk_threshold);
+    let threshold = policy.bulk_threshold();
+    if let Some(items) = longest_array(request.arguments.value()).filter(|items| *items > threshold) {
+        let why = format!("bulk: an argument lists {items} items, more than {threshold}");
         reasons.push(Reason { risk: Risk::High, why });
     }
+    let ruling = policy.ruling(&request.principal, &declared.name);
+    reasons.extend(ruling.risk.map(|(risk, why)| Reason { risk, why }));
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.risk));
     let risk = reasons.iter().map(|reason| reason.risk).max().unwrap_or(Risk::Critical);
-    Some(AssessedCall { request, skill, tool, risk, reasons })
+    let destructive = risk == Risk::Critical
+        || declared.effects.iter().any(|effect| matches!(effect, Effect::Delete | Effect::Payment | Effect::Shell))
+        || declared.network.iter().flatten().any(deletes);
+    Some(AssessedCall { request, skill, tool, risk, reasons, ceiling: ruling.ceiling, deny: ruling.deny, destructive })
+}
+
+/// Whether a rule of a tool's own list lets it delete, or do what nobody knows.
+fn deletes(rule: &NetworkRule) -> bool {
+    rule.methods.is_empty() || rule.methods.iter().any(|method| Risk::of_http_method(method) >= Risk::High)
+}
+
+/// The items that a call counts in a plan: those of its longest array, or itself.
+#[must_use]
+pub fn weight(arguments: &Value) -> usize {
+    longest_array(arguments).unwrap_or_default().max(1)
 }
 
 /// What an effect amounts to, whatever the tool declares (DESIGN: risk and approval).

@@ -1,58 +1,171 @@
-//! The gate: what passes by itself, and what waits for a person.
+//! The gate: what passes by itself, what waits for a person, and what never passes.
 
-use crate::{AssessedCall, CallRequest, Reason};
+use crate::question::{Answer, Question};
+use crate::{AssessedCall, CallRequest, Policy, Reason};
 use sophon_skill::{InstalledSkill, Tool};
-use sophon_types::{Fault, FaultKind, Risk, Stage, ToolName};
+use sophon_types::{ApprovalId, Fault, FaultKind, GrantId, Risk, Stage, Timestamp, ToolName, UserId};
 use std::sync::Arc;
 
 /// Lets calls pass up to a ceiling; above it only a person can.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub struct Gate {
-    ceiling: Risk,
+    policy: Arc<Policy>,
 }
 
-impl Default for Gate {
-    /// `none`, `low` and a single `medium` call pass; `high` and above always ask (DESIGN: risk and approval).
-    fn default() -> Self {
-        Self { ceiling: Risk::Medium }
-    }
+/// In what a call is made, and what a person has allowed there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setting {
+    /// The ceiling that a person has raised for the call's session.
+    pub session: Option<Risk>,
+    /// Whether the call is a step of a plan: then `medium` asks too.
+    pub in_plan: bool,
 }
 
 impl Gate {
-    /// Passes the call, or says that a person has to approve it.
-    ///
-    /// # Errors
-    /// [`NeedsApproval`] where the risk is above the ceiling.
-    pub fn pass(&self, call: AssessedCall) -> Result<ApprovedCall, NeedsApproval> {
-        if call.risk() > self.ceiling {
-            return Err(NeedsApproval {
-                tool: call.tool().name.clone(),
-                risk: call.risk(),
-                ceiling: self.ceiling,
-                reasons: call.reasons().to_vec(),
-            });
-        }
-        Ok(ApprovedCall { risk: call.risk(), request: call.request, skill: call.skill, tool: call.tool })
+    /// A gate that follows this policy.
+    #[must_use]
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Self { policy }
     }
 
-    /// Whether a request of a running skill may go out: it is no riskier than what was approved for the call, or
-    /// would pass by itself as a call of its own.
+    /// The policy.
     #[must_use]
-    pub fn admits_effect(&self, approved: Risk, effect: Risk) -> bool {
-        effect <= approved.max(self.ceiling)
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
     }
+
+    /// Passes the call, or gives it back with the reason why it does not pass by itself.
+    ///
+    /// # Errors
+    /// [`Stopped::Ask`] where the risk is above the ceiling; [`Stopped::Denied`] where a rule forbids the call.
+    pub fn pass(&self, call: AssessedCall, setting: Setting, now: Timestamp) -> Result<ApprovedCall, Stopped> {
+        if let Some(why) = &call.deny {
+            return Err(Stopped::Denied { tool: call.tool().name.clone(), why: why.clone() });
+        }
+        let base = self.base(&call, now);
+        let passes = if setting.in_plan { base.min(Risk::Low) } else { base };
+        if call.risk() <= passes {
+            return Ok(ApprovedCall::new(call, base, ApprovedBy::Itself));
+        }
+        // The operator's rules bind whoever raises a session's ceiling, and nothing destructive passes by it.
+        let raised = setting.session.filter(|_| call.ceiling.is_none() && !call.is_destructive());
+        if raised.is_some_and(|raised| call.risk() <= raised) {
+            return Ok(ApprovedCall::new(call, base, ApprovedBy::Session));
+        }
+        Err(Stopped::Ask(Box::new(NeedsApproval { ceiling: raised.map_or(passes, |raised| raised.max(passes)), call })))
+    }
+
+    /// Passes a call that a person has approved, exactly as it was asked about.
+    ///
+    /// # Errors
+    /// [`Stale`] where the call, its skill, the policy or the time is not what the answer is bound to.
+    pub fn redeem(&self, call: AssessedCall, answer: &Answer, now: Timestamp) -> Result<ApprovedCall, Stale> {
+        if let Some(why) = &call.deny {
+            return Err(Stale::Denied(why.clone()));
+        }
+        if answer.question().policy() != self.policy.version() {
+            return Err(Stale::Policy);
+        }
+        if answer.question().skill_digest() != call.skill.package().digest() {
+            return Err(Stale::Skill);
+        }
+        if now >= answer.start_by() {
+            return Err(Stale::Late);
+        }
+        if !answer.fits(&call) {
+            return Err(Stale::Other);
+        }
+        let base = self.base(&call, now);
+        Ok(ApprovedCall::new(call, base, ApprovedBy::Person { approval: answer.id(), by: answer.by().to_vec() }))
+    }
+
+    /// Passes a step of a plan that a person has approved as a whole, where it is exactly that step.
+    ///
+    /// # Errors
+    /// As [`Self::redeem`].
+    pub fn redeem_step(
+        &self,
+        call: AssessedCall,
+        step: usize,
+        answer: &Answer,
+        now: Timestamp,
+    ) -> Result<ApprovedCall, Stale> {
+        if let Some(why) = &call.deny {
+            return Err(Stale::Denied(why.clone()));
+        }
+        if answer.question().policy() != self.policy.version() {
+            return Err(Stale::Policy);
+        }
+        let Some(asked) = answer.question().steps().get(step) else { return Err(Stale::Other) };
+        if asked.skill_digest != *call.skill.package().digest() {
+            return Err(Stale::Skill);
+        }
+        let request = &call.request;
+        let same = asked.tool == call.tool().name
+            && asked.arguments == request.arguments.digest()
+            && asked.risk >= call.risk()
+            && answer.question().is_of(&request.principal);
+        if !same {
+            return Err(Stale::Other);
+        }
+        let base = self.base(&call, now);
+        Ok(ApprovedCall::new(call, base, ApprovedBy::Person { approval: answer.id(), by: answer.by().to_vec() }))
+    }
+
+    /// Passes a call that a standing yes of a person covers. [`crate::Desk::mint`] gives the evidence.
+    #[must_use]
+    pub(crate) fn pass_granted(&self, call: AssessedCall, grant: GrantId, now: Timestamp) -> ApprovedCall {
+        let base = self.base(&call, now);
+        ApprovedCall::new(call, base, ApprovedBy::Grant(grant))
+    }
+
+    fn base(&self, call: &AssessedCall, now: Timestamp) -> Risk {
+        let ceiling = self.policy.ceiling(now);
+        call.ceiling.map_or(ceiling, |lowered| lowered.min(ceiling))
+    }
+}
+
+/// What let a call pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApprovedBy {
+    /// Its risk is not above the ceiling.
+    Itself,
+    /// A person raised the ceiling of its session.
+    Session,
+    /// A person's standing yes.
+    Grant(GrantId),
+    /// A person, this once.
+    Person {
+        /// The answer.
+        approval: ApprovalId,
+        /// Who; two, where two have to.
+        by: Vec<UserId>,
+    },
 }
 
 /// Evidence that a call may run, with exactly these arguments. Made by the gate only, used up by running it.
 #[derive(Debug)]
 pub struct ApprovedCall {
-    request: CallRequest,
+    request: Arc<CallRequest>,
     skill: Arc<InstalledSkill>,
     tool: usize,
     risk: Risk,
+    effects: Risk,
+    by: ApprovedBy,
 }
 
 impl ApprovedCall {
+    fn new(call: AssessedCall, base: Risk, by: ApprovedBy) -> Self {
+        let risk = call.risk();
+        let effects = match by {
+            // The person saw the risk, and said yes to it.
+            ApprovedBy::Person { .. } => base.max(risk),
+            // What was allowed in advance never covers destruction, whatever the tool declares.
+            ApprovedBy::Itself | ApprovedBy::Session | ApprovedBy::Grant(_) => base.max(risk.min(Risk::Medium)),
+        };
+        Self { request: Arc::new(call.request), skill: call.skill, tool: call.tool, risk, effects, by }
+    }
+
     /// The call, with the exact arguments that were approved.
     #[must_use]
     pub fn request(&self) -> &CallRequest {
@@ -71,29 +184,89 @@ impl ApprovedCall {
         &self.skill.manifest().tools[self.tool]
     }
 
-    /// The risk that was approved. Requests of the running skill are measured against it ([`Gate::admits_effect`]).
+    /// The risk that was approved.
     #[must_use]
     pub fn risk(&self) -> Risk {
         self.risk
     }
+
+    /// The highest risk of a request of the running skill that needs no further question.
+    #[must_use]
+    pub fn effects(&self) -> Risk {
+        self.effects
+    }
+
+    /// What a question about one of its requests is made of.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        Subject { request: Arc::clone(&self.request), skill: Arc::clone(&self.skill), tool: self.tool, risk: self.risk }
+    }
+
+    /// What let it pass.
+    #[must_use]
+    pub fn by(&self) -> &ApprovedBy {
+        &self.by
+    }
+}
+
+/// A call that runs, as far as questions about its requests need it. Not evidence: it lets nothing run.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub(crate) request: Arc<CallRequest>,
+    pub(crate) skill: Arc<InstalledSkill>,
+    pub(crate) tool: usize,
+    pub(crate) risk: Risk,
+}
+
+/// Why a call does not pass by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped {
+    /// A person has to decide.
+    #[error(transparent)]
+    Ask(Box<NeedsApproval>),
+    /// A rule of the operator forbids it.
+    #[error("{tool}: the operator does not allow this call: {why}")]
+    Denied {
+        /// The tool.
+        tool: ToolName,
+        /// The rule's reason.
+        why: String,
+    },
 }
 
 /// The call is above what passes by itself.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{tool}: the call is of risk {risk}, and above {ceiling} a person has to approve it ({})", list(.reasons))]
+#[derive(Debug, thiserror::Error)]
+#[error("{}: the call is of risk {}, and above {ceiling} a person has to approve it ({})",
+    .call.tool().name, .call.risk(), list(.call.reasons()))]
 pub struct NeedsApproval {
-    /// The tool.
-    pub tool: ToolName,
-    /// The effective risk.
-    pub risk: Risk,
-    /// The highest risk that passes by itself.
+    /// The highest risk that would have passed.
     pub ceiling: Risk,
-    /// Why the risk is what it is.
-    pub reasons: Vec<Reason>,
+    /// The call.
+    pub call: AssessedCall,
 }
 
-fn list(reasons: &[Reason]) -> String {
+pub(crate) fn list(reasons: &[Reason]) -> String {
     reasons.iter().map(|reason| reason.why.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+/// An answer that is not good for a call any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Stale {
+    /// The skill was updated or installed anew.
+    #[error("the skill has changed since the question was asked")]
+    Skill,
+    /// The operator's policy has changed.
+    #[error("the operator's policy has changed since the question was asked")]
+    Policy,
+    /// A rule of the operator forbids the call now.
+    #[error("the operator does not allow this call: {0}")]
+    Denied(String),
+    /// It was approved, and did not begin in time.
+    #[error("the call was approved, but could not begin in time")]
+    Late,
+    /// It is not the call that was asked about.
+    #[error("the answer is to another question")]
+    Other,
 }
 
 impl Fault for NeedsApproval {
@@ -112,4 +285,9 @@ impl Fault for NeedsApproval {
             self.ceiling
         ))
     }
+}
+
+/// Whether a question has to be put to two people.
+pub(crate) fn needs_two(question: &Question, policy: &Policy) -> bool {
+    policy.config().two_people_for_critical && question.risk() == Risk::Critical
 }

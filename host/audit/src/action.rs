@@ -61,6 +61,32 @@ codes! {
         CallOutcome = "call.outcome",
         /// A call was refused before it could run.
         CallRefused = "call.refused",
+        /// A person is asked.
+        ApprovalRequest = "approval.request",
+        /// A person said yes.
+        ApprovalApprove = "approval.approve",
+        /// A person said no.
+        ApprovalReject = "approval.reject",
+        /// Nobody answered in time.
+        ApprovalExpire = "approval.expire",
+        /// What was asked about is no more what it was, or nobody waits for it.
+        ApprovalCancel = "approval.cancel",
+        /// A decision that could not be taken: too late, by the wrong person, on other terms.
+        ApprovalRefused = "approval.refused",
+        /// A standing yes was given.
+        GrantCreate = "grant.create",
+        /// A standing yes was taken back.
+        GrantRevoke = "grant.revoke",
+        /// A standing yes let one call pass.
+        GrantUse = "grant.use",
+        /// An agent began a session.
+        SessionBegin = "session.begin",
+        /// A person changed what passes by itself in a session.
+        SessionRaise = "session.raise",
+        /// Several calls that belong together are about to begin.
+        PlanIntent = "plan.intent",
+        /// How several calls that belong together ended.
+        PlanOutcome = "plan.outcome",
         /// A write-type request of a skill is about to leave.
         EgressRequest = "egress.request",
         /// A request of a skill was not let out.

@@ -38,5 +38,5 @@ pub use log::{AuditConfig, AuditLog, CallState, Receipt};
 pub use reader::{AuditReader, Entry, Page, Query};
 pub use record::Record;
 pub use redact::{Redacted, Redactor};
-pub use sophon_store::{CallChange, Checkpoint, Order};
+pub use sophon_store::{CallChange, Checkpoint, Decided, Order, Resume};
 pub use verify::{Problem, Unsigned, Verification};

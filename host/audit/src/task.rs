@@ -302,6 +302,8 @@ struct Batch {
     replies: Vec<Option<Reply<Receipt>>>,
     /// What happens to calls in the same transaction.
     changes: Vec<CallChange>,
+    /// One for each row: what its change is known by.
+    keys: Vec<Option<String>>,
     checkpoints: Vec<Reply<Option<Checkpoint>>>,
     force_checkpoint: bool,
 }
@@ -316,6 +318,7 @@ impl Batch {
     ) {
         self.rows.push(row);
         self.subjects.push(subject);
+        self.keys.push(change.as_ref().and_then(|change| change.key()));
         self.changes.extend(change.map(|change| *change));
         self.replies.push(reply);
     }
@@ -326,10 +329,11 @@ impl Batch {
 
     /// Answers everybody; `places` has sequence number and hash of each row.
     fn confirm(self, places: Vec<(u64, Digest)>, not_open: &NotOpen, checkpoint: Option<&Checkpoint>) {
-        for ((reply, subject), (seq, hash)) in self.replies.into_iter().zip(self.subjects).zip(places) {
+        let told = self.replies.into_iter().zip(self.subjects).zip(self.keys);
+        for (((reply, subject), key), (seq, hash)) in told.zip(places) {
             let Some(reply) = reply else { continue };
-            let row = match subject.call {
-                Some(call) if not_open.contains(&call) => CallState::NotOpen,
+            let row = match key {
+                Some(key) if not_open.contains(&key) => CallState::NotOpen,
                 _ => CallState::Changed,
             };
             // Whoever stopped waiting has its record all the same.

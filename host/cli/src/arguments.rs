@@ -57,6 +57,8 @@ pub(crate) enum Verb {
     Tools(verbs::tools::Tools),
     /// Call a tool.
     Call(verbs::call::Call),
+    /// Questions that wait for a person, and the answers.
+    Approvals(verbs::approvals::Approvals),
     /// API keys, signing identities and trusted publishers.
     Key(verbs::key::Key),
     /// Credentials of services.
@@ -93,6 +95,7 @@ impl Verb {
             Self::Disable(verb) => verb.run(context).await,
             Self::Tools(verb) => verb.run(context).await,
             Self::Call(verb) => verb.run(context).await,
+            Self::Approvals(verb) => verb.run(context).await,
             Self::Key(verb) => verb.run(context).await,
             Self::Credential(verb) => verb.run(context).await,
             Self::Events(verb) => verb.run(context).await,

@@ -86,7 +86,7 @@ impl House {
             vault: vault.clone(),
             egress,
             runtime,
-            policy: Policy::default(),
+            policy: Policy::new(config.approval.clone()).map_err(|error| CliError::of(&error))?,
             limits,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),

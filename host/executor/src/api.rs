@@ -6,8 +6,8 @@ use serde_json::Value;
 use sophon_guard::{Finding, SanitizedOutput};
 use sophon_skill::{HostGrant, Unsigned};
 use sophon_types::{
-    CallId, CanonicalJson, CorrelationId, Digest, FaultKind, FaultReport, Risk, SessionId, SkillName, Stage, Timestamp,
-    ToolName, Trust, Version,
+    ApprovalId, CallId, CanonicalJson, CorrelationId, Digest, FaultKind, FaultReport, Risk, SessionId, SkillName,
+    Stage, Timestamp, ToolName, Trust, Version,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,12 +45,24 @@ pub struct CallRequest {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CallStatus {
+    /// A person has to approve it first.
+    AwaitingApproval,
     /// It runs.
     Running,
+    /// It runs, and waits for a person to decide on one of its requests.
+    Parked,
     /// It gave a result.
     Succeeded,
     /// It ran and gave none.
     Failed,
+    /// It was approved, and a rule of the operator forbids it now; it has not run.
+    Denied,
+    /// A person said no; it has not run.
+    Rejected,
+    /// Nobody decided in time; it has not run.
+    Expired,
+    /// What was asked about is no more what it was; it has not run.
+    Cancelled,
     /// The host stopped in the middle of it; whether it had its effect is not known, and it is never run again.
     UnknownOutcome,
 }
@@ -60,21 +72,39 @@ impl CallStatus {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AwaitingApproval => "awaiting_approval",
             Self::Running => "running",
+            Self::Parked => "parked",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
+            Self::Denied => "denied",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
             Self::UnknownOutcome => "unknown_outcome",
         }
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Running, Self::Succeeded, Self::Failed, Self::UnknownOutcome].into_iter().find(|s| s.as_str() == name)
+        let all = [
+            Self::AwaitingApproval,
+            Self::Running,
+            Self::Parked,
+            Self::Succeeded,
+            Self::Failed,
+            Self::Denied,
+            Self::Rejected,
+            Self::Expired,
+            Self::Cancelled,
+            Self::UnknownOutcome,
+        ];
+        all.into_iter().find(|status| status.as_str() == name)
     }
 
     /// Whether the call is over.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        !matches!(self, Self::Running)
+        !matches!(self, Self::AwaitingApproval | Self::Running | Self::Parked)
     }
 }
 
@@ -163,10 +193,21 @@ pub struct CallView {
     pub error: Option<ErrorView>,
     /// The last progress report, while it runs.
     pub progress: Option<ProgressView>,
+    /// What it waits for, while it waits for a person.
+    pub approval: Option<ApprovalRef>,
     /// When it began.
     pub created_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+}
+
+/// The question that a call waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApprovalRef {
+    /// Its id.
+    pub id: ApprovalId,
+    /// Until when it may be decided.
+    pub expires_at: Timestamp,
 }
 
 /// A tool that a caller may use.

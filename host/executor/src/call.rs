@@ -3,23 +3,25 @@
 use crate::api::{CallRequest, CallStatus, CallView, Results, ToolView};
 use crate::catalogue::{Catalogue, Ready};
 use crate::events::Events;
-use crate::flight::Flights;
+use crate::flight::{Flight, Flights};
 use crate::install::Installing;
 use crate::outcome::Ending;
 use crate::places::Places;
 use crate::steady::Steady;
 use crate::{CallError, recovery};
-use sophon_approval::{Gate, Policy, assess};
+use parking_lot::Mutex;
+use sophon_approval::{AssessedCall, Desk, DeskParts, Gate, Policy, assess};
 use sophon_audit::AuditLog;
 use sophon_egress::Egress;
 use sophon_sandbox::WasmRuntime;
 use sophon_store::{Activation, CallRow, Store};
-use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, Entropy, Principal, Risk, Role};
+use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, Entropy, Principal, Role};
 use sophon_vault::Vault;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
 /// How long results are kept for those that wait or repeat a call.
@@ -83,10 +85,16 @@ pub(crate) struct Inner {
     pub(crate) flights: Flights,
     pub(crate) events: Events,
     pub(crate) places: Places,
+    /// Where questions wait for a person.
+    pub(crate) desk: Desk,
+    /// The calls that wait for a person before they run.
+    pub(crate) waiting: Mutex<HashMap<CallId, Flight>>,
+    /// Places for running calls that wait for a person.
+    pub(crate) parked: Arc<Semaphore>,
     /// By which results expire.
     pub(crate) steady: Steady,
     pub(crate) tasks: TaskTracker,
-    draining: AtomicBool,
+    pub(crate) draining: AtomicBool,
 }
 
 impl Executor {
@@ -96,10 +104,21 @@ impl Executor {
     /// # Errors
     /// [`CallError`] where the store or the audit log cannot be used. A skill that cannot be derived is listed as broken.
     pub async fn open(parts: Parts) -> Result<Self, CallError> {
+        let policy = Arc::new(parts.policy.clone());
+        let desk = Desk::open(DeskParts {
+            store: parts.store.clone(),
+            audit: parts.audit.clone(),
+            vault: parts.vault.clone(),
+            entropy: Arc::clone(&parts.entropy),
+            policy: Arc::clone(&policy),
+        });
         let executor = Self(Arc::new(Inner {
             catalogue: Catalogue::default(),
             installing: Installing::default(),
-            gate: Gate::default(),
+            desk: desk.await?,
+            waiting: Mutex::default(),
+            parked: Arc::new(Semaphore::new(policy.config().max_parked.get() as usize)),
+            gate: Gate::new(policy),
             flights: Flights::default(),
             events: Events::new(&*parts.entropy),
             places: Places::new(parts.limits),
@@ -108,9 +127,14 @@ impl Executor {
             draining: AtomicBool::new(false),
             parts,
         }));
+        let approved = executor.take_up_questions().await?;
         recovery::settle(&executor, recovery::Cause::Restart).await?;
         executor.load().await?;
+        for answer in approved {
+            executor.resume(answer);
+        }
         executor.sweep();
+        executor.expire();
         Ok(executor)
     }
 
@@ -134,6 +158,9 @@ impl Executor {
                 if let Err(error) = inner.parts.store.calls().sweep_expired(now).await {
                     tracing::warn!(%error, "expired results could not be removed");
                 }
+                if let Err(error) = inner.desk.sweep(now).await {
+                    tracing::warn!(%error, "what was decided long ago could not be removed");
+                }
             }
         });
     }
@@ -153,6 +180,7 @@ impl Executor {
             let manifest = ready.skill.manifest();
             for (index, tool) in manifest.tools.iter().enumerate() {
                 let Some(assessed) = self.at_least(principal, ready, index) else { continue };
+                let assessed = assessed.risk();
                 views.push(ToolView {
                     name: tool.name.clone(),
                     skill: manifest.name.clone(),
@@ -167,8 +195,8 @@ impl Executor {
         views
     }
 
-    /// The risk of a call without arguments: no call of the tool has less.
-    fn at_least(&self, principal: &Principal, ready: &Ready, tool: usize) -> Option<Risk> {
+    /// A call without arguments: no call of the tool has less risk.
+    pub(crate) fn at_least(&self, principal: &Principal, ready: &Ready, tool: usize) -> Option<AssessedCall> {
         let request = sophon_approval::CallRequest {
             principal: principal.clone(),
             call: CallId::from_bytes([0; 16]),
@@ -176,7 +204,7 @@ impl Executor {
             session: None,
             arguments: CanonicalJson::of(serde_json::json!({})).ok()?,
         };
-        Some(assess(request, Arc::clone(&ready.skill), tool, &self.0.parts.policy)?.risk())
+        assess(request, Arc::clone(&ready.skill), tool, self.0.gate.policy())
     }
 
     /// Takes a call through every stage, and waits for its result as long as the caller asks. From its first durable
@@ -196,7 +224,9 @@ impl Executor {
         self.0.tasks.spawn(async move { executor.through(principal, request, tell).await });
         drop(token);
         let view = told.await.unwrap_or(Err(CallError::Lost))?;
-        let view = if view.status.is_final() { view } else { self.follow(view, patience).await? };
+        // Nobody knows how long a person takes: the caller is told at once, and asks again.
+        let told = view.status.is_final() || view.status == CallStatus::AwaitingApproval;
+        let view = if told { view } else { self.follow(view, patience).await? };
         Ok(for_caller(view, results))
     }
 
@@ -228,6 +258,8 @@ impl Executor {
     pub async fn drain(&self, grace: Duration) {
         self.0.draining.store(true, Ordering::SeqCst);
         self.0.tasks.close();
+        // Nobody decides any more: what runs and waits for a person goes on without what it asked for.
+        self.deny_effects("shutdown").await;
         if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_ok() {
             return;
         }
@@ -258,8 +290,8 @@ impl Executor {
 
     /// A call as it stands now. A row that was read while the call ended is read again: it must not look lost.
     pub(crate) async fn look(&self, row: CallRow) -> Result<CallView, CallError> {
-        let running = row.status == CallStatus::Running.as_str();
-        let row = if running && !self.0.flights.has(row.id) {
+        let open = row.finished_at.is_none();
+        let row = if open && !self.0.flights.has(row.id) {
             self.0.parts.store.calls().get(row.id).await?.ok_or(CallError::UnknownCall)?
         } else {
             row
@@ -274,8 +306,12 @@ impl Executor {
             None => None,
         };
         let stored = CallStatus::named(&row.status).unwrap_or(CallStatus::UnknownOutcome);
-        let lost = stored == CallStatus::Running && !self.0.flights.has(row.id);
-        let status = if lost { CallStatus::UnknownOutcome } else { stored };
+        let now = self.0.flights.view(row.id);
+        let status = match (&now, stored.is_final()) {
+            (_, true) => stored,
+            (Some(now), false) => now.status,
+            (None, false) => CallStatus::UnknownOutcome,
+        };
         let ending = match ending {
             None if status == CallStatus::UnknownOutcome => Some(Ending::unknown()),
             ending => ending,
@@ -289,6 +325,7 @@ impl Executor {
             output,
             error,
             progress: None,
+            approval: now.filter(|_| !status.is_final()).and_then(|now| now.approval),
             created_at: row.created_at,
             finished_at: row.finished_at,
         })

@@ -1,11 +1,11 @@
 //! Why a call or an installation did not happen. What happened and failed is not an error but an outcome.
 
-use sophon_approval::NeedsApproval;
+use sophon_approval::DeskError;
 use sophon_audit::AuditError;
 use sophon_sandbox::SandboxError;
 use sophon_skill::{EnvelopeError, PackageError, TermsError, VerifyError};
 use sophon_store::StoreError;
-use sophon_types::{Fault, FaultKind, NameError, SkillName, Stage, ToolName};
+use sophon_types::{Fault, FaultKind, JsonError, NameError, Risk, SkillName, Stage, ToolName};
 use sophon_vault::VaultError;
 
 /// Why a call was refused before anything of it ran.
@@ -50,9 +50,29 @@ pub enum CallError {
         /// What is missing.
         reason: String,
     },
-    /// A person would have to approve.
+    /// A rule of the operator forbids the call.
+    #[error("{message}")]
+    PolicyDenied {
+        /// Which tool, and why.
+        message: String,
+    },
+    /// There is no such session of this key.
+    #[error("there is no such session of this key, or it has ended")]
+    UnknownSession,
+    /// A person cannot be asked, or a decision not be taken.
     #[error(transparent)]
-    NeedsApproval(#[from] Box<NeedsApproval>),
+    Desk(#[from] DeskError),
+    /// The edited arguments would be a graver call than the one that was asked about.
+    #[error("with these arguments the call is of risk {now}, and it was asked about as {asked}")]
+    Graver {
+        /// The risk with the edited arguments.
+        now: Risk,
+        /// The risk that was asked about.
+        asked: Risk,
+    },
+    /// The arguments have no canonical form.
+    #[error(transparent)]
+    Json(#[from] JsonError),
     /// As many calls run and wait as the host takes.
     #[error("the host runs as many calls as it can")]
     OverCapacity,
@@ -88,9 +108,11 @@ pub enum CallError {
 impl Fault for CallError {
     fn stage(&self) -> Stage {
         match self {
-            Self::Name(_) | Self::UnknownTool { .. } | Self::UnknownCall => Stage::Resolve,
+            Self::Name(_) | Self::UnknownTool { .. } | Self::UnknownCall | Self::UnknownSession => Stage::Resolve,
             Self::Arguments { .. } | Self::IdempotencyMismatch | Self::IdempotencyKey => Stage::Validate,
-            Self::NeedsApproval(error) => error.stage(),
+            Self::PolicyDenied { .. } | Self::Graver { .. } => Stage::Gate,
+            Self::Desk(error) => error.stage(),
+            Self::Json(error) => error.stage(),
             Self::OverCapacity
             | Self::ShuttingDown
             | Self::SkillChanged { .. }
@@ -107,11 +129,13 @@ impl Fault for CallError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Name(_) | Self::IdempotencyKey => FaultKind::Invalid,
-            Self::UnknownTool { .. } | Self::UnknownCall => FaultKind::NotFound,
-            Self::Arguments { .. } => FaultKind::Unprocessable,
+            Self::UnknownTool { .. } | Self::UnknownCall | Self::UnknownSession => FaultKind::NotFound,
+            Self::Arguments { .. } | Self::Graver { .. } => FaultKind::Unprocessable,
             Self::IdempotencyMismatch => FaultKind::Conflict,
             Self::Lost => FaultKind::Internal,
-            Self::NeedsApproval(_) => FaultKind::NeedsApproval,
+            Self::PolicyDenied { .. } => FaultKind::Denied,
+            Self::Desk(error) => error.kind(),
+            Self::Json(error) => error.kind(),
             Self::NoTier { .. }
             | Self::OverCapacity
             | Self::ShuttingDown
@@ -132,8 +156,12 @@ impl Fault for CallError {
             Self::Arguments { .. } => "invalid_arguments",
             Self::IdempotencyMismatch => "idempotency_key_reused",
             Self::IdempotencyKey => "invalid_idempotency_key",
-            Self::NeedsApproval(error) => error.code(),
             Self::NoTier { .. } => "tier_unavailable",
+            Self::PolicyDenied { .. } => "policy_denied",
+            Self::UnknownSession => "unknown_session",
+            Self::Graver { .. } => "graver_than_asked",
+            Self::Desk(error) => error.code(),
+            Self::Json(error) => error.code(),
             Self::OverCapacity => "over_capacity",
             Self::ShuttingDown => "shutting_down",
             Self::SkillChanged { .. } => "skill_changed",
@@ -155,8 +183,16 @@ impl Fault for CallError {
             Self::Arguments { .. } => Some("GET /v1/tools gives the schema of each tool's arguments".into()),
             Self::IdempotencyMismatch => Some("use a new idempotency key for each different call".into()),
             Self::IdempotencyKey => Some("a UUID makes a good key".into()),
-            Self::NeedsApproval(error) => error.hint(),
             Self::NoTier { .. } => Some("`sophon doctor` says what is missing and what to do about it".into()),
+            Self::PolicyDenied { .. } => {
+                Some("the rules are in [approval] of sophon.toml; the operator can change them".into())
+            }
+            Self::UnknownSession => {
+                Some("POST /v1/sessions begins a session; it is bound to the key that began it".into())
+            }
+            Self::Graver { .. } => Some("reject it, and let the agent call with other arguments".into()),
+            Self::Desk(error) => error.hint(),
+            Self::Json(error) => error.hint(),
             Self::OverCapacity | Self::ShuttingDown => Some("try again after the time in Retry-After".into()),
             Self::SkillChanged { .. } => {
                 Some("read the tool's schema again (GET /v1/tools), then call it again".into())

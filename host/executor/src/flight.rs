@@ -1,6 +1,6 @@
 //! The calls that run now, and those that wait for them.
 
-use crate::{CallView, ProgressView};
+use crate::{ApprovalRef, CallStatus, CallView, ProgressView};
 use parking_lot::Mutex;
 use sophon_types::CallId;
 use std::collections::HashMap;
@@ -36,6 +36,23 @@ impl Flights {
     /// Whether the call runs now.
     pub(crate) fn has(&self, call: CallId) -> bool {
         self.0.lock().calls.contains_key(&call)
+    }
+
+    /// How a call stands; nothing where it neither runs nor waits.
+    pub(crate) fn view(&self, call: CallId) -> Option<CallView> {
+        self.0.lock().calls.get(&call).map(|aloft| aloft.view.borrow().clone())
+    }
+
+    /// Says that a call waits for a person, or no longer does.
+    pub(crate) fn stands(&self, call: CallId, status: CallStatus, approval: Option<ApprovalRef>) {
+        if let Some(aloft) = self.0.lock().calls.get(&call) {
+            aloft.view.send_modify(|view| {
+                // A person may have been faster than whoever says that it waits.
+                if status != CallStatus::AwaitingApproval || view.status == status {
+                    (view.status, view.approval) = (status, approval);
+                }
+            });
+        }
     }
 
     /// Ends every call that runs now; says how many.
@@ -83,8 +100,17 @@ impl Flight {
     }
 
     pub(crate) fn progress(&self, progress: ProgressView) {
+        self.change(|view| view.progress = Some(progress));
+    }
+
+    /// Says that it waits for a person, or no longer does.
+    pub(crate) fn stands(&self, status: CallStatus, approval: Option<ApprovalRef>) {
+        self.flights.stands(self.call, status, approval);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut CallView)) {
         if let Some(aloft) = self.flights.0.lock().calls.get(&self.call) {
-            aloft.view.send_modify(|view| view.progress = Some(progress));
+            aloft.view.send_modify(change);
         }
     }
 
@@ -104,7 +130,6 @@ impl Drop for Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::CallStatus;
     use sophon_types::Timestamp;
 
     fn view(status: CallStatus) -> CallView {
@@ -116,6 +141,7 @@ mod tests {
             output: None,
             error: None,
             progress: None,
+            approval: None,
             created_at: Timestamp::from_micros(0),
             finished_at: None,
         }

@@ -12,6 +12,7 @@
 //! on when the client hangs up, and what was in flight at a crash is reported as of unknown outcome, never run again.
 
 mod api;
+mod approvals;
 mod call;
 mod catalogue;
 mod effects;
@@ -30,9 +31,10 @@ mod steady;
 mod tests;
 
 pub use api::{
-    CallOutput, CallRequest, CallStatus, CallView, Consent, ErrorView, HostChoice, InstallRequest, ProgressView,
-    PublisherView, Results, SkillView, ToolView,
+    ApprovalRef, CallOutput, CallRequest, CallStatus, CallView, Consent, ErrorView, HostChoice, InstallRequest,
+    ProgressView, PublisherView, Results, SkillView, ToolView,
 };
+pub use approvals::{ApprovalView, Approve, GrantRequest, Scope, Standing};
 pub use call::{CallLimits, Executor, Parts};
 pub use error::{CallError, InstallError};
 pub use events::{Decision, Event, EventId, Events, Next, Owner, Posted, Subject, Watch};

@@ -45,6 +45,9 @@ pub(crate) async fn settle(executor: &Executor, cause: Cause) -> Result<(), Call
 /// Settles one call that is not finished and does not run.
 pub(crate) async fn settle_one(executor: &Executor, row: &CallRow, cause: Cause) -> Result<(), CallError> {
     let parts = &executor.0.parts;
+    if row.status == CallStatus::AwaitingApproval.as_str() {
+        return executor.settle_undecided(row).await;
+    }
     let (status, ending) = match recorded(executor, row).await? {
         // It ended, and the record says how; only its row was not written any more.
         Recorded::Ended(status) => (status, Ending::lost()),
@@ -53,7 +56,10 @@ pub(crate) async fn settle_one(executor: &Executor, row: &CallRow, cause: Cause)
         Recorded::Intent => {
             // The record first: were the host killed in between, the next start finds it. Apart from the row, so that one
             // that cannot be written does not keep the log from what it has of others.
-            parts.audit.append(unknown(row, cause)).await?;
+            parts
+                .audit
+                .append(of_row(row, Action::CallOutcome, Outcome::Unknown).detail("cause", cause.as_str()))
+                .await?;
             (CallStatus::UnknownOutcome, Ending::unknown())
         }
     };
@@ -65,15 +71,15 @@ pub(crate) async fn settle_one(executor: &Executor, row: &CallRow, cause: Cause)
     }
 }
 
-fn unknown(row: &CallRow, cause: Cause) -> Record {
-    Record::new(Action::CallOutcome, Outcome::Unknown)
+/// A record about a call of which only the row is left.
+pub(crate) fn of_row(row: &CallRow, action: Action, outcome: Outcome) -> Record {
+    Record::new(action, outcome)
         .tenant(&row.tenant)
         .user(&row.user)
         .key(row.key)
         .tool(&row.tool)
         .call(row.id)
         .correlation(row.correlation)
-        .detail("cause", cause.as_str())
 }
 
 /// What the audit log has of a call.

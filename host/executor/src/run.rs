@@ -153,12 +153,7 @@ impl Run {
         let parts = &self.executor.0.parts;
         let manifest = self.ready.skill.manifest();
         let request = approved.request();
-        let gate = CallGate {
-            audit: parts.audit.clone(),
-            record: self.record.clone(),
-            gate: self.executor.0.gate,
-            approved: approved.risk(),
-        };
+        let gate = CallGate::new(self, approved, Arc::clone(&deadline));
         Arc::new(parts.egress.session(CallScope {
             principal: request.principal.clone(),
             skill: manifest.name.clone(),

@@ -1,26 +1,33 @@
 //! A call, stage by stage, up to the moment when it runs.
 
-use crate::api::{CallRequest, CallStatus, CallView};
+use crate::api::{ApprovalRef, CallRequest, CallStatus, CallView};
 use crate::call::KEPT;
 use crate::catalogue::Ready;
 use crate::events::Owner;
+use crate::flight::Flight;
 use crate::outcome::refusal;
 use crate::places::Place;
 use crate::recovery::{Cause, settle_one};
 use crate::run::Run;
 use crate::{CallError, Executor};
-use sophon_approval::{ApprovedCall, assess};
-use sophon_audit::{Action, CallChange, Outcome, Receipt, Record};
+use sophon_approval::{
+    Answer, ApprovedBy, ApprovedCall, Asked, AssessedCall, DeskError, Question, Setting, Stale, Status, Stopped, assess,
+};
+use sophon_audit::{Action, CallChange, CallState, Outcome, Receipt, Record, Resume};
 use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
-use sophon_sandbox::{Access, Connection};
+use sophon_sandbox::{Access, Connection, PreparedSkill};
 use sophon_skill::Runtime;
 use sophon_store::{Activation, Begun, CallRow};
-use sophon_types::{CallId, Digest, Principal, ToolName};
+use sophon_types::{CallId, CanonicalJson, Digest, Principal, Risk, SessionId, Timestamp, ToolName};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Arguments beyond this many bytes are checked on a thread of their own: no schema may keep an async worker busy.
 const CHECKED_IN_PLACE: usize = 4 << 10;
+
+/// Between two looks for a place, for a call that was approved.
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// Tells whoever waits where the call stands once that is known.
 type Tell = oneshot::Sender<Result<CallView, CallError>>;
@@ -42,10 +49,24 @@ struct ReadyToRun {
     place: Place,
 }
 
+/// A call that a person has to decide on, not yet durable.
+struct ToAsk {
+    assessed: AssessedCall,
+    record: Record,
+}
+
+/// What the gate made of a call.
+enum Admission {
+    Run(Box<Admitted>),
+    Ask(Box<ToAsk>),
+}
+
 /// How a call starts.
 enum Start {
     /// It runs now.
     Now(Box<ReadyToRun>),
+    /// It waits for a person.
+    Waits(Box<CallView>),
     /// It has started before, under the same idempotency key.
     Before(Box<CallView>),
 }
@@ -66,7 +87,7 @@ impl Executor {
             Err(error) => Err(error),
         };
         let (answer, ready) = match start {
-            Ok(Start::Before(view)) => (Ok(*view), None),
+            Ok(Start::Before(view) | Start::Waits(view)) => (Ok(*view), None),
             Ok(Start::Now(ready)) => (Ok(ready.run.view.clone()), Some(ready)),
             Err(error) => (Err(error), None),
         };
@@ -115,7 +136,10 @@ impl Executor {
             return Err(CallError::OverCapacity);
         }
         let key = request.idempotency_key.clone();
-        let admitted = self.admit(principal, request).await?;
+        let admitted = match self.admit(principal, request).await? {
+            Admission::Run(admitted) => *admitted,
+            Admission::Ask(to_ask) => return self.ask(*to_ask, key).await,
+        };
         let place = inner.places.take(&principal.tenant, &principal.user).await?;
         if tell.is_closed() {
             // Nothing of the call has happened, and nobody waits for it.
@@ -124,41 +148,14 @@ impl Executor {
         if inner.flights.ended() {
             return Err(CallError::ShuttingDown);
         }
-        let prepared = self.prepared(&admitted.ready).await?;
-        let (connections, usable) = self.connections(principal, &admitted.ready).await?;
-        // What was true when the call was assessed must be true when it runs.
-        let (now_ready, _) = self.resolve(principal, &admitted.tool)?;
-        if !Arc::ptr_eq(&now_ready, &admitted.ready) {
-            return Err(CallError::SkillChanged { tool: admitted.tool });
-        }
-        let now = inner.parts.clock.now();
-        let asked = admitted.approved.request();
-        let row = CallRow {
-            id: asked.call,
-            tenant: principal.tenant.clone(),
-            user: principal.user.clone(),
-            key: principal.key,
-            tool: admitted.tool.clone(),
-            correlation: asked.correlation,
-            idempotency_key: key,
-            request_digest: request_digest(&admitted.tool, asked.arguments.digest()),
-            status: CallStatus::Running.as_str().to_owned(),
-            sealed_result: None,
-            created_at: now,
-            finished_at: None,
-            expires_at: inner.steady.now().plus(KEPT),
-        };
-        let view = CallView {
-            call_id: asked.call,
-            status: CallStatus::Running,
-            tool: admitted.tool,
-            risk: Some(admitted.approved.risk()),
-            output: None,
-            error: None,
-            progress: None,
-            created_at: now,
-            finished_at: None,
-        };
+        let (prepared, connections, usable) = self.make_ready(principal, &admitted).await?;
+        let (row, view) = self.announce(
+            admitted.approved.request(),
+            &admitted.tool,
+            admitted.approved.risk(),
+            CallStatus::Running,
+            key,
+        );
         // In the air before it is durable: a repeat that finds the row finds the flight as well.
         let flight = inner.flights.begin(view.clone());
         let intent = admitted.record.clone().detail("credentials", usable);
@@ -184,8 +181,217 @@ impl Executor {
         Ok(Start::Now(Box::new(ReadyToRun { run, approved: admitted.approved, intent, place })))
     }
 
+    /// Maps the component and looks the connections up; then what was true when the call was assessed must still be.
+    async fn make_ready(
+        &self,
+        principal: &Principal,
+        admitted: &Admitted,
+    ) -> Result<(Arc<PreparedSkill>, Arc<[Connection]>, serde_json::Value), CallError> {
+        let prepared = self.prepared(&admitted.ready).await?;
+        let (connections, usable) = self.connections(principal, &admitted.ready).await?;
+        let (now_ready, _) = self.resolve(principal, &admitted.tool)?;
+        if !Arc::ptr_eq(&now_ready, &admitted.ready) {
+            return Err(CallError::SkillChanged { tool: admitted.tool.clone() });
+        }
+        Ok((prepared, connections, usable))
+    }
+
+    /// The row and the view that a new call begins with.
+    fn announce(
+        &self,
+        asked: &sophon_approval::CallRequest,
+        tool: &ToolName,
+        risk: Risk,
+        status: CallStatus,
+        idempotency_key: Option<String>,
+    ) -> (CallRow, CallView) {
+        let (inner, principal) = (&self.0, &asked.principal);
+        let now = inner.parts.clock.now();
+        let row = CallRow {
+            id: asked.call,
+            tenant: principal.tenant.clone(),
+            user: principal.user.clone(),
+            key: principal.key,
+            tool: tool.clone(),
+            correlation: asked.correlation,
+            idempotency_key,
+            request_digest: request_digest(tool, asked.arguments.digest()),
+            status: status.as_str().to_owned(),
+            sealed_result: None,
+            created_at: now,
+            finished_at: None,
+            expires_at: inner.steady.now().plus(KEPT),
+        };
+        let view = CallView {
+            call_id: asked.call,
+            status,
+            tool: tool.clone(),
+            risk: Some(risk),
+            output: None,
+            error: None,
+            progress: None,
+            approval: None,
+            created_at: now,
+            finished_at: None,
+        };
+        (row, view)
+    }
+
+    /// Puts a call to a person: it waits, durably, and so does the question.
+    async fn ask(&self, to_ask: ToAsk, key: Option<String>) -> Result<Start, CallError> {
+        let inner = &self.0;
+        let ToAsk { assessed, record } = to_ask;
+        let (policy, now) = (inner.gate.policy(), inner.steady.now());
+        let question = Question::call(&assessed, policy.version(), now.plus(policy.timeout()), &*inner.parts.entropy);
+        let tool = assessed.tool().name.clone();
+        let waits = CallStatus::AwaitingApproval;
+        let (row, view) = self.announce(assessed.request(), &tool, assessed.risk(), waits, key);
+        // In the air before it is durable: a repeat that finds the row finds the flight as well.
+        // And among those that wait: a person may be faster than this task.
+        let call = view.call_id;
+        inner.waiting.lock().insert(call, inner.flights.begin(view.clone()));
+        let asked = inner.desk.ask(question.clone(), Some(row), record.clone(), now).await;
+        let Ok(Asked::New(waiting)) = asked else {
+            let flight = inner.waiting.lock().remove(&call);
+            drop(flight);
+            return self.not_asked(asked, request_digest(&tool, assessed.request().arguments.digest()), record).await;
+        };
+        let approval = ApprovalRef { id: waiting.id, expires_at: waiting.expires_at };
+        inner.flights.stands(call, waits, Some(approval));
+        self.announce_question(approval, &question);
+        Ok(Start::Waits(Box::new(CallView { approval: Some(approval), ..view })))
+    }
+
+    /// What becomes of a call that could not be put to a person.
+    async fn not_asked(
+        &self,
+        asked: Result<Asked, DeskError>,
+        digest: Digest,
+        record: Record,
+    ) -> Result<Start, CallError> {
+        match asked {
+            Ok(Asked::Twin(twin)) if twin.request_digest == digest => {
+                Ok(Start::Before(Box::new(self.look(*twin).await?)))
+            }
+            Ok(_other) => Err(CallError::IdempotencyMismatch),
+            Err(error @ DeskError::Audit(_)) => Err(error.into()),
+            Err(error) => {
+                let error = CallError::from(error);
+                self.0.parts.audit.append(record.then(Action::CallRefused, refusal(&error))).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs a call that a person has approved: everything is found, checked and assessed anew, and the approval is used up
+    /// in the transaction that begins the call.
+    pub(crate) async fn run_approved(&self, answer: &Answer, flight: Arc<Flight>) -> Result<(), CallError> {
+        let inner = &self.0;
+        let question = answer.question();
+        let (principal, tool) = (question.principal(), question.tool().clone());
+        let arguments = CanonicalJson::parse(answer.arguments().as_bytes())?;
+        let (assessed, record, ready, index) = self.assess_again(question, arguments).await?;
+        let approved = inner.gate.redeem(assessed, answer, inner.steady.now()).map_err(DeskError::Superseded)?;
+        let admitted = Admitted { approved, ready, index, tool, record };
+        let place = self.place_until(&principal, answer.start_by()).await?;
+        let (prepared, connections, usable) = self.make_ready(&principal, &admitted).await?;
+        let asked = admitted.approved.request();
+        let view = CallView {
+            call_id: asked.call,
+            status: CallStatus::Running,
+            tool: admitted.tool.clone(),
+            risk: Some(admitted.approved.risk()),
+            output: None,
+            error: None,
+            progress: None,
+            approval: None,
+            created_at: inner.parts.clock.now(),
+            finished_at: None,
+        };
+        let by: Vec<String> = answer.by().iter().map(ToString::to_string).collect();
+        let intent = admitted.record.clone().detail("credentials", usable).detail("approval", answer.id().to_string());
+        let begins = Resume {
+            call: asked.call,
+            approval: answer.id(),
+            status: CallStatus::Running.as_str(),
+            at: inner.steady.now(),
+        };
+        let intent = intent.detail("approved_by", by);
+        let intent = inner.parts.audit.append_with(intent, CallChange::Resume(begins)).await?;
+        if intent.row() != CallState::Changed {
+            return Err(DeskError::Decided(Status::Cancelled).into());
+        }
+        inner.desk.begun(answer.id());
+        flight.stands(CallStatus::Running, None);
+        let run = Run {
+            executor: self.clone(),
+            ready: admitted.ready,
+            prepared,
+            index: admitted.index,
+            connections,
+            record: admitted.record,
+            owner: Owner::of(&principal),
+            view,
+            flight,
+        };
+        run.see_through(admitted.approved, intent, place).await;
+        Ok(())
+    }
+
+    /// A place for a call that was approved; its approval says how long it may wait for one.
+    async fn place_until(&self, principal: &Principal, start_by: Timestamp) -> Result<Place, CallError> {
+        loop {
+            match self.0.places.take(&principal.tenant, &principal.user).await {
+                Err(CallError::OverCapacity) if self.0.steady.now() < start_by && !self.0.flights.ended() => {
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                }
+                place => return place,
+            }
+        }
+    }
+
+    /// The call of a question, found, validated and assessed as if it were made now, with these arguments.
+    pub(crate) async fn assess_again(
+        &self,
+        question: &Question,
+        arguments: CanonicalJson,
+    ) -> Result<(AssessedCall, Record, Arc<Ready>, usize), CallError> {
+        let (principal, tool) = (question.principal(), question.tool());
+        let call = question.call_id().ok_or(CallError::UnknownCall)?;
+        let (ready, index) = self.resolve(&principal, tool)?;
+        if ready.skill.package().digest() != question.skill_digest() {
+            return Err(DeskError::Superseded(Stale::Skill).into());
+        }
+        self.validate(&ready, index, tool, &arguments).await?;
+        let asked = sophon_approval::CallRequest {
+            principal: principal.clone(),
+            call,
+            correlation: question.correlation(),
+            session: question.session(),
+            arguments,
+        };
+        let record = self.record(&principal, &ready, index, &asked);
+        let (assessed, record) = self.assessed(asked, &ready, index, record)?;
+        Ok((assessed, record, ready, index))
+    }
+
+    /// Assesses a call, and says so in its record.
+    fn assessed(
+        &self,
+        asked: sophon_approval::CallRequest,
+        ready: &Ready,
+        index: usize,
+        record: Record,
+    ) -> Result<(AssessedCall, Record), CallError> {
+        let unknown = CallError::UnknownTool { tool: ready.skill.manifest().tools[index].name.clone(), reason: None };
+        let assessed = assess(asked, Arc::clone(&ready.skill), index, self.0.gate.policy()).ok_or(unknown)?;
+        let reasons = serde_json::to_value(assessed.reasons()).unwrap_or_default();
+        let record = record.risk(assessed.risk()).detail("reasons", reasons);
+        Ok((assessed, record))
+    }
+
     /// resolve → validate → assess → gate.
-    async fn admit(&self, principal: &Principal, request: CallRequest) -> Result<Admitted, CallError> {
+    async fn admit(&self, principal: &Principal, request: CallRequest) -> Result<Admission, CallError> {
         let inner = &self.0;
         let tool: ToolName = request.tool.parse()?;
         let (ready, index) = self.resolve(principal, &tool)?;
@@ -194,7 +400,8 @@ impl Executor {
             let reason = "this host has no such tier".to_owned();
             return Err(CallError::NoTier { tool, runtime: runtime.to_string(), reason });
         }
-        self.validate(&ready, index, &tool, &request).await?;
+        let setting = self.setting(principal, request.session).await?;
+        self.validate(&ready, index, &tool, &request.arguments).await?;
         let asked = sophon_approval::CallRequest {
             principal: principal.clone(),
             call: CallId::mint_at(inner.parts.clock.now(), &*inner.parts.entropy),
@@ -203,21 +410,40 @@ impl Executor {
             arguments: request.arguments,
         };
         let record = self.record(principal, &ready, index, &asked);
-        let assessed = assess(asked, Arc::clone(&ready.skill), index, &inner.parts.policy)
-            .ok_or_else(|| CallError::UnknownTool { tool: tool.clone(), reason: None })?;
-        let reasons = serde_json::to_value(assessed.reasons()).unwrap_or_default();
-        let record = record.risk(assessed.risk()).detail("reasons", reasons);
-        match inner.gate.pass(assessed) {
-            Ok(approved) => Ok(Admitted { approved, ready, index, tool, record }),
-            Err(needs) => {
-                let error = CallError::NeedsApproval(Box::new(needs));
+        let (assessed, record) = self.assessed(asked, &ready, index, record)?;
+        let admitted = |approved, record| Admission::Run(Box::new(Admitted { approved, ready, index, tool, record }));
+        match inner.gate.pass(assessed, setting, inner.parts.clock.now()) {
+            Ok(approved) => {
+                let record = match approved.by() {
+                    ApprovedBy::Session => record.detail("approved_by", "session"),
+                    _ => record,
+                };
+                Ok(admitted(approved, record))
+            }
+            Err(Stopped::Ask(needs)) => {
+                match inner.desk.mint(&inner.gate, needs.call, &record, inner.steady.now()).await? {
+                    Ok(approved) => Ok(admitted(approved, record.detail("approved_by", "grant"))),
+                    Err(assessed) => Ok(Admission::Ask(Box::new(ToAsk { assessed, record }))),
+                }
+            }
+            Err(stopped @ Stopped::Denied { .. }) => {
+                let error = CallError::PolicyDenied { message: stopped.to_string() };
                 inner.parts.audit.append(record.then(Action::CallRefused, refusal(&error))).await?;
                 Err(error)
             }
         }
     }
 
-    fn resolve(&self, principal: &Principal, tool: &ToolName) -> Result<(Arc<Ready>, usize), CallError> {
+    /// What a person has allowed where the call is made.
+    async fn setting(&self, principal: &Principal, session: Option<SessionId>) -> Result<Setting, CallError> {
+        let Some(id) = session else { return Ok(Setting::default()) };
+        let now = self.0.steady.now();
+        let session = self.0.desk.session(principal, id, now).await?.ok_or(CallError::UnknownSession)?;
+        let raised = session.ceiling.filter(|raised| raised.until > now).map(|raised| raised.to);
+        Ok(Setting { session: raised, in_plan: false })
+    }
+
+    pub(crate) fn resolve(&self, principal: &Principal, tool: &ToolName) -> Result<(Arc<Ready>, usize), CallError> {
         let unknown =
             |reason: Option<&str>| CallError::UnknownTool { tool: tool.clone(), reason: reason.map(str::to_owned) };
         let (entry, index) = self.0.catalogue.tool(&principal.tenant, tool).ok_or_else(|| unknown(None))?;
@@ -228,17 +454,17 @@ impl Executor {
         Ok((Arc::clone(ready), index.ok_or_else(|| unknown(None))?))
     }
 
-    async fn validate(
+    pub(crate) async fn validate(
         &self,
         ready: &Arc<Ready>,
         index: usize,
         tool: &ToolName,
-        request: &CallRequest,
+        arguments: &CanonicalJson,
     ) -> Result<(), CallError> {
-        let violations = if request.arguments.as_str().len() <= CHECKED_IN_PLACE {
-            ready.tools[index].violations(request.arguments.value())
+        let violations = if arguments.as_str().len() <= CHECKED_IN_PLACE {
+            ready.tools[index].violations(arguments.value())
         } else {
-            let (ready, arguments) = (Arc::clone(ready), request.arguments.clone());
+            let (ready, arguments) = (Arc::clone(ready), arguments.clone());
             let checked = tokio::task::spawn_blocking(move || ready.tools[index].violations(arguments.value())).await;
             checked.map_err(|_panic| CallError::Lost)?
         };

@@ -1,5 +1,6 @@
 //! Calls in flight, and the results that are kept for a while. Results are sealed by the vault; here are bytes.
 
+use crate::approvals::{self, Decided, Resume};
 use crate::chunks::Chunks;
 use crate::engine::{Connection, Row, Script, classify, conflict};
 use crate::row::{all, column, digest, one, parsed, time, time_opt};
@@ -61,6 +62,10 @@ pub enum Begun {
 pub enum CallChange {
     /// A call without an idempotency key begins. (One with a key may find a twin: [`Calls::begin`].)
     Begin(Box<CallRow>),
+    /// A call that waited for a person begins, and its approval is used up; unless either is not as it should be.
+    Resume(Resume),
+    /// A person's decision takes effect, unless the question is not in the state that it was decided in.
+    Decide(Box<Decided>),
     /// A call reaches its final state, unless it has one.
     Finish {
         /// The call.
@@ -74,8 +79,22 @@ pub enum CallChange {
     },
 }
 
-/// The calls whose [`CallChange::Finish`] found nothing to finish: they were finished before, or are not known.
-pub type NotOpen = HashSet<CallId>;
+impl CallChange {
+    /// The id of what changes, where it may turn out that it cannot: of a call, or of a question.
+    #[must_use]
+    pub fn key(&self) -> Option<String> {
+        match self {
+            Self::Begin(_call) => None,
+            Self::Resume(resume) => Some(resume.call.to_string()),
+            Self::Decide(decided) => Some(decided.id.to_string()),
+            Self::Finish { id, .. } => Some(id.to_string()),
+        }
+    }
+}
+
+/// The [keys](CallChange::key) of changes that found nothing to change: of calls that were finished before, are not known
+/// or have no approval, and of questions that were decided before.
+pub type NotOpen = HashSet<String>;
 
 /// Calls.
 #[derive(Debug, Clone, Copy)]
@@ -96,28 +115,7 @@ impl<'s> Calls<'s> {
     pub async fn begin(&self, call: CallRow, now: Timestamp) -> Result<Begun, StoreError> {
         self.store
             .writer()
-            .run(Scope::Several, move |connection| {
-                Box::pin(async move {
-                    if let Some(key) = call.idempotency_key.as_deref()
-                        && let Some(row) = by_idempotency_key(connection, &call.tenant, &call.user, key).await?
-                    {
-                        let existing = read(&row)?;
-                        if existing.finished_at.is_none() || existing.expires_at > now {
-                            return Ok(Begun::Existing(Box::new(existing)));
-                        }
-                        sqlx::query("DELETE FROM calls WHERE id = $1")
-                            .bind(existing.id.to_string())
-                            .execute(&mut *connection)
-                            .await
-                            .map_err(|error| classify(&error))?;
-                    }
-                    let mut script = Script::default();
-                    insert(&mut script, vec![call]);
-                    let inserted = script.run(connection).await;
-                    inserted.map_err(|error| conflict(&error, "a call with this id exists already"))?;
-                    Ok(Begun::Inserted)
-                })
-            })
+            .run(Scope::Several, move |connection| Box::pin(async move { begin(connection, call, now).await }))
             .await
     }
 
@@ -263,6 +261,28 @@ impl<'s> Calls<'s> {
     }
 }
 
+/// Inserts a call, or finds its twin; within a transaction that is open.
+pub(crate) async fn begin(connection: &mut Connection, call: CallRow, now: Timestamp) -> Result<Begun, StoreError> {
+    if let Some(key) = call.idempotency_key.as_deref()
+        && let Some(row) = by_idempotency_key(connection, &call.tenant, &call.user, key).await?
+    {
+        let existing = read(&row)?;
+        if existing.finished_at.is_none() || existing.expires_at > now {
+            return Ok(Begun::Existing(Box::new(existing)));
+        }
+        sqlx::query("DELETE FROM calls WHERE id = $1")
+            .bind(existing.id.to_string())
+            .execute(&mut *connection)
+            .await
+            .map_err(|error| classify(&error))?;
+    }
+    let mut script = Script::default();
+    insert(&mut script, vec![call]);
+    let inserted = script.run(connection).await;
+    inserted.map_err(|error| conflict(&error, "a call with this id exists already"))?;
+    Ok(Begun::Inserted)
+}
+
 async fn by_idempotency_key(
     connection: &mut Connection,
     tenant: &TenantId,
@@ -310,30 +330,33 @@ fn insert(script: &mut Script, calls: Vec<CallRow>) {
     });
 }
 
-/// Adds to a script the calls that the changes begin, and then those that they finish, whose ids come back as rows.
-/// Returns the ids that are expected.
+/// Adds to a script the calls that the changes begin, what they decide, resume and finish; the ids of these come back as
+/// rows. Returns the ids that are expected.
 pub(crate) fn apply(script: &mut Script, changes: Vec<CallChange>) -> NotOpen {
-    let (mut begun, mut finished, mut expected) = (Vec::new(), Vec::new(), NotOpen::new());
+    let (mut begun, mut decided, mut resumed, mut finished) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut expected = NotOpen::new();
     for change in changes {
+        expected.extend(change.key());
         match change {
             CallChange::Begin(row) => begun.push(*row),
-            CallChange::Finish { id, status, sealed_result, at } => {
-                expected.insert(id);
-                finished.push((id, status, sealed_result, at));
-            }
+            CallChange::Decide(step) => decided.push(*step),
+            CallChange::Resume(resume) => resumed.push(resume),
+            CallChange::Finish { id, status, sealed_result, at } => finished.push((id, status, sealed_result, at)),
         }
     }
     insert(script, begun);
+    approvals::decide(script, decided);
+    approvals::resume(script, resumed);
     FINISH.add(script, finished, |script, (id, status, sealed_result, at)| {
         script.bind(id.to_string()).bind(status).bind(sealed_result).bind(at.as_micros());
     });
     expected
 }
 
-/// Which of the calls that were expected to be finished did not come back as rows.
+/// Which of the changes that were expected did not come back as rows.
 pub(crate) fn not_open(mut expected: NotOpen, rows: &[Row]) -> Result<NotOpen, StoreError> {
     for row in rows {
-        expected.remove(&parsed::<CallId>(row, "id")?);
+        expected.remove(column::<&str>(row, "id")?);
     }
     Ok(expected)
 }

@@ -74,14 +74,14 @@ pub(crate) async fn readers(database: &Path) -> Result<Pool, StoreError> {
 
 /// Brings the tables up to date.
 pub(crate) async fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let first = Migration::new(
-        1,
-        "first".into(),
-        MigrationType::Simple,
-        include_str!("../migrations/sqlite/0001_first.sql").into_sql_str(),
-        false,
-    );
-    match Migrator::with_migrations(vec![first]).run(connection).await {
+    let migrations = [
+        (1, "first", include_str!("../migrations/sqlite/0001_first.sql")),
+        (2, "approvals", include_str!("../migrations/sqlite/0002_approvals.sql")),
+    ];
+    let migrations = migrations.map(|(version, name, sql)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    match Migrator::with_migrations(migrations.into()).run(connection).await {
         Ok(()) => Ok(()),
         Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => Err(classify(&error)),
         Err(error @ (MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_))) => {

@@ -8,12 +8,13 @@
 //! - One writer task owns the only connection that writes. It gathers what is queued into one transaction
 //!   ("group commit"), so that a hundred callers share one fsync. Reads go to a small pool beside it.
 //! - Typed handles by subject: [`Store::keys`], [`Store::skills`], [`Store::publishers`], [`Store::connections`],
-//!   [`Store::vault_meta`], [`Store::calls`], [`Store::state`], [`Store::audit`], [`Store::blobs`].
+//!   [`Store::vault_meta`], [`Store::calls`], [`Store::approvals`], [`Store::grants`], [`Store::state`], [`Store::audit`], [`Store::blobs`].
 //! - [`StoreError`]: what can go wrong, and what mends it.
 //!
 //! All SQL of the house is in this crate, in the common subset of SQLite and PostgreSQL; what only one engine
 //! understands is in the module `engine`.
 
+mod approvals;
 mod audit;
 mod blobs;
 mod calls;
@@ -21,6 +22,7 @@ mod chunks;
 mod connections;
 mod engine;
 mod error;
+mod grants;
 mod keys;
 mod private;
 mod publishers;
@@ -30,11 +32,13 @@ mod state;
 mod store;
 mod writer;
 
+pub use approvals::{ApprovalFilter, ApprovalRow, Approvals, Decided, Resume};
 pub use audit::{AuditExtent, AuditFilter, AuditHead, AuditLines, AuditRow, Checkpoint, Order, StoredAuditRow};
 pub use blobs::Blobs;
 pub use calls::{Begun, CallChange, CallRow, Calls, NotOpen};
 pub use connections::{Connection, ConnectionRow, Connections, SealedField, VaultMeta};
 pub use error::StoreError;
+pub use grants::{GrantRow, Grants, Raised, SessionRow};
 pub use keys::{KeyRow, Keys};
 pub use publishers::{PublisherRow, Publishers};
 pub use skills::{Activation, SkillRow, Skills};

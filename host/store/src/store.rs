@@ -3,7 +3,9 @@
 use crate::audit::AuditLines;
 use crate::engine::{self, Pool, classify};
 use crate::writer::{Scope, Writer};
-use crate::{Blobs, Calls, Connections, Keys, Publishers, Skills, State, StoreError, VaultMeta, private};
+use crate::{
+    Approvals, Blobs, Calls, Connections, Grants, Keys, Publishers, Skills, State, StoreError, VaultMeta, private,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -122,6 +124,18 @@ impl Store {
     #[must_use]
     pub fn calls(&self) -> Calls<'_> {
         Calls::new(self)
+    }
+
+    /// Questions to a person.
+    #[must_use]
+    pub fn approvals(&self) -> Approvals<'_> {
+        Approvals::new(self)
+    }
+
+    /// Sessions, and what a person has allowed in advance.
+    #[must_use]
+    pub fn grants(&self) -> Grants<'_> {
+        Grants::new(self)
     }
 
     /// What skills remember between calls.

@@ -1,6 +1,8 @@
 //! The sections of `sophon.toml` and their defaults.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use sophon_approval::{ApprovalConfig, Policy};
 use sophon_gateway::{GatewayConfig, RateLimits};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -11,11 +13,20 @@ use std::path::PathBuf;
 pub(crate) struct Config {
     pub(crate) gateway: GatewayConfig,
     pub(crate) rate_limit: RateLimits,
+    #[serde(deserialize_with = "approval")]
+    pub(crate) approval: ApprovalConfig,
     pub(crate) sandbox: SandboxSection,
     pub(crate) egress: EgressSection,
     pub(crate) vault: VaultSection,
     pub(crate) audit: AuditSection,
     pub(crate) log: LogSection,
+}
+
+/// `[approval]`, checked while it is known where in the file it stands.
+fn approval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ApprovalConfig, D::Error> {
+    let config = ApprovalConfig::deserialize(deserializer)?;
+    Policy::new(config.clone()).map_err(D::Error::custom)?;
+    Ok(config)
 }
 
 /// `[sandbox]`: the most that any call may use, whatever its manifest asks for.

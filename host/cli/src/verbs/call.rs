@@ -66,7 +66,7 @@ impl Call {
 async fn call(door: &Door, tool: &str, body: &Value, no_wait: bool) -> Result<Answer, CliError> {
     let mut answer = door.json(Method::POST, &format!("/v1/tools/{}/call", part(tool)), Some(body)).await?;
     let mut pace = Pace::default();
-    while answer.status == StatusCode::ACCEPTED && !no_wait {
+    while answer.status == StatusCode::ACCEPTED && !no_wait && !waits_for_a_person(&answer.value, door) {
         let id = field(&answer.value, "call_id");
         let path = format!("/v1/calls/{}{}", part(&id), query(&[("wait", Some("30".into()))]));
         let asked = Instant::now();
@@ -76,6 +76,15 @@ async fn call(door: &Door, tool: &str, body: &Value, no_wait: bool) -> Result<An
         }
     }
     Ok(answer)
+}
+
+/// Whether a person has to decide before it goes on. Of a call that runs within this command nobody else can.
+fn waits_for_a_person(answer: &Value, door: &Door) -> bool {
+    match field(answer, "status").as_str() {
+        "awaiting_approval" => true,
+        "parked" => door.is_in_process(),
+        _ => false,
+    }
 }
 
 /// How long to leave a gateway alone that answers without waiting, as one does that is about to stop.
@@ -122,6 +131,11 @@ fn show(context: &Context, answer: &Value) -> Result<ExitCode, CliError> {
                     context.output().note(&format!("hint: {hint}"));
                 }
             }
+            let approval = field(answer, "approval_id");
+            if !approval.is_empty() {
+                context.output().note(&format!("a person has to decide by {}", field(answer, "expires_at")));
+                context.output().note(&format!("hint: sophon approvals show {approval}"));
+            }
             if answer["content"].is_null() {
                 context.output().note(&format!("{}: {status}", field(answer, "call_id")));
             }
@@ -134,6 +148,7 @@ fn show(context: &Context, answer: &Value) -> Result<ExitCode, CliError> {
 fn exit_code(answer: &Value) -> u8 {
     match field(answer, "status").as_str() {
         "succeeded" | "running" => 0,
+        "awaiting_approval" | "parked" => exit_code_of(FaultKind::NeedsApproval),
         _ => exit_code_of(serde_json::from_value(answer["error"]["kind"].clone()).unwrap_or(FaultKind::Internal)),
     }
 }
@@ -180,6 +195,8 @@ mod tests {
         for (status, kind, code) in [
             ("succeeded", Value::Null, 0),
             ("running", Value::Null, 0),
+            ("awaiting_approval", Value::Null, 4),
+            ("rejected", json!("denied"), 3),
             ("failed", json!("denied"), 3),
             ("failed", json!("needs-approval"), 4),
             ("failed", json!("upstream"), 1),

@@ -1,5 +1,6 @@
 //! One file a verb: what the command line takes, what it asks of the host, how the answer is shown.
 
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod build;
 pub(crate) mod call;

@@ -1,6 +1,7 @@
 //! The table of routes: path, who may, what goes in and what comes out. The router, the check of roles and the OpenAPI
 //! document are all made from it, so a route cannot be open by mistake or missing from the document.
 
+mod approvals;
 mod audit;
 mod calls;
 mod content;
@@ -122,6 +123,27 @@ pub(crate) fn table() -> Vec<Route> {
             .queries(&[("wait", "Seconds to wait for its end.")])
             .answers::<wire::CallAnswer>(200)
             .answers::<wire::CallAnswer>(202),
+        get("/v1/approvals", WATCHERS, "The questions that wait for a person, and their answers.", approvals::list)
+            .queries(approvals::QUERIES)
+            .answers::<wire::ApprovalList>(200),
+        get("/v1/approvals/{id}", WATCHERS, "A question with everything that its answer is bound to.", approvals::show)
+            .answers::<wire::ApprovalBody>(200),
+        post("/v1/approvals/{id}/approve", PEOPLE, "Says yes.", approvals::approve)
+            .takes::<wire::ApproveBody>()
+            .answers::<wire::ApprovalBody>(200),
+        post("/v1/approvals/{id}/reject", PEOPLE, "Says no.", approvals::reject)
+            .takes::<wire::RejectBody>()
+            .answers::<wire::ApprovalBody>(200),
+        post("/v1/sessions", CALLERS, "Begins a session of the calling key.", approvals::begin_session)
+            .answers::<wire::SessionBody>(201),
+        put("/v1/sessions/{id}", PEOPLE, "Raises what passes by itself in a session.", approvals::raise_session)
+            .takes::<wire::RaiseBody>()
+            .answers::<wire::SessionBody>(200),
+        get("/v1/grants", PEOPLE, "The standing yeses.", approvals::grants).answers::<wire::GrantList>(200),
+        post("/v1/grants", PEOPLE, "Gives a standing yes.", approvals::grant)
+            .takes::<wire::GrantBody>()
+            .answers::<wire::GrantItem>(201),
+        delete("/v1/grants/{id}", PEOPLE, "Takes a standing yes back.", approvals::revoke_grant).nothing(),
         post("/v1/external-content", CALLERS, "Wraps text from outside for a model.", content::wrap)
             .takes::<wire::ContentBody>()
             .answers::<wire::WrappedContent>(200),
@@ -288,6 +310,15 @@ mod tests {
         GET /v1/tools agent,admin
         POST /v1/tools/{tool}/call agent,admin
         GET /v1/calls/{id} agent,admin
+        GET /v1/approvals agent,approver,admin
+        GET /v1/approvals/{id} agent,approver,admin
+        POST /v1/approvals/{id}/approve approver,admin
+        POST /v1/approvals/{id}/reject approver,admin
+        POST /v1/sessions agent,admin
+        PUT /v1/sessions/{id} approver,admin
+        GET /v1/grants approver,admin
+        POST /v1/grants approver,admin
+        DELETE /v1/grants/{id} approver,admin
         POST /v1/external-content agent,admin
         GET /v1/skills admin
         POST /v1/skills admin

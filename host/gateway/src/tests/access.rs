@@ -49,15 +49,19 @@ async fn attack_41_an_agents_key_reaches_nothing_that_decides() {
             "GET /v1/tools",
             "POST /v1/tools/{tool}/call",
             "GET /v1/calls/{id}",
+            "GET /v1/approvals",
+            "GET /v1/approvals/{id}",
+            "POST /v1/sessions",
             "POST /v1/external-content",
             "GET /v1/events"
         ]
     );
     let world = World::new().await;
     let agent = world.key("agent", "ann").await;
-    // What is not there yet is not there for an agent either.
-    let answer = world.post("/v1/approvals/x/approve", &agent, &serde_json::json!({})).await;
-    assert_eq!(answer.brief(), (404, "no_such_route"));
+    for path in ["/v1/approvals/x/approve", "/v1/approvals/x/reject", "/v1/grants"] {
+        let answer = world.post(path, &agent, &serde_json::json!({})).await;
+        assert_eq!(answer.brief(), (403, "role_refused"), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -92,8 +92,14 @@ pub(crate) struct WaitQuery {
 pub(crate) struct CallAnswer {
     /// The call.
     call_id: String,
-    /// running, succeeded, failed or unknown_outcome.
+    /// awaiting_approval, running, parked, succeeded, failed, denied, rejected, expired, cancelled or unknown_outcome.
     status: String,
+    /// The question that it waits for, while a person has to decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval_id: Option<String>,
+    /// Until when that may be decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
     /// The tool.
     tool: String,
     /// The risk that was assessed.
@@ -158,6 +164,8 @@ impl From<CallView> for CallAnswer {
         Self {
             call_id: call.call_id.to_string(),
             status: call.status.as_str().to_owned(),
+            approval_id: call.approval.map(|approval| approval.id.to_string()),
+            expires_at: call.approval.map(|approval| approval.expires_at.to_string()),
             tool: call.tool.to_string(),
             risk: call.risk.map(|risk| risk.to_string()),
             content: output.map(|output| output.content().to_owned()),

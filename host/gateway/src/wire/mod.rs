@@ -1,6 +1,7 @@
 //! JSON as clients see it. The only place where these shapes exist: nothing below this crate is serialised to a client
 //! as it is, so a change inside cannot change the contract by accident. Unknown fields in requests are errors.
 
+mod approvals;
 mod audit;
 mod calls;
 mod content;
@@ -13,6 +14,10 @@ mod problem;
 mod publishers;
 mod skills;
 
+pub(crate) use approvals::{
+    ApprovalBody, ApprovalList, ApprovalQuery, ApproveBody, GrantBody, GrantItem, GrantList, RaiseBody, RejectBody,
+    SessionBody,
+};
 pub(crate) use audit::{AuditPage, AuditQuery, AuditVerification};
 pub(crate) use calls::{CallAnswer, CallBody, ToolList, WaitQuery};
 pub(crate) use content::{ContentBody, FindingBody, WrappedContent};

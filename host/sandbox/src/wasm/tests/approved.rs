@@ -51,7 +51,9 @@ fn approved(skill: &InstalledSkill) -> sophon_approval::ApprovedCall {
         arguments: CanonicalJson::parse(b"{}").unwrap(),
     };
     let assessed = assess(request, Arc::new(skill.clone()), 0, &Policy::default()).unwrap();
-    Gate::default().pass(assessed).unwrap()
+    Gate::default()
+        .pass(assessed, sophon_approval::Setting::default(), sophon_types::Timestamp::from_micros(0))
+        .unwrap()
 }
 
 #[tokio::test]

@@ -1,0 +1,169 @@
+//! Questions to a person, sessions and standing yeses.
+
+use super::detached;
+use crate::auth::Caller;
+use crate::extract::{InPath, InQuery, Json};
+use crate::problem::Problem;
+use crate::wire::{
+    ApprovalBody, ApprovalList, ApprovalQuery, ApproveBody, GrantBody, GrantItem, GrantList, RaiseBody, RejectBody,
+    SessionBody,
+};
+use crate::{Gateway, GatewayError};
+use axum::extract::State;
+use http::StatusCode;
+use sophon_approval::{Listing, Status};
+use sophon_executor::{Approve, GrantRequest, Scope};
+use sophon_types::{ApprovalId, CanonicalJson, GrantId, Risk, SessionId, Timestamp};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// What the list can be narrowed by.
+pub(crate) const QUERIES: &[(&str, &str)] = &[
+    ("status", "pending, approved, rejected, expired or cancelled."),
+    ("before", "Asked before this moment: created_at of the last one of the page before."),
+    ("limit", "At most so many; 100, at most 500."),
+];
+/// Questions of one answer.
+const USUAL: u32 = 100;
+const MOST: u32 = 500;
+/// Bytes of a reason.
+const REASON: usize = 2000;
+
+/// The questions that the caller may see.
+pub(crate) async fn list(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    InQuery(query): InQuery<ApprovalQuery>,
+) -> Result<axum::Json<ApprovalList>, Problem> {
+    let before = query.before.as_deref().map(Timestamp::parse).transpose();
+    let listing = Listing {
+        status: query.status.as_deref().map(|text| read::<Status>("status", text)).transpose()?,
+        before: before.map_err(|message| GatewayError::ParameterInvalid { place: "before", message })?,
+        limit: query.limit.unwrap_or(USUAL).clamp(1, MOST),
+    };
+    let views = gateway.executor().approvals(&caller.principal, listing).await?;
+    Ok(axum::Json(ApprovalList::of(views, gateway.entropy())))
+}
+
+/// A question.
+pub(crate) async fn show(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    InPath(id): InPath<ApprovalId>,
+) -> Result<axum::Json<ApprovalBody>, Problem> {
+    let view = gateway.executor().approval(&caller.principal, id).await?;
+    Ok(axum::Json(ApprovalBody::of(view, gateway.entropy())))
+}
+
+/// A person says yes.
+pub(crate) async fn approve(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    InPath(id): InPath<ApprovalId>,
+    Json(body): Json<ApproveBody>,
+) -> Result<axum::Json<ApprovalBody>, Problem> {
+    let scope = match body.scope.as_deref() {
+        None | Some("once") => Scope::Once,
+        Some("session") => Scope::Session,
+        Some(other) => return Err(wrong(&format!("scope: {other:?} is neither once nor session"))),
+    };
+    let arguments = body.arguments.map(|raw| CanonicalJson::parse(raw.get().as_bytes())).transpose()?;
+    detached(async move {
+        let view = gateway.executor().approve(&caller.principal, id, Approve { arguments, scope }).await?;
+        Ok(axum::Json(ApprovalBody::of(view, gateway.entropy())))
+    })
+    .await
+}
+
+/// A person says no.
+pub(crate) async fn reject(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    InPath(id): InPath<ApprovalId>,
+    Json(body): Json<RejectBody>,
+) -> Result<axum::Json<ApprovalBody>, Problem> {
+    if body.reason.as_ref().is_some_and(|reason| reason.len() > REASON) {
+        return Err(wrong(&format!("reason: longer than {REASON} bytes")));
+    }
+    detached(async move {
+        let view = gateway.executor().reject(&caller.principal, id, body.reason).await?;
+        Ok(axum::Json(ApprovalBody::of(view, gateway.entropy())))
+    })
+    .await
+}
+
+/// An agent begins a session.
+pub(crate) async fn begin_session(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+) -> Result<(StatusCode, axum::Json<SessionBody>), Problem> {
+    detached(async move {
+        let session = gateway.executor().begin_session(&caller.principal).await?;
+        Ok((StatusCode::CREATED, axum::Json(session.into())))
+    })
+    .await
+}
+
+/// A person raises what passes by itself in a session.
+pub(crate) async fn raise_session(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    InPath(id): InPath<SessionId>,
+    Json(body): Json<RaiseBody>,
+) -> Result<axum::Json<SessionBody>, Problem> {
+    let to = read::<Risk>("auto_approve_ceiling", &body.auto_approve_ceiling)?;
+    let lasts = Duration::from_secs(body.expires_in);
+    detached(async move {
+        let session = gateway.executor().raise_session(&caller.principal, id, to, lasts).await?;
+        Ok(axum::Json(session.into()))
+    })
+    .await
+}
+
+/// The standing yeses.
+pub(crate) async fn grants(State(gateway): State<Gateway>, caller: Caller) -> Result<axum::Json<GrantList>, Problem> {
+    let grants = gateway.executor().grants(&caller.principal).await?;
+    Ok(axum::Json(GrantList { grants: grants.into_iter().map(GrantItem::from).collect() }))
+}
+
+/// A person gives a standing yes.
+pub(crate) async fn grant(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Json(body): Json<GrantBody>,
+) -> Result<(StatusCode, axum::Json<GrantItem>), Problem> {
+    let user = body.user.map(|user| user.parse()).transpose();
+    let request = GrantRequest {
+        user: user.map_err(|error| wrong(&format!("user: {error}")))?,
+        tool: body.tool,
+        arguments: CanonicalJson::parse(body.arguments.get().as_bytes())?,
+        risk: read::<Risk>("risk", &body.risk)?,
+        lasts: Duration::from_secs(body.expires_in),
+    };
+    detached(async move {
+        let granted = gateway.executor().grant(&caller.principal, request).await?;
+        Ok((StatusCode::CREATED, axum::Json(granted.into())))
+    })
+    .await
+}
+
+/// A person takes a standing yes back.
+pub(crate) async fn revoke_grant(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    InPath(id): InPath<GrantId>,
+) -> Result<StatusCode, Problem> {
+    detached(async move {
+        gateway.executor().revoke_grant(&caller.principal, id).await?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+fn read<T: FromStr<Err: std::fmt::Display>>(place: &'static str, text: &str) -> Result<T, GatewayError> {
+    text.parse().map_err(|error: T::Err| GatewayError::ParameterInvalid { place, message: error.to_string() })
+}
+
+fn wrong(message: &str) -> Problem {
+    GatewayError::BodyInvalid { message: message.to_owned() }.into()
+}
