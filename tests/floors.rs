@@ -51,7 +51,7 @@ const EXPECTED: [(&str, &str); 15] = [
     ("host/cli/src/system.rs", "the environment and the clock"),
     ("host/egress/src/resolve.rs", "names are resolved"),
     ("host/egress/src/credential.rs", "a secret is attached"),
-    ("host/egress/src/handed.rs", "a secret is put where its placeholder stands"),
+    ("host/egress/src/placeholder/mod.rs", "a secret is put where its placeholder stands"),
     ("host/vault/src/lease.rs", "a secret is opened"),
     ("host/vault/src/secret.rs", "a secret is opened to be attached"),
     ("host/vault/tests/vault.rs", "the vault's own test"),

@@ -91,6 +91,8 @@ codes! {
         EgressRequest = "egress.request",
         /// A request of a skill was not let out.
         EgressDenied = "egress.denied",
+        /// A placeholder for a credential was about to go where it does not belong.
+        EgressAlarm = "egress.alarm",
         /// A credential is about to be opened.
         CredentialUse = "credential.use",
         /// A skill was given a short-lived token, or a placeholder for a credential.

@@ -8,17 +8,22 @@ use crate::admit::AllowedRequest;
 use crate::allowlist::BindingRule;
 use crate::dispatch::Attached;
 use crate::error::{Denial, HttpError};
-use crate::handed::{Handed, Redemption, Swapped};
+use crate::placeholder::{Handed, Redemption, Swapped};
 use crate::session::{CallScope, ConnectionState};
+use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use sophon_guard::KnownSecrets;
 use sophon_types::{Fault, ServiceName};
 use sophon_vault::{Attach, Binding, ConnectionInfo, Lease, Owner, Purpose, Vault, VaultError};
+use zeroize::Zeroizing;
 
 /// A credential that was lent for one request.
 pub(crate) struct Loan {
     /// The header fields to send.
     pub(crate) attached: Vec<Attached>,
+    /// URL and body as they leave, where placeholders stood in them.
+    pub(crate) url: Option<Zeroizing<String>>,
+    pub(crate) body: Option<Bytes>,
     /// Which credential it is.
     pub(crate) mark: Mark,
     source: Source,
@@ -86,7 +91,13 @@ pub(crate) async fn borrow(
     #[expect(clippy::disallowed_methods, reason = "egress is where a secret is attached to a request")]
     let value = attachment.value.expose();
     let attached = field(&attachment.header, value).ok_or_else(|| unfit(service, "cannot stand in a header field"))?;
-    Ok(Loan { attached: vec![attached], mark: mark(&lease), source: Source::Lease(Box::new(lease)) })
+    Ok(Loan {
+        attached: vec![attached],
+        url: None,
+        body: None,
+        mark: mark(&lease),
+        source: Source::Lease(Box::new(lease)),
+    })
 }
 
 /// As [`borrow`], for a request that holds placeholders that this run was given.
@@ -98,12 +109,18 @@ pub(crate) async fn redeem(
     handed: &Handed,
 ) -> Result<Loan, HttpError> {
     let service = &redemption.service;
-    let lease = open(vault, scope, service, |binding| check_binding(binding, allowed, service)).await?;
-    let swapped = handed.swap(redemption, allowed.headers(), &lease);
-    let Swapped { fields, secrets } =
+    let check = |binding: &Binding| {
+        if !handed.agrees(redemption, binding) {
+            return Err(unfit(service, "was connected anew, with other places for its placeholders"));
+        }
+        check_binding(binding, allowed, service)
+    };
+    let lease = open(vault, scope, service, check).await?;
+    let swapped = handed.swap(redemption, allowed.headers(), allowed.url(), allowed.body(), &lease);
+    let Swapped { fields, url, body, secrets } =
         swapped.ok_or_else(|| unfit(service, "cannot stand where its placeholder stands"))?;
     let secrets = KnownSecrets::merge(&[&lease.known_secrets(), &secrets]);
-    Ok(Loan { attached: fields, mark: mark(&lease), source: Source::InPlace(secrets) })
+    Ok(Loan { attached: fields, url, body, mark: mark(&lease), source: Source::InPlace(secrets) })
 }
 
 fn mark(lease: &Lease) -> Mark {

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use url::Host;
+use zeroize::Zeroizing;
 
 /// Named where the skill names nothing.
 const USER_AGENT: &str = concat!("sophon-host/", env!("CARGO_PKG_VERSION"));
@@ -49,6 +50,10 @@ pub(crate) type Attached = (HeaderName, HeaderValue);
 /// A credential on its way out.
 pub(crate) struct Lent {
     pub(crate) fields: Vec<Attached>,
+    /// Path and query as they leave, where a placeholder stood in them.
+    pub(crate) target: Option<Zeroizing<String>>,
+    /// The body as it leaves, where a placeholder stood in it.
+    pub(crate) body: Option<bytes::Bytes>,
     /// Which credential it is.
     pub(crate) mark: Mark,
 }
@@ -66,9 +71,8 @@ impl Wire {
         if deadline <= Instant::now() {
             return Err(Failure::not_sent(HttpError::Timeout));
         }
-        let (attached, mark) = lent.map(|lent| (lent.fields, lent.mark)).unzip();
-        let bearer = Bearer::new(owner, mark);
-        let request = build(allowed, attached.unwrap_or_default()).map_err(Failure::not_sent)?;
+        let bearer = Bearer::new(owner, lent.as_ref().map(|lent| lent.mark.clone()));
+        let request = build(allowed, lent).map_err(Failure::not_sent)?;
         let _slot = self.slots.acquire(owner, deadline).await.map_err(Failure::not_sent)?;
         let url = allowed.checked_url();
         let key = Key::of(bearer.clone(), url);
@@ -237,15 +241,17 @@ impl AddressRefusal {
 }
 
 /// The request as it is written: the target out of the checked URL, `Host` and framing by the host.
-fn build(allowed: &AllowedRequest, attached: Vec<Attached>) -> Result<Request<Full<bytes::Bytes>>, HttpError> {
+fn build(allowed: &AllowedRequest, lent: Option<Lent>) -> Result<Request<Full<bytes::Bytes>>, HttpError> {
     let url = allowed.checked_url();
     let unfit = || HttpError::InvalidRequest("the URL cannot be written in a request line".into());
-    let uri: Uri = url.target().parse().map_err(|_invalid| unfit())?;
-    if uri.path_and_query().map(PathAndQuery::as_str) != Some(url.target()) {
+    let (attached, target, body) = lent.map_or((Vec::new(), None, None), |lent| (lent.fields, lent.target, lent.body));
+    let target = target.as_ref().map_or(url.target(), |target| target.as_str());
+    let uri: Uri = target.parse().map_err(|_invalid| unfit())?;
+    if uri.path_and_query().map(PathAndQuery::as_str) != Some(target) {
         return Err(unfit());
     }
     let host = HeaderValue::from_str(url.authority()).map_err(|_invalid| unfit())?;
-    let mut request = Request::new(Full::new(allowed.body().clone()));
+    let mut request = Request::new(Full::new(body.unwrap_or_else(|| allowed.body().clone())));
     *request.method_mut() = allowed.method().clone();
     *request.uri_mut() = uri;
     let headers = request.headers_mut();

@@ -5,7 +5,7 @@
 
 use crate::EgressLimits;
 use crate::error::{Denial, HttpError};
-use crate::handed::Redemption;
+use crate::placeholder::Redemption;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use sophon_vault::is_reserved_header;
 

@@ -94,6 +94,17 @@ impl Recorder<'_> {
         self.write(record).await.map_err(|error| unwritten(&error))
     }
 
+    /// A placeholder was about to go where it does not belong. Durable before the skill learns of the refusal.
+    pub(crate) async fn alarm(&self, request: &HttpRequest, error: &HttpError, most: usize) -> Result<(), HttpError> {
+        let mut record = self
+            .base(Action::EgressAlarm, Outcome::denied(error.code()))
+            .detail("reason", self.clean(&error.to_string()));
+        if let Ok(url) = CheckedUrl::parse(&request.url, most) {
+            record = self.url(record, &url);
+        }
+        self.audit.append(record).await.map(drop).map_err(|error| unwritten(&error))
+    }
+
     /// What the skill was given in place of a credential. Never the text itself.
     pub(crate) async fn token(
         &self,

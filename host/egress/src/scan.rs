@@ -5,6 +5,7 @@
 
 use crate::admit::AllowedRequest;
 use crate::error::{Denial, HttpError};
+use crate::placeholder::{Handed, disguise};
 use bytes::Bytes;
 use sophon_guard::{Hit, KnownSecrets};
 use std::borrow::Cow;
@@ -35,6 +36,16 @@ impl Scanner {
         check_head(secrets, allowed)?;
         let known = secrets.clone();
         check_body(self.run(allowed.body(), move |body| known.find(body)).await?)
+    }
+
+    /// Refuses a large body that holds a placeholder in disguise; of small ones that was seen when they were admitted.
+    pub(crate) async fn check_disguise(&self, handed: &Arc<Handed>, allowed: &AllowedRequest) -> Result<(), HttpError> {
+        if handed.is_empty() || allowed.body().len() <= crate::placeholder::INLINE {
+            return Ok(());
+        }
+        let known = Arc::clone(handed);
+        let found = self.run(allowed.body(), move |body| known.alarm().find(&known.blanked(body)).is_some()).await?;
+        if found { Err(disguise("the body")) } else { Ok(()) }
     }
 
     /// `body` without `secrets`.

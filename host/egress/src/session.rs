@@ -12,16 +12,17 @@ use crate::dispatch::Lent;
 use crate::egress::Inner;
 use crate::error::{Denial, HttpError};
 use crate::gate::EffectGate;
-use crate::handed::Handed;
 use crate::headers;
 use crate::owner::Owner;
+use crate::placeholder::{Handed, MAX_TOKENS, tokens};
 use crate::record::{Recorder, UnderWay};
 use crate::redirect::next_hop;
 use crate::scan::check_here;
+use crate::url::CheckedUrl;
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
-use sophon_audit::Receipt;
+use sophon_audit::{Outcome, Receipt};
 use sophon_guard::KnownSecrets;
 use sophon_skill::CredentialUse;
 use sophon_types::{CallId, CorrelationId, Fault as _, Principal, Risk, SkillName, ToolName};
@@ -30,6 +31,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 /// Whose call it is and what it may do. Made by the executor, once a call.
 pub struct CallScope {
@@ -223,6 +225,8 @@ impl EgressSession {
         self.count()?;
         let allowed = self.admit_unscanned(request)?;
         self.inner.scanner.check(&self.secrets(), &allowed).await?;
+        let handed = Arc::clone(&self.state.lock().handed);
+        self.inner.scanner.check_disguise(&handed, &allowed).await?;
         self.scope.gate.permit(&allowed.effect(hop)).await.map_err(|denied| {
             HttpError::Denied(Denial { code: denied.code.into(), message: denied.message, hint: denied.hint })
         })?;
@@ -273,10 +277,63 @@ impl EgressSession {
             .attached
             .iter()
             .find_map(|(name, _)| headers::beside_credential(allowed.headers(), Some(name), allowed.redeems()));
-        match beside {
-            Some(name) => Err(crate::admit::collision(name.as_str())),
-            None => Ok(Lent { fields: loan.attached, mark: loan.mark }),
+        if let Some(name) = beside {
+            return Err(crate::admit::collision(name.as_str()));
         }
+        let target = loan.url.map(|url| self.target(allowed, &url)).transpose()?;
+        Ok(Lent { fields: loan.attached, target, body: loan.body, mark: loan.mark })
+    }
+
+    /// Path and query of the URL with the secret in it, which is read anew: it must lead where the checked one does.
+    fn target(&self, allowed: &AllowedRequest, url: &str) -> Result<Zeroizing<String>, HttpError> {
+        let unfit = || {
+            let why = "what a placeholder in the URL stands for cannot stand in a URL";
+            HttpError::from(Denial::new("credential_unfit", why))
+        };
+        let swapped = CheckedUrl::parse(url, self.inner.wire.limits.url_bytes).map_err(|_refusal| unfit())?;
+        if !swapped.same_origin(allowed.checked_url()) {
+            return Err(unfit());
+        }
+        Ok(Zeroizing::new(swapped.target().to_owned()))
+    }
+
+    /// Gives the skill placeholders for the tokens that the answer to a login holds.
+    async fn hide_tokens(&self, allowed: &AllowedRequest, answer: Answer) -> Result<Answer, HttpError> {
+        let Some(redemption) = allowed.redeems() else { return Ok(answer) };
+        let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let fields: Vec<(&str, &[u8])> =
+            answer.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let found = tokens(redemption, media_type, &fields, &answer.body);
+        if found.is_empty() {
+            return Ok(answer);
+        }
+        let handed = {
+            let mut state = self.state.lock();
+            let service = &redemption.service;
+            let mut known = KnownSecrets::builder();
+            for token in &found {
+                known = known.add(&format!("{service}.token"), token.token.as_bytes());
+                let new = state.handed.token(service, token.token.as_bytes()).is_none();
+                if new && state.handed.tokens() < MAX_TOKENS {
+                    let core = self.inner.vault.placeholder();
+                    Arc::make_mut(&mut state.handed).add_token(&core, redemption, &token.name, token.token.as_bytes());
+                }
+            }
+            // Beyond the bound a token is redacted like any other secret.
+            state.secrets = KnownSecrets::merge(&[&state.secrets, &known.build()]);
+            Arc::clone(&state.handed)
+        };
+        self.recorder().token(&redemption.service, "answer", Outcome::Ok).await?;
+        let mut headers = HeaderMap::with_capacity(answer.headers.len());
+        for (name, value) in &answer.headers {
+            let hidden = handed.hide_tokens(redemption, &found, value.as_bytes());
+            headers.append(name, HeaderValue::from_bytes(&hidden).unwrap_or_else(|_never| value.clone()));
+        }
+        let body = Bytes::from(handed.hide_tokens(redemption, &found, &answer.body));
+        if body.len() != answer.body.len() {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        Ok(Answer { status: answer.status, headers, body })
     }
 
     /// A coded answer, or a part of one, could carry a secret past the redactor. It was asked for uncoded and whole.
@@ -300,8 +357,9 @@ impl EgressSession {
 
     /// The answer as the skill sees it; `lent` where a credential went along on any hop.
     async fn respond(&self, hop: Hop, lent: bool) -> Result<HttpResponse, HttpError> {
-        let secrets = self.secrets();
         let Hop { allowed, answer } = hop;
+        let answer = self.hide_tokens(&allowed, answer).await?;
+        let secrets = self.secrets();
         let body = self.inner.scanner.redact(&secrets, &answer.body).await;
         let body = body.map_err(|error| Failure::sent(error).into_error(allowed.method()))?;
         let mut fields = Vec::with_capacity(answer.headers.len());
@@ -332,10 +390,34 @@ impl EgressSession {
     async fn refuse(&self, request: &HttpRequest, error: HttpError, address: Option<String>) -> HttpError {
         tracing::debug!(code = error.code(), call = %self.scope.call, "request refused");
         let most = self.inner.wire.limits.url_bytes;
+        if self.is_alarming(request, &error) {
+            tracing::warn!(
+                code = error.code(), call = %self.scope.call, skill = %self.scope.skill, tenant = %self.scope.principal.tenant,
+                "a placeholder for a credential was about to go where it does not belong"
+            );
+            if let Err(unwritten) = self.recorder().alarm(request, &error, most).await {
+                return unwritten;
+            }
+        }
         match self.recorder().denied(request, &error, address, most).await {
             Ok(()) => error,
             Err(unwritten) => unwritten,
         }
+    }
+
+    /// Whether a refused request would have taken a placeholder to where it does not belong.
+    fn is_alarming(&self, request: &HttpRequest, error: &HttpError) -> bool {
+        let Some(denial) = error.denial() else { return false };
+        if denial.code.starts_with("placeholder_") {
+            return true;
+        }
+        // Not a matter of where: a person said no, the call asks too often, nothing is connected.
+        const ORDINARY: [&str; 4] = ["effect_", "approval_", "too_many_requests", "not_connected"];
+        if ORDINARY.iter().any(|code| denial.code.starts_with(code)) {
+            return false;
+        }
+        let handed = Arc::clone(&self.state.lock().handed);
+        !handed.is_empty() && handed.redemption(request).map_or(true, |found| found.is_some())
     }
 
     fn redact_error(&self, error: HttpError) -> HttpError {

@@ -3,12 +3,13 @@
 //! Promise: a stored secret is never given out. A skill that opted in gets text that is good for this run, at the hosts
 //! of that connection, in header values; native code gets such text for each field that it names.
 
-use crate::credential::unavailable;
+use crate::credential::{purpose, unavailable};
 use crate::error::HttpError;
 use crate::session::EgressSession;
 use sophon_audit::Outcome;
 use sophon_skill::{Access, CredentialUse};
 use sophon_types::ServiceName;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Why a skill gets no token.
@@ -71,9 +72,35 @@ impl EgressSession {
         if let Some(text) = state.handed.placeholder(&declared, field) {
             return Ok(text.to_owned());
         }
-        let text = self.inner.vault.placeholder();
-        Arc::make_mut(&mut state.handed).add_placeholder(&text, &declared, field);
-        Ok(text)
+        let core = self.inner.vault.placeholder();
+        let placing = field.and_then(|field| found.binding.placeholders.get(field));
+        Ok(Arc::make_mut(&mut state.handed).add_placeholder(&core, &declared, field, placing))
+    }
+
+    /// What native code gets for the fields of the connection to `service`: what is not secret as it is, and a
+    /// placeholder for everything else.
+    ///
+    /// # Errors
+    /// [`TokenRefused`]; whether the caller may have them at all is for whoever asks to know.
+    pub async fn connection_fields(&self, service: &ServiceName) -> Result<BTreeMap<String, String>, TokenRefused> {
+        let declared = self.declared(service.as_str())?.service.clone();
+        let (vault, principal) = (&self.inner.vault, &self.scope.principal);
+        let found = vault.public(&principal.tenant, &principal.user, &declared).await;
+        let found = found.map_err(|error| unavailable(&error))?;
+        let found = found.ok_or_else(|| TokenRefused::NotConnected(service.to_string()))?;
+        let mut fields = BTreeMap::new();
+        for name in found.fields.iter().filter(|name| !found.binding.plain.contains(*name)) {
+            fields.insert(name.clone(), self.placeholder(&declared, Some(name)).await?);
+        }
+        if !found.binding.plain.is_empty() {
+            let lease = vault.lease(&purpose(&self.scope), &declared, &self.scope.intent).await;
+            let lease = lease.map_err(|error| unavailable(&error))?;
+            // What is plain is said by what is authenticated now, not by the look before.
+            for (name, value) in lease.plain_fields() {
+                fields.insert(name.to_owned(), value.into_owned());
+            }
+        }
+        Ok(fields)
     }
 
     fn declared(&self, service: &str) -> Result<&CredentialUse, TokenRefused> {

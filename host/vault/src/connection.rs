@@ -2,6 +2,7 @@
 
 use crate::VaultError;
 use crate::header::may_carry_credential;
+use crate::placeholder::{MAX_POSITIONS, Placing};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -157,6 +158,9 @@ pub struct Binding {
     /// by placeholders; always `Some` when read back.
     #[serde(default)]
     pub attach: Option<Attach>,
+    /// Of fields that reach a skill as placeholders: how those look, and where besides header fields they may stand.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub placeholders: BTreeMap<String, Placing>,
     /// Fields that are not secret (names of users, addresses): they may be short, and are not looked for in output.
     #[serde(default)]
     pub plain: BTreeSet<String>,
@@ -224,7 +228,8 @@ impl Meta {
                 return Err(wrong(name, "a secret of fewer than 8 bytes cannot be told from ordinary text in output"));
             }
         }
-        for name in attach.fields().into_iter().chain(binding.plain.iter().map(String::as_str)) {
+        let placed = binding.placeholders.keys().chain(&binding.plain).map(String::as_str);
+        for name in attach.fields().into_iter().chain(placed) {
             if !fields.contains_key(name) {
                 return Err(VaultError::InvalidBinding(format!("there is no field {name:?}")));
             }
@@ -255,6 +260,9 @@ impl Meta {
         }
         if binding.hosts.as_ref().is_some_and(|hosts| hosts.is_empty() || hosts.len() > 64) {
             return Err(VaultError::InvalidBinding("name 1 to 64 hosts, or none at all".into()));
+        }
+        if binding.placeholders.values().any(|placing| placing.positions.len() > MAX_POSITIONS) {
+            return Err(VaultError::InvalidBinding(format!("a placeholder has at most {MAX_POSITIONS} places")));
         }
         binding.attach = Some(attach);
         Ok(Self { fields: fields.keys().cloned().collect(), binding })

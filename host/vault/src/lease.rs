@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sophon_guard::KnownSecrets;
 use sophon_types::{CallId, CorrelationId, ServiceName, SkillName, TenantId, ToolName, UserId};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
@@ -143,6 +144,14 @@ impl Lease {
             secret.next().filter(|_| secret.next().is_none()).map(String::as_str)
         };
         self.field(field.or_else(|| self.attach.secret_field()).or_else(only)?)
+    }
+
+    /// The fields that are not secret, and their values.
+    pub fn plain_fields(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        let plain = self.fields.iter().filter(|(name, _)| {
+            self.binding.plain.contains(*name) && self.attach.secret_field() != Some(name.as_str())
+        });
+        plain.map(|(name, value)| (name.as_str(), String::from_utf8_lossy(opened(value))))
     }
 
     /// The secret fields, to be looked for in whatever comes back; labelled `service.field`.

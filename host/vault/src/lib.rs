@@ -34,6 +34,6 @@ pub use error::VaultError;
 pub use header::{is_reserved_header, may_carry_credential};
 pub use kek::{KdfParams, Kek};
 pub use lease::{Attachment, Lease, Purpose};
-pub use placeholder::{PLACEHOLDER_BYTES, PLACEHOLDER_PREFIX};
+pub use placeholder::{PLACEHOLDER_BYTES, PLACEHOLDER_PREFIX, Placing, PlacingError, Position, Shape};
 pub use secret::Secret;
 pub use vault::Vault;

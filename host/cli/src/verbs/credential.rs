@@ -1,5 +1,6 @@
 //! `sophon credential`.
 
+use super::install::key_and_value;
 use super::{ask, part};
 use crate::arguments::ForUser;
 use crate::context::Context;
@@ -60,6 +61,18 @@ struct Set {
     /// Attach it as HTTP Basic, from two fields.
     #[arg(long, value_name = "USER_FIELD:PASSWORD_FIELD")]
     basic: Option<String>,
+    /// Never attach it; it is used where the skill's requests hold its placeholder.
+    #[arg(long, conflicts_with_all = ["basic", "header"])]
+    placeholders: bool,
+    /// A field that is not secret, such as a URL or a user's name.
+    #[arg(long, value_name = "FIELD")]
+    plain: Vec<String>,
+    /// Where besides header fields the placeholder of a field may stand: `path`, `query:NAME`, `form:NAME` or `json:KEY`.
+    #[arg(long = "place", value_name = "FIELD=PLACE", value_parser = key_and_value)]
+    places: Vec<(String, String)>,
+    /// How the placeholder of a field has to look, such as `{}:fx`.
+    #[arg(long = "shape", value_name = "FIELD=SHAPE", value_parser = key_and_value)]
+    shapes: Vec<(String, String)>,
     #[command(flatten)]
     acting: ForUser,
 }
@@ -77,6 +90,10 @@ impl Credential {
                 if !set.hosts.is_empty() {
                     body.insert("hosts".into(), json!(set.hosts));
                 }
+                if !set.plain.is_empty() {
+                    body.insert("plain".into(), json!(set.plain));
+                }
+                body.insert("placeholders".into(), set.placing());
                 body.insert("fields".into(), fields(&set.fields)?);
                 let path = format!("/v1/credentials/{}", part(&set.service));
                 let answer = ask(context, set.acting, Method::PUT, &path, Some(&body.into())).await?;
@@ -105,12 +122,29 @@ impl Credential {
 }
 
 impl Set {
+    fn placing(&self) -> Value {
+        let mut placing = json!({});
+        for (field, place) in &self.places {
+            match placing[field]["positions"].as_array_mut() {
+                Some(places) => places.push(place.as_str().into()),
+                None => placing[field]["positions"] = json!([place]),
+            }
+        }
+        for (field, shape) in &self.shapes {
+            placing[field]["shape"] = shape.as_str().into();
+        }
+        placing
+    }
+
     fn attach(&self) -> Result<Option<Value>, CliError> {
         if let Some(basic) = &self.basic {
             let Some((user, password)) = basic.split_once(':') else {
                 return Err(CliError::usage("--basic names two fields", "--basic username:password"));
             };
             return Ok(Some(json!({"type": "basic", "user_field": user, "password_field": password})));
+        }
+        if self.placeholders {
+            return Ok(Some(json!({"type": "placeholders"})));
         }
         let only = self.fields.first().map(String::as_str);
         Ok(match &self.header {

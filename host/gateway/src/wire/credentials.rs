@@ -2,7 +2,7 @@
 
 use crate::extract::{Quote, WireBody};
 use serde::{Deserialize, Serialize};
-use sophon_vault::{Attach, ConnectionInfo, Owner};
+use sophon_vault::{Attach, ConnectionInfo, Owner, Placing, PlacingError};
 use std::collections::BTreeMap;
 use std::fmt;
 use utoipa::ToSchema;
@@ -37,6 +37,9 @@ pub(crate) struct CredentialBody {
     /// Fields that are not secret, such as a user's name.
     #[serde(default)]
     pub(crate) plain: Vec<String>,
+    /// Of fields that reach native skills as placeholders: how those look, and where besides header fields they may stand.
+    #[serde(default)]
+    pub(crate) placeholders: BTreeMap<String, PlacingBody>,
     /// Whose they are; the user's where nothing is said.
     #[serde(default)]
     pub(crate) owner: OwnerName,
@@ -44,6 +47,37 @@ pub(crate) struct CredentialBody {
 
 impl WireBody for CredentialBody {
     const QUOTE: Quote = Quote::Never;
+}
+
+/// How the placeholder of a field looks, and where it may stand.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlacingBody {
+    /// What stands around it, such as `{}:fx`: `{}` once, and at most 32 letters, digits and `.:_~-`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shape: Option<String>,
+    /// `path`, `query:NAME`, `form:NAME` or `json:KEY.KEY`.
+    #[serde(default)]
+    #[schema(example = json!(["query:api_key"]))]
+    pub(crate) positions: Vec<String>,
+}
+
+impl PlacingBody {
+    pub(crate) fn read(&self) -> Result<Placing, PlacingError> {
+        Ok(Placing {
+            shape: self.shape.as_deref().map(str::parse).transpose()?,
+            positions: self.positions.iter().map(|at| at.parse()).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<Placing> for PlacingBody {
+    fn from(placing: Placing) -> Self {
+        Self {
+            shape: placing.shape.map(|shape| shape.to_string()),
+            positions: placing.positions.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 /// Whose credentials.
@@ -149,6 +183,12 @@ pub(crate) struct ConnectionBody {
     /// How it is attached to a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) attach: Option<AttachBody>,
+    /// Fields that are not secret.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) plain: Vec<String>,
+    /// How placeholders look, and where they may stand.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) placeholders: BTreeMap<String, PlacingBody>,
     /// Raised with each change.
     pub(crate) version: u64,
     /// When it was last changed.
@@ -167,6 +207,8 @@ impl From<ConnectionInfo> for ConnectionBody {
             fields: info.fields,
             hosts: info.binding.hosts.map(|hosts| hosts.iter().map(ToString::to_string).collect()),
             attach: info.binding.attach.map(AttachBody::from),
+            plain: info.binding.plain.into_iter().collect(),
+            placeholders: info.binding.placeholders.into_iter().map(|(field, at)| (field, at.into())).collect(),
             version: info.version,
             updated_at: info.updated_at.to_string(),
         }

@@ -1,0 +1,444 @@
+//! What a skill holds in place of a credential, for one run, and how it is redeemed.
+//!
+//! Promise: a placeholder that a skill was given is redeemed in the value of a header field (or of HTTP Basic, after
+//! decoding) and where else the connection says ([`Position`]), on the way to the hosts of that connection, while the
+//! run lasts, and nowhere else. In any other place, in whatever spelling, or of another run, it is refused and an alarm is
+//! raised. Pure: how the bytes come and go is the session's concern.
+
+mod answer;
+mod request;
+mod text;
+
+pub(crate) use answer::tokens;
+pub(crate) use request::Body;
+
+use crate::admit::HttpRequest;
+use crate::credential::field;
+use crate::dispatch::Attached;
+use crate::error::{Denial, HttpError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::HeaderMap;
+use sophon_guard::{KnownSecrets, KnownSecretsBuilder};
+use sophon_types::ServiceName;
+use sophon_vault::{Binding, Lease, PLACEHOLDER_BYTES, Placing, Position, may_carry_credential};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use text::{Piece, basic, holds, pieces};
+use zeroize::Zeroizing;
+
+/// Bodies up to this many bytes are searched for disguised placeholders where they are; larger ones on another thread.
+pub(crate) const INLINE: usize = 64 * 1024;
+/// Tokens of answers that one run is given placeholders for.
+pub(crate) const MAX_TOKENS: usize = 64;
+
+/// Everything that one run was given.
+#[derive(Clone, Default)]
+pub(crate) struct Handed {
+    items: Vec<Item>,
+    /// Finds them in any spelling.
+    alarm: KnownSecrets,
+}
+
+#[derive(Clone)]
+struct Item {
+    /// The random text.
+    core: String,
+    /// What the skill was given: the random text in its shape.
+    whole: String,
+    service: ServiceName,
+    /// Where it may stand besides header fields.
+    positions: BTreeSet<Position>,
+    stands_for: StandsFor,
+}
+
+#[derive(Clone)]
+enum StandsFor {
+    /// A field of the connection; without a name, the one that authorises.
+    Field(Option<String>),
+    /// A token that an answer held.
+    Token(Arc<Zeroizing<Vec<u8>>>),
+}
+
+/// A request that holds something of it: which connection's, and in which header fields (lower case).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Redemption {
+    pub(crate) service: ServiceName,
+    pub(crate) fields: Vec<String>,
+    /// In a user and password that were encoded together.
+    pub(crate) basic: bool,
+    /// In the URL.
+    pub(crate) url: bool,
+    /// In the body, which is of this kind.
+    pub(crate) body: Option<Body>,
+}
+
+/// The request as it leaves, and the secrets that came into being with it.
+pub(crate) struct Swapped {
+    pub(crate) fields: Vec<Attached>,
+    pub(crate) url: Option<Zeroizing<String>>,
+    pub(crate) body: Option<Bytes>,
+    pub(crate) secrets: KnownSecrets,
+}
+
+impl Handed {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// What finds the placeholders in any spelling.
+    pub(crate) fn alarm(&self) -> &KnownSecrets {
+        &self.alarm
+    }
+
+    /// The placeholder that stands for this field of this service, where there is one already.
+    pub(crate) fn placeholder(&self, service: &ServiceName, field: Option<&str>) -> Option<&str> {
+        let is = |item: &&Item| matches!(&item.stands_for, StandsFor::Field(of) if of.as_deref() == field);
+        let found = self.items.iter().filter(|item| item.service == *service).find(is);
+        found.map(|item| item.whole.as_str())
+    }
+
+    /// Hands out `core` for a field, as the connection wants it to look. Returns what the skill gets.
+    pub(crate) fn add_placeholder(
+        &mut self,
+        core: &str,
+        service: &ServiceName,
+        field: Option<&str>,
+        placing: Option<&Placing>,
+    ) -> String {
+        let shape = placing.and_then(|placing| placing.shape.as_ref());
+        let whole = shape.map_or_else(|| core.to_owned(), |shape| format!("{}{core}{}", shape.before(), shape.after()));
+        let item = Item {
+            core: core.to_owned(),
+            whole: whole.clone(),
+            service: service.clone(),
+            positions: placing.map(|placing| placing.positions.clone()).unwrap_or_default(),
+            stands_for: StandsFor::Field(field.map(str::to_owned)),
+        };
+        self.add(item);
+        whole
+    }
+
+    /// Hands out `core` for a token that an answer to `redemption` held; it may stand where what was redeemed may.
+    pub(crate) fn add_token(&mut self, core: &str, redemption: &Redemption, name: &str, token: &[u8]) {
+        let of_service = self.items.iter().filter(|item| item.service == redemption.service);
+        let mut positions: BTreeSet<Position> = of_service.flat_map(|item| item.positions.iter().cloned()).collect();
+        // A refresh token goes back the way the secret went.
+        match redemption.body {
+            Some(Body::Form) => drop(positions.insert(Position::Form(name.to_owned()))),
+            Some(Body::Json) => drop(positions.insert(Position::Json(name.to_owned()))),
+            None => {}
+        }
+        self.add(Item {
+            core: core.to_owned(),
+            whole: core.to_owned(),
+            service: redemption.service.clone(),
+            positions,
+            stands_for: StandsFor::Token(Arc::new(Zeroizing::new(token.to_vec()))),
+        });
+    }
+
+    /// The placeholder of a token that an answer held before.
+    pub(crate) fn token(&self, service: &ServiceName, token: &[u8]) -> Option<&str> {
+        let is = |item: &&Item| matches!(&item.stands_for, StandsFor::Token(of) if of.as_slice() == token);
+        self.items.iter().filter(|item| item.service == *service).find(is).map(|item| item.core.as_str())
+    }
+
+    /// How many tokens of answers are in it.
+    pub(crate) fn tokens(&self) -> usize {
+        self.items.iter().filter(|item| matches!(item.stands_for, StandsFor::Token(_))).count()
+    }
+
+    fn add(&mut self, item: Item) {
+        let one = KnownSecrets::builder().add("placeholder", item.core.as_bytes()).build();
+        self.alarm = KnownSecrets::merge(&[&self.alarm, &one]);
+        self.items.push(item);
+    }
+
+    /// What `request` redeems, if anything.
+    pub(crate) fn redemption(&self, request: &HttpRequest) -> Result<Option<Redemption>, HttpError> {
+        let mut redeems = Redeems { handed: self, found: None };
+        for (name, value) in &request.headers {
+            redeems.header(name, value)?;
+        }
+        redeems.url(&request.url)?;
+        redeems.body(request)?;
+        let found = redeems.found;
+        if let (Some(found), Some(named)) = (&found, &request.credential)
+            && found.service.as_str() != named
+        {
+            return Err(Denial::new(
+                "placeholder_misplaced",
+                format_args!("the request names a credential and holds a placeholder of {}", found.service),
+            )
+            .hint("either name the credential, or send its placeholder in a header field")
+            .into());
+        }
+        self.disguised(request)?;
+        Ok(found)
+    }
+
+    /// Refuses a placeholder in a spelling that is not swapped: somebody takes it elsewhere.
+    fn disguised(&self, request: &HttpRequest) -> Result<(), HttpError> {
+        if self.items.is_empty() {
+            return Ok(());
+        }
+        let hidden = |bytes: &[u8]| self.alarm.find(&self.blanked(bytes)).is_some();
+        let in_fields = request.headers.iter().find(|(name, value)| {
+            // Of HTTP Basic what it says is looked at, not how it is written.
+            let value = basic(name, value).map_or_else(|| self.blanked(value), |pair| self.blanked(&pair));
+            self.alarm.find(&value).is_some() || hidden(name.as_bytes())
+        });
+        if let Some((name, _)) = in_fields {
+            let name: String = name.chars().take(60).collect();
+            return Err(disguise(&format!("the header field {name}")));
+        }
+        if hidden(request.url.as_bytes()) {
+            return Err(disguise("the URL"));
+        }
+        let body = request.body.as_deref().unwrap_or_default();
+        if body.len() <= INLINE && hidden(body) {
+            return Err(disguise("the body"));
+        }
+        Ok(())
+    }
+
+    /// `bytes` without the placeholders that stand in it as they are.
+    pub(crate) fn blanked(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut blanked = Vec::with_capacity(bytes.len());
+        for piece in pieces(bytes) {
+            match piece {
+                Piece::Text(text) => blanked.extend_from_slice(text),
+                Piece::Placeholder(_) => blanked.push(b'.'),
+            }
+        }
+        blanked
+    }
+
+    /// The first item in `text`. A placeholder that this run was not given is refused.
+    fn look(&self, text: &[u8]) -> Result<Option<&Item>, HttpError> {
+        let mut found = None;
+        for piece in pieces(text) {
+            let Piece::Placeholder(core) = piece else { continue };
+            let Some(item) = self.items.iter().find(|item| item.core.as_bytes() == core) else {
+                return Err(Denial::new("placeholder_unknown", "the request holds a placeholder of another run")
+                    .hint("ask for it again in this call: a placeholder is good for one run only")
+                    .into());
+            };
+            found = found.or(Some(item));
+        }
+        Ok(found)
+    }
+
+    /// Whether the connection, as it is now authenticated, says that what `redemption` holds may stand there.
+    pub(crate) fn agrees(&self, redemption: &Redemption, binding: &Binding) -> bool {
+        let fields = self.items.iter().filter(|item| item.service == redemption.service);
+        fields.into_iter().all(|item| match &item.stands_for {
+            StandsFor::Field(field) => {
+                let placing = field.as_ref().and_then(|field| binding.placeholders.get(field));
+                item.positions.iter().all(|at| placing.is_some_and(|placing| placing.positions.contains(at)))
+            }
+            StandsFor::Token(_) => true,
+        })
+    }
+
+    /// The parts of the request that `redemption` names, with what their placeholders stand for.
+    pub(crate) fn swap(
+        &self,
+        redemption: &Redemption,
+        headers: &HeaderMap,
+        url: &str,
+        body: &Bytes,
+        lease: &Lease,
+    ) -> Option<Swapped> {
+        let mut secrets = KnownSecrets::builder();
+        let mut fields = Vec::new();
+        let fill = |text: &[u8]| self.filled(text, &redemption.service, lease);
+        for name in &redemption.fields {
+            for value in headers.get_all(name.as_str()) {
+                let value = match basic(name, value.as_bytes()) {
+                    None => fill(value.as_bytes())?,
+                    Some(pair) => {
+                        let pair = Zeroizing::new(STANDARD.encode(&*fill(&pair)?));
+                        secrets = secrets.add(&format!("{}.basic", redemption.service), pair.as_bytes());
+                        Zeroizing::new(format!("Basic {}", &*pair).into_bytes())
+                    }
+                };
+                fields.push(field(name, &value)?);
+            }
+        }
+        let url = if redemption.url { Some(request::swap_url(url, fill)?) } else { None };
+        let body = match redemption.body {
+            Some(kind) => Some(Bytes::from(request::swap_body(kind, body, fill)?.to_vec())),
+            None => None,
+        };
+        secrets = self.live_tokens(&redemption.service, secrets);
+        Some(Swapped { fields, url, body, secrets: secrets.build() })
+    }
+
+    /// Adds the tokens of a service that answers held.
+    fn live_tokens(&self, service: &ServiceName, mut secrets: KnownSecretsBuilder) -> KnownSecretsBuilder {
+        for item in self.items.iter().filter(|item| item.service == *service) {
+            if let StandsFor::Token(token) = &item.stands_for {
+                secrets = secrets.add(&format!("{service}.token"), token);
+            }
+        }
+        secrets
+    }
+
+    /// `text` with every placeholder swapped; read once, so that a secret that looks like one stays what it is. Nothing
+    /// where a placeholder was cut out of its shape.
+    fn filled(&self, text: &[u8], service: &ServiceName, lease: &Lease) -> Option<Zeroizing<Vec<u8>>> {
+        let mut filled = Zeroizing::new(Vec::with_capacity(text.len() + 64));
+        let mut after: &[u8] = &[];
+        for piece in pieces(text) {
+            match piece {
+                Piece::Text(text) => {
+                    filled.extend_from_slice(text.strip_prefix(after)?);
+                    after = &[];
+                }
+                Piece::Placeholder(core) => {
+                    if !after.is_empty() {
+                        return None;
+                    }
+                    let item =
+                        self.items.iter().find(|item| item.core.as_bytes() == core && item.service == *service)?;
+                    let at = item.whole.find(&item.core)?;
+                    let before = &item.whole.as_bytes()[..at];
+                    after = &item.whole.as_bytes()[at + PLACEHOLDER_BYTES..];
+                    let kept = filled.strip_suffix(before)?.len();
+                    filled.truncate(kept);
+                    match &item.stands_for {
+                        StandsFor::Token(token) => filled.extend_from_slice(token),
+                        StandsFor::Field(field) => {
+                            let secret = lease.stands_for(field.as_deref())?;
+                            #[expect(
+                                clippy::disallowed_methods,
+                                reason = "egress is where a secret is attached to a request"
+                            )]
+                            filled.extend_from_slice(secret.expose());
+                        }
+                    }
+                }
+            }
+        }
+        after.is_empty().then_some(filled)
+    }
+}
+
+/// Gathers what a request redeems.
+struct Redeems<'h> {
+    handed: &'h Handed,
+    found: Option<Redemption>,
+}
+
+impl<'h> Redeems<'h> {
+    /// The item in `text`, which may stand there where `allowed` says so.
+    fn take(
+        &mut self,
+        text: &[u8],
+        place: impl Fn() -> String,
+        allowed: impl Fn(&Item) -> bool,
+    ) -> Result<Option<&mut Redemption>, HttpError> {
+        if self.handed.look(text)?.is_none() {
+            return Ok(None);
+        }
+        // Each of them has to be allowed, not only the first.
+        let items = self.handed.items.iter().filter(|item| holds(text, &item.core));
+        let mut service = None;
+        for item in items {
+            if !allowed(item) {
+                return Err(misplaced(item, &place()));
+            }
+            let known = self.found.as_ref().map(|found| &found.service).or(service);
+            if let Some(known) = known.filter(|known| **known != item.service) {
+                let both = format!("{known} and {}", item.service);
+                return Err(Denial::new(
+                    "placeholder_misplaced",
+                    format_args!("one request may use one connection, this one holds placeholders of {both}"),
+                )
+                .hint("send one request for each service")
+                .into());
+            }
+            service = Some(&item.service);
+        }
+        let Some(service) = service else { return Ok(None) };
+        let empty =
+            || Redemption { service: service.clone(), fields: Vec::new(), basic: false, url: false, body: None };
+        Ok(Some(self.found.get_or_insert_with(empty)))
+    }
+
+    fn header(&mut self, name: &str, value: &[u8]) -> Result<(), HttpError> {
+        let lower = name.to_ascii_lowercase();
+        let place = || format!("the header field {}", name.chars().take(60).collect::<String>());
+        let pair = basic(name, value);
+        let text = pair.as_deref().unwrap_or(value);
+        if let Some(redemption) = self.take(text, place, |_| may_carry_credential(name))? {
+            redemption.basic |= pair.is_some();
+            if !redemption.fields.contains(&lower) {
+                redemption.fields.push(lower);
+            }
+        }
+        self.take(name.as_bytes(), || "the name of a header field".into(), |_| false)?;
+        Ok(())
+    }
+
+    fn url(&mut self, url: &str) -> Result<(), HttpError> {
+        let mut found = false;
+        request::url_places(url, |text, position, place| {
+            let allowed = |item: &Item| position.is_some_and(|position| item.positions.contains(position));
+            found |= self.take(text, || place.to_owned(), allowed)?.is_some();
+            Ok(())
+        })?;
+        if let Some(redemption) = self.found.as_mut().filter(|_| found) {
+            redemption.url = true;
+        }
+        Ok(())
+    }
+
+    fn body(&mut self, request: &HttpRequest) -> Result<(), HttpError> {
+        let body = request.body.as_deref().unwrap_or_default();
+        let kind = Body::of(&request.headers);
+        if !holds(body, sophon_vault::PLACEHOLDER_PREFIX) {
+            return Ok(());
+        }
+        let mut found = false;
+        let read = request::body_places(kind, body, |text, position, place| {
+            let allowed = |item: &Item| position.is_some_and(|position| item.positions.contains(position));
+            found |= self.take(text, || place.to_owned(), allowed)?.is_some();
+            Ok(())
+        })?;
+        // What is no form and no JSON has no place for it, and neither has a duplicate key that hides it.
+        if !read {
+            self.take(body, || "the body".into(), |_| false)?;
+        }
+        if let Some(redemption) = self.found.as_mut().filter(|_| found) {
+            redemption.body = kind;
+        }
+        Ok(())
+    }
+}
+
+fn misplaced(item: &Item, place: &str) -> HttpError {
+    let hint = if item.positions.is_empty() {
+        "send it in the value of a header field, such as Authorization; another place is named by the person who \
+         connected the service (`sophon credential set --place FIELD=query:NAME`)"
+            .to_owned()
+    } else {
+        let places: Vec<String> = item.positions.iter().map(ToString::to_string).collect();
+        format!("send it in the value of a header field, or in {}", places.join(", "))
+    };
+    Denial::new("placeholder_misplaced", format_args!("{place} holds the placeholder of {}", item.service))
+        .hint(hint)
+        .into()
+}
+
+pub(crate) fn disguise(place: &str) -> HttpError {
+    Denial::new("placeholder_misplaced", format_args!("{place} holds a placeholder in disguise"))
+        .hint("send it as it is, in the value of a header field")
+        .into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! Finding and refusing, without a vault or a network. What is swapped is tested over both, in `tests/egress`.
+
+use super::*;
+use sophon_types::Fault as _;
+
+/// Two fields of one connection: a token for headers, a secret with places of its own.
+fn handed() -> (Handed, String, String) {
+    let mut handed = Handed::default();
+    let core = |letter: &str| format!("sophon-ph-{}", letter.repeat(40));
+    let service: ServiceName = "svc".parse().unwrap();
+    let plain = handed.add_placeholder(&core("a"), &service, Some("token"), None);
+    let placing = Placing {
+        shape: Some("{}:fx".parse().unwrap()),
+        positions: ["path", "query:key", "form:secret", "json:auth.secret", "json:list[].x"]
+            .into_iter()
+            .map(|text| text.parse().unwrap())
+            .collect(),
+    };
+    let placed = handed.add_placeholder(&core("b"), &service, Some("secret"), Some(&placing));
+    (handed, plain, placed)
+}
+
+fn get(url: &str) -> HttpRequest {
+    HttpRequest::new("GET", url)
+}
+
+fn post(media_type: &str, body: &str) -> HttpRequest {
+    let mut request = HttpRequest::new("POST", "https://svc.example/x");
+    request.headers = vec![("Content-Type".into(), media_type.as_bytes().to_vec())];
+    request.body = Some(Bytes::from(body.to_owned()));
+    request
+}
+
+fn with(name: &str, value: &str) -> HttpRequest {
+    let mut request = get("https://svc.example/x");
+    request.headers = vec![(name.into(), value.as_bytes().to_vec())];
+    request
+}
+
+#[test]
+fn a_placeholder_keeps_its_shape() {
+    let (_, plain, placed) = handed();
+    assert_eq!(plain, format!("sophon-ph-{}", "a".repeat(40)));
+    assert_eq!(placed, format!("sophon-ph-{}:fx", "b".repeat(40)));
+}
+
+#[test]
+fn a_placeholder_is_found_where_it_may_stand() {
+    let (handed, plain, placed) = handed();
+    let check = |request: HttpRequest, expected: &str| {
+        let found = handed.redemption(&request).unwrap_or_else(|error| panic!("{}: {error}", request.url)).unwrap();
+        let mut parts: Vec<String> = found.fields;
+        parts.extend(found.basic.then(|| "basic".to_owned()));
+        parts.extend(found.url.then(|| "url".to_owned()));
+        parts.extend(found.body.map(|body| format!("{body:?}")));
+        assert_eq!(parts.join(" "), expected);
+    };
+    check(with("Authorization", &format!("Bearer {plain}")), "authorization");
+    check(with("Authorization", &format!("Token token=\"{plain}\", v=1")), "authorization");
+    check(with("X-Api-Key", &placed), "x-api-key");
+    let basic = |pair: String| format!("Basic {}", STANDARD.encode(pair));
+    check(with("Authorization", &basic(format!("user:{plain}"))), "authorization basic");
+    check(with("Authorization", &basic(format!("{plain}:X"))), "authorization basic");
+    check(with("Authorization", &basic(format!(":{plain}"))), "authorization basic");
+    let quoted = placed.replace(':', "%3A");
+    check(get(&format!("https://svc.example/bot{quoted}/send?x=1")), "url");
+    check(get(&format!("https://svc.example/?a=b&key={quoted}")), "url");
+    check(post("application/x-www-form-urlencoded", &format!("grant_type=c&secret={quoted}")), "Form");
+    check(post("application/json; charset=utf-8", &format!(r#"{{"auth":{{"secret":"{placed}"}}}}"#)), "Json");
+    check(post("application/vnd.api+json", &format!(r#"{{"list":[{{"x":"{placed}"}}]}}"#)), "Json");
+    assert_eq!(handed.redemption(&get("https://svc.example/")).unwrap(), None);
+}
+
+#[test]
+fn attack_17_a_placeholder_in_any_other_place_is_refused() {
+    let (handed, plain, placed) = handed();
+    let refused = |request: HttpRequest| {
+        let error = handed.redemption(&request).expect_err(&format!("{request:?} {}", request.url));
+        assert!(error.hint().is_some());
+        error.code().to_owned()
+    };
+    let mut places = vec![
+        get(&format!("https://{plain}.evil.example/")),
+        get(&format!("https://svc.example/{plain}")),
+        get(&format!("https://svc.example/?key={plain}")),
+        get(&format!("https://svc.example/?other={placed}")),
+        get(&format!("https://svc.example/?{placed}=1")),
+        get(&format!("https://svc.example/#{placed}")),
+        post("application/x-www-form-urlencoded", &format!("message={placed}")),
+        post("application/x-www-form-urlencoded", &format!("secret={plain}")),
+        post("application/json", &format!(r#"{{"secret":"{placed}"}}"#)),
+        post("application/json", &format!(r#"{{"{placed}":1}}"#)),
+        post("application/json", &format!(r#"{{"auth":{{"secret":"{placed}","secret":"x"}}}}"#)),
+        post("application/json", &format!(r#"{{"auth":{{"secret":"{placed}"}}"#)),
+        post("text/plain", &format!("secret={placed}")),
+        post("multipart/form-data; boundary=x", &placed),
+        with("Content-Type", &plain),
+        with(&plain, "x"),
+    ];
+    let mut twice = post("application/json", &format!(r#"{{"auth":{{"secret":"{placed}"}}}}"#));
+    twice.headers.push(("content-type".into(), b"text/plain".to_vec()));
+    places.push(twice);
+    for request in places {
+        assert_eq!(refused(request), "placeholder_misplaced");
+    }
+    let stranger = format!("sophon-ph-{}", "c".repeat(40));
+    assert_eq!(refused(with("Authorization", &stranger)), "placeholder_unknown");
+    assert_eq!(refused(get(&format!("https://svc.example/{stranger}"))), "placeholder_unknown");
+}
+
+#[test]
+fn attack_17_a_placeholder_in_disguise_is_refused() {
+    let (handed, plain, placed) = handed();
+    let reversed: String = plain.chars().rev().collect();
+    let escaped: String = plain.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+    let quoted: String = plain.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    for text in [
+        STANDARD.encode(&plain),
+        STANDARD.encode(format!("x{plain}")),
+        hex_of(plain.as_bytes()),
+        reversed,
+        plain.to_uppercase(),
+        plain[..plain.len() / 2].to_owned(),
+    ] {
+        for request in [
+            get(&format!(
+                "https://svc.example/?q={}",
+                text.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")
+            )),
+            with("X-Note", &text),
+            post("text/plain", &text),
+            post("application/json", &format!(r#"{{"note":"{text}"}}"#)),
+        ] {
+            let error = handed.redemption(&request).expect_err(&text);
+            assert_eq!(error.code(), "placeholder_misplaced", "{text}");
+        }
+    }
+    assert!(handed.redemption(&get(&format!("https://svc.example/{quoted}"))).is_err());
+    assert!(handed.redemption(&post("application/json", &format!(r#"{{"auth":{{"secret":"{escaped}"}}}}"#))).is_err());
+    // Beside one that may stand there.
+    let both = format!("{}; {}", plain, STANDARD.encode(&placed));
+    assert!(handed.redemption(&with("X-Api-Key", &both)).is_err());
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn one_request_redeems_one_connection() {
+    let (mut handed, plain, _) = handed();
+    let other = handed.add_placeholder(&format!("sophon-ph-{}", "d".repeat(40)), &"other".parse().unwrap(), None, None);
+    let mut request = with("X-Api-Key", &plain);
+    request.headers.push(("X-Other-Key".into(), other.clone().into_bytes()));
+    assert!(handed.redemption(&request).unwrap_err().to_string().contains("one connection"));
+    let together = with("X-Api-Key", &format!("{plain} {other}"));
+    assert!(handed.redemption(&together).unwrap_err().to_string().contains("one connection"));
+}
+
+fn redemption(body: Option<Body>) -> Redemption {
+    Redemption { service: "svc".parse().unwrap(), fields: vec![], basic: false, url: false, body }
+}
+
+#[test]
+fn tokens_of_answers_are_told_by_their_names() {
+    let names = |redemption: &Redemption, media_type: &str, body: &str| {
+        let found = tokens(redemption, Some(media_type), &[("x-auth-token", b"header-token-1")], body.as_bytes());
+        found.into_iter().map(|found| format!("{}={}", found.name, found.token)).collect::<Vec<_>>()
+    };
+    let body = r#"{"access_token":"at-12345678","expires_in":3600,"token":"t-123456789","name":"a long name",
+                   "data":{"sessionId":"s-12345678"},"refresh_token":"short"}"#;
+    let login = redemption(Some(Body::Form));
+    assert_eq!(
+        names(&login, "application/json", body),
+        ["access_token=at-12345678", "sessionId=s-12345678", "token=t-123456789", "x-auth-token=header-token-1"]
+    );
+    assert_eq!(names(&login, "text/html", body).len(), 4, "JSON under another name");
+    assert_eq!(
+        names(&login, "application/x-www-form-urlencoded", "access_token=at%2B12345678&scope=a"),
+        ["access_token=at+12345678", "x-auth-token=header-token-1"]
+    );
+    // With a header field alone it is an ordinary request.
+    assert_eq!(names(&redemption(None), "application/json", body), ["access_token=at-12345678"]);
+    assert_eq!(names(&login, "text/plain", "nothing"), ["x-auth-token=header-token-1"]);
+}
+
+#[test]
+fn attack_16_a_token_of_an_answer_becomes_a_placeholder_in_every_spelling() {
+    let (mut handed, ..) = handed();
+    let login = redemption(Some(Body::Form));
+    let body =
+        r#"{"access_token":"a/b+c\"12345678","again":"a\/b+c\"12345678","link":"https://x/?t=a%2Fb%2Bc%2212345678"}"#;
+    let found = tokens(&login, Some("application/json"), &[], body.as_bytes());
+    let token = "a/b+c\"12345678";
+    handed.add_token(&format!("sophon-ph-{}", "e".repeat(40)), &login, "access_token", token.as_bytes());
+    let hidden = String::from_utf8(handed.hide_tokens(&login, &found, body.as_bytes())).unwrap();
+    let placeholder = handed.token(&login.service, token.as_bytes()).unwrap();
+    assert_eq!(
+        hidden,
+        format!(r#"{{"access_token":"{placeholder}","again":"{placeholder}","link":"https://x/?t={placeholder}"}}"#)
+    );
+    // It goes where the secret may go, and back into the form that it came from.
+    let back = post("application/x-www-form-urlencoded", &format!("access_token={placeholder}"));
+    assert!(handed.redemption(&back).unwrap().is_some());
+    assert!(handed.redemption(&with("Authorization", &format!("Bearer {placeholder}"))).unwrap().is_some());
+    let elsewhere = post("application/x-www-form-urlencoded", &format!("text={placeholder}"));
+    assert!(handed.redemption(&elsewhere).is_err());
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_a_request_holds_reading_it_ends(url in "https://[a-z]{1,5}\\PC{0,60}", body in "\\PC{0,120}", json in proptest::bool::ANY) {
+        let (handed, plain, _) = handed();
+        let mut request = post(if json { "application/json" } else { "application/x-www-form-urlencoded" }, &format!("{body}{plain}"));
+        request.url = url;
+        // The plain one may stand in no body.
+        proptest::prop_assert!(handed.redemption(&request).is_err());
+    }
+}
