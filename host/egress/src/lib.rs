@@ -35,6 +35,7 @@ mod limits;
 mod owner;
 mod placeholder;
 mod pool;
+pub mod proxy;
 mod record;
 mod redirect;
 mod resolve;

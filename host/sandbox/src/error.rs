@@ -35,6 +35,14 @@ pub enum SandboxError {
         /// What it needs and what there is.
         what: String,
     },
+    /// Native skills cannot run on this host now.
+    #[error("{skill}: native skills cannot run here: {cause}")]
+    Containers {
+        /// The skill.
+        skill: SkillName,
+        /// Why.
+        cause: crate::Unavailable,
+    },
     /// This kind of skill has no tier on this host.
     #[error("{skill}: the runtime {runtime:?} cannot run here")]
     NoTier {
@@ -57,6 +65,7 @@ impl Fault for SandboxError {
         match self {
             Self::Engine(_) => FaultKind::Internal,
             Self::NoTier { .. } => FaultKind::Denied,
+            Self::Containers { .. } => FaultKind::Unavailable,
             _ => FaultKind::Unprocessable,
         }
     }
@@ -68,6 +77,7 @@ impl Fault for SandboxError {
             Self::Link { .. } => "component_does_not_link",
             Self::TooDemanding { .. } => "component_too_demanding",
             Self::NoTier { .. } => "runtime_not_available",
+            Self::Containers { .. } => "gvisor_not_available",
         }
     }
 
@@ -83,6 +93,7 @@ impl Fault for SandboxError {
                 "import only sophon:skill interfaces that the manifest declares; `sophon check` lists them".into()
             }
             Self::TooDemanding { .. } => "compose the skill of fewer modules, memories and tables".into(),
+            Self::Containers { cause, .. } => cause.hint().to_owned(),
             Self::NoTier { .. } => "build the skill as a WebAssembly component (`runtime: \"wasm\"`)".into(),
         })
     }
@@ -161,6 +172,23 @@ pub enum RunFailure {
         /// What is wrong with it.
         what: String,
     },
+    /// The skill ended by itself and not as one that has a result.
+    Exited {
+        /// `with status 3`, `by signal 9`.
+        how: String,
+        /// The last line of what it wrote to standard error.
+        words: String,
+    },
+    /// The skill went for the network by itself, past the proxy.
+    NoNetwork {
+        /// The last line of what it wrote to standard error.
+        words: String,
+    },
+    /// What came out of the sandbox makes no sense, or it broke off.
+    Channel {
+        /// What came.
+        what: String,
+    },
     /// The host has no room for one more instance now.
     NoCapacity,
     /// The host failed; the text is for the operator.
@@ -184,6 +212,12 @@ impl fmt::Display for RunFailure {
             }
             Self::LimitExceeded { what } => write!(f, "the skill hit a limit: {what}"),
             Self::BadResult { what } => write!(f, "the skill's result is not usable: {what}"),
+            Self::Exited { how, words } if words.is_empty() => write!(f, "the skill ended {how}"),
+            Self::Exited { how, words } => write!(f, "the skill ended {how}: {words}"),
+            Self::NoNetwork { words } => {
+                write!(f, "the skill went for the network by itself, and there is none in its sandbox: {words}")
+            }
+            Self::Channel { what } => write!(f, "the skill's sandbox is not usable: {what}"),
             Self::NoCapacity => f.write_str("the host runs as many skills as it can"),
             Self::Host { .. } => f.write_str("the host could not run the skill"),
         }
@@ -204,6 +238,7 @@ impl Fault for RunFailure {
             Self::Tool { kind: ToolErrorKind::Denied, .. } => FaultKind::Denied,
             Self::DeadlineExceeded { .. } => FaultKind::Timeout,
             Self::NoCapacity => FaultKind::Unavailable,
+            Self::NoNetwork { .. } => FaultKind::Denied,
             Self::Host { .. } => FaultKind::Internal,
             _ => FaultKind::Upstream,
         }
@@ -225,6 +260,9 @@ impl Fault for RunFailure {
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::LimitExceeded { .. } => "limit_exceeded",
             Self::BadResult { .. } => "bad_result",
+            Self::Exited { .. } => "skill_exited",
+            Self::NoNetwork { .. } => "sockets_not_allowed",
+            Self::Channel { .. } => "sandbox_broken",
             Self::NoCapacity => "no_capacity",
             Self::Host { .. } => "internal",
         }
@@ -247,7 +285,12 @@ impl Fault for RunFailure {
                  [sandbox] memory_mb caps what it gets"
                     .into()
             }
-            Self::Trap { .. } | Self::BadResult { .. } => {
+            Self::NoNetwork { .. } => {
+                "a native skill reaches HTTP and HTTPS through the proxy that its environment names (HTTP_PROXY), and \
+                 nothing else; most HTTP libraries use it by themselves"
+                    .into()
+            }
+            Self::Trap { .. } | Self::BadResult { .. } | Self::Exited { .. } | Self::Channel { .. } => {
                 "this is a fault of the skill: tell its author, with the call's id".into()
             }
             Self::LimitExceeded { .. } => "ask for less at once".into(),
@@ -274,7 +317,8 @@ mod tests {
             SandboxError::Compile { skill: skill.clone(), cause: text() },
             SandboxError::Link { skill: skill.clone(), cause: text() },
             SandboxError::TooDemanding { skill: skill.clone(), what: text() },
-            SandboxError::NoTier { skill, runtime: text() },
+            SandboxError::NoTier { skill: skill.clone(), runtime: text() },
+            SandboxError::Containers { skill, cause: crate::Unavailable::Off },
         ];
         let after = [
             RunFailure::Tool { kind: ToolErrorKind::Failed, message: text() },
@@ -284,6 +328,9 @@ mod tests {
             RunFailure::OutOfMemory { memory: 1 },
             RunFailure::LimitExceeded { what: text() },
             RunFailure::BadResult { what: text() },
+            RunFailure::Exited { how: text(), words: text() },
+            RunFailure::NoNetwork { words: text() },
+            RunFailure::Channel { what: text() },
             RunFailure::NoCapacity,
             RunFailure::Host { cause: text() },
         ];
@@ -306,7 +353,10 @@ mod tests {
                     named.push(words.peek().copied().unwrap_or_default());
                 }
                 let key = word.contains('_');
-                assert!(!key || SANDBOX.contains(&word), "{word:?} is no key of [sandbox]: {hint}");
+                assert!(
+                    !key || SANDBOX.contains(&word) || word == "HTTP_PROXY",
+                    "{word:?} is no key of [sandbox]: {hint}"
+                );
             }
         }
         assert!(named.iter().all(|key| SANDBOX.contains(key)) && named.len() >= 4, "{named:?}");

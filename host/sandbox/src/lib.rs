@@ -1,4 +1,4 @@
-//! Where skills run. The only crate that knows wasmtime.
+//! Where skills run. The only crate that knows wasmtime and the container engine.
 //!
 //! - [`WasmRuntime`] compiles a [`VerifiedPackage`](sophon_skill::VerifiedPackage) once into a [`PreparedSkill`] and runs
 //!   every call of it in a fresh store and instance, within [`Limits`]: fuel, epochs, wall clock, memory summed over the
@@ -8,19 +8,27 @@
 //!   has no egress, no vault and no durable state at all.
 //! - Components are compiled in a child process with limits ([`Worker`]), and compiled code is kept under the host's own
 //!   MAC ([`CodeCache`]).
+//! - [`ContainerRuntime`] runs native skills, each call in a sandbox of its own under gVisor ([`BoxLimits`]); where gVisor
+//!   does not answer they are refused ([`Unavailable`]).
 //! - What a skill can reach goes through the [`Doors`] that the caller opens for that one call.
 //!
 //! Promises: a store is thrown away after every call, whatever became of it; no host folder is ever preopened; what a
 //! skill makes the host keep is bounded; traps, fuel, time and memory exhaustion are told apart.
 
 mod compile;
+mod container;
 mod doors;
 mod error;
 mod limits;
+mod lines;
 mod rehearsal;
 mod wasm;
 
 pub use compile::{CodeCache, Compilation, CompileLimits, Worker, compile_worker};
+pub use container::{
+    BOX_TABLE, BoxLimits, BoxRow, ContainerConfig, ContainerFacts, ContainerRuntime, EngineFacts, NativeSkill, Network,
+    Unavailable,
+};
 pub use doors::{
     Access, Connection, Doors, HttpDoor, LogLevel, LogLine, MemoryState, Progress, ProgressListener, StateDoor,
     StateError, StoredState, TokenDoor,

@@ -1,9 +1,9 @@
 //! What the host keeps for one running call, and its bounds. Thrown away with the store.
 
 use super::budget::Budget;
-use super::output::Lines;
 use super::wasi::Wasi;
 use super::workspace::Workspace;
+use crate::lines::Lines;
 use crate::{Doors, Limits, LogLevel, Progress};
 use sophon_egress::Deadline;
 use std::path::Path;

@@ -30,7 +30,7 @@ pub struct RunReport {
 
 impl RunReport {
     /// Nothing ran.
-    fn refused(failure: RunFailure) -> Self {
+    pub(crate) fn refused(failure: RunFailure) -> Self {
         let (usage, logs) = (Usage::default(), Vec::new());
         Self { output: Err(failure), usage, logs, logs_dropped: 0, progress: None }
     }

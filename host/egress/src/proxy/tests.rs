@@ -1,0 +1,199 @@
+//! The proxy over a pipe in memory: an ordinary client on one side, a door that writes down what comes on the other.
+
+use super::*;
+use crate::Redirects;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+#[derive(Default)]
+struct Door {
+    seen: Mutex<Vec<HttpRequest>>,
+    refused: Mutex<Vec<String>>,
+    deny: bool,
+}
+
+#[async_trait]
+impl Outgoing for Door {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let url = request.url.clone();
+        self.seen.lock().push(request);
+        if self.deny {
+            return Err(crate::Denial::new("host_not_allowed", "GET is not in permissions.network")
+                .hint("add it")
+                .into());
+        }
+        let headers = vec![
+            ("content-type".to_owned(), b"text/plain".to_vec()),
+            ("content-length".to_owned(), b"99".to_vec()),
+            ("transfer-encoding".to_owned(), b"chunked".to_vec()),
+        ];
+        Ok(HttpResponse { status: 201, url, headers, body: Bytes::from_static(b"made") })
+    }
+
+    fn refused(&self, what: &str) {
+        self.refused.lock().push(what.to_owned());
+    }
+}
+
+struct Lab {
+    authority: Arc<Authority>,
+    door: Arc<Door>,
+}
+
+impl Lab {
+    fn new(deny: bool) -> Self {
+        Self { authority: Arc::new(Authority::new().unwrap()), door: Arc::new(Door { deny, ..Door::default() }) }
+    }
+
+    fn connect(&self) -> DuplexStream {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        tokio::spawn(serve(far, Arc::clone(&self.authority), Arc::clone(&self.door) as Arc<dyn Outgoing>));
+        near
+    }
+
+    async fn plain(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    async fn tunnel(&self, to: &str) -> DuplexStream {
+        let mut stream = self.connect();
+        stream.write_all(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n").as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
+        stream
+    }
+
+    async fn tls(&self, to: &str, name: &str) -> std::io::Result<TlsStream<DuplexStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(rustls_pki_types::CertificateDer::from_pem_slice(self.authority.pem().as_bytes()).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, self.tunnel(to).await).await
+    }
+}
+
+async fn read(mut stream: TlsStream<DuplexStream>) -> String {
+    let mut answer = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut answer).await {
+        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_plain_request_goes_out_without_the_connections_fields() {
+    let lab = Lab::new(false);
+    let answer = lab
+        .plain(
+            "POST http://api.example.com/a?b=c HTTP/1.1\r\nHost: api.example.com\r\nProxy-Connection: close\r\n\
+             Connection: close\r\nContent-Length: 2\r\nX-Own: 1\r\nAuthorization: Bearer p\r\n\r\nhi",
+        )
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 201") && answer.ends_with("made"), "{answer}");
+    assert!(answer.contains("content-length: 4"), "{answer}");
+    let seen = lab.door.seen.lock();
+    assert_eq!((&*seen[0].method, &*seen[0].url), ("POST", "http://api.example.com/a?b=c"));
+    assert_eq!(seen[0].body.as_deref(), Some(&b"hi"[..]));
+    let names: Vec<&str> = seen[0].headers.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["x-own", "authorization"]);
+    assert_eq!(seen[0].redirects, Redirects::Manual);
+}
+
+#[tokio::test]
+async fn tls_is_ended_here_with_a_certificate_that_the_sandbox_trusts() {
+    let lab = Lab::new(false);
+    for (to, name, origin) in [
+        ("api.example.com:443", "api.example.com", "https://api.example.com"),
+        ("api.example.com:8443", "api.example.com", "https://api.example.com:8443"),
+        ("127.0.0.1:4433", "127.0.0.1", "https://127.0.0.1:4433"),
+    ] {
+        let mut stream = lab.tls(to, name).await.unwrap();
+        let request = format!("GET /x HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", to.trim_end_matches(":443"));
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        assert_eq!(lab.door.seen.lock().last().unwrap().url, format!("{origin}/x"));
+    }
+    assert!(
+        lab.tls("api.example.com:443", "other.example.com").await.is_err(),
+        "the certificate is for that host only"
+    );
+    let other = Lab::new(false);
+    assert_ne!(lab.authority.pem(), other.authority.pem(), "each sandbox has an authority of its own");
+}
+
+#[tokio::test]
+async fn attack_12_a_request_cannot_name_another_host_than_its_tunnel() {
+    let lab = Lab::new(false);
+    for request in [
+        "GET /x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+        "GET https://evil.example/x HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n",
+        "GET /x HTTP/1.1\r\nHost: api.example.com\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+    ] {
+        let mut stream = lab.tls("api.example.com:443", "api.example.com").await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    let answer =
+        lab.plain("GET http://api.example.com/ HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
+    assert!(lab.door.seen.lock().is_empty(), "nothing of it went out");
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_was_refused_and_what_would_allow_it() {
+    let lab = Lab::new(true);
+    let answer =
+        lab.plain("GET http://api.example.com/ HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    for part in ["x-sophon-refused: host_not_allowed", "permissions.network", "add it"] {
+        assert!(answer.contains(part), "{part}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_http_goes_nowhere_and_is_told_so() {
+    let lab = Lab::new(false);
+    // SSH behind CONNECT.
+    let mut stream = lab.tunnel("git.example.com:22").await;
+    stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    // Behind the alert that TLS itself sends.
+    assert!(answer.ends_with(b"sophon: only HTTP and HTTPS go out of this sandbox\r\n"), "{answer:?}");
+    // TLS, and then IMAP in it.
+    let mut stream = lab.tls("imap.example.com:993", "imap.example.com").await.unwrap();
+    stream.write_all(b"a1 LOGIN me secret\r\n\r\n").await.unwrap();
+    read(stream).await;
+    // No proxy request at all.
+    let answer = lab.plain("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    let answer = lab.plain("GET ftp://files.example.com/ HTTP/1.1\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    let answer = lab
+        .plain("GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 501"), "{answer}");
+    assert!(lab.door.seen.lock().is_empty());
+    let refused = lab.door.refused.lock();
+    assert!(refused[0].contains("git.example.com:22") && refused[0].contains("only HTTP"), "{refused:?}");
+    assert!(refused[1].contains("only HTTP"), "{refused:?}");
+}

@@ -1,0 +1,175 @@
+//! What a native skill's end means: its one JSON value, or which of the many ways not to give one.
+
+use super::presets::BoxLimits;
+use crate::{Limits, RunFailure, ToolErrorKind};
+use serde_json::Value;
+use sophon_guard::{RawOutput, Source};
+
+/// What the runner ends with where the skill went for the network by itself.
+const NO_NETWORK: i32 = 71;
+/// Bytes of a skill's last words that are kept.
+const WORDS: usize = 2 << 10;
+
+/// How a command ended, in the words of the sandbox's first process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Code { code: i32, processes: u32 },
+    Signal { signal: i32, processes: u32 },
+}
+
+impl Ended {
+    pub(super) fn read(payload: &[u8]) -> Option<Self> {
+        let [how, a, b, c, d, e, f, g, h] = *payload.first_chunk::<9>()?;
+        let number = i32::from_be_bytes([a, b, c, d]);
+        let processes = u32::from_be_bytes([e, f, g, h]);
+        match how {
+            0 => Some(Self::Code { code: number, processes }),
+            1 => Some(Self::Signal { signal: number, processes }),
+            _ => None,
+        }
+    }
+}
+
+/// What came of a command that ended by itself.
+pub(super) fn judge(
+    ended: Ended,
+    output: &[u8],
+    last_words: &str,
+    source: Source,
+    limits: &Limits,
+    within: &BoxLimits,
+) -> Result<RawOutput, RunFailure> {
+    let words = last_line(last_words);
+    match ended {
+        Ended::Code { code: 0, .. } => value(output, limits).and_then(|value| result(value, source)),
+        Ended::Code { code: NO_NETWORK, .. } => Err(RunFailure::NoNetwork { words }),
+        Ended::Code { processes, .. } | Ended::Signal { processes, .. } if too_many(processes, within) => {
+            Err(processes_exceeded(within))
+        }
+        Ended::Code { code, .. } => Err(limit_named(last_words, within)
+            .unwrap_or_else(|| RunFailure::Exited { how: format!("with status {code}"), words })),
+        Ended::Signal { signal, .. } => Err(RunFailure::Exited { how: format!("by signal {signal}"), words }),
+    }
+}
+
+/// Whether a sandbox is full of processes, its first one included.
+pub(super) fn too_many(processes: u32, within: &BoxLimits) -> bool {
+    within.processes > 2 && u64::from(processes) + 1 >= within.processes
+}
+
+pub(super) fn processes_exceeded(within: &BoxLimits) -> RunFailure {
+    RunFailure::LimitExceeded { what: format!("{} processes", within.processes) }
+}
+
+/// A skill that met a limit mostly dies of it with the system's own words. They are its own to forge; it fools only itself.
+fn limit_named(words: &str, within: &BoxLimits) -> Option<RunFailure> {
+    let what = |what: String| Some(RunFailure::LimitExceeded { what });
+    let said = |some: &[&str]| some.iter().any(|word| words.contains(word));
+    if said(&["[Errno 28]", "No space left on device", "[Errno 27]", "File too large"]) {
+        return what(format!("{} MiB of files", within.workspace >> 20));
+    }
+    if said(&["[Errno 11]", "Resource temporarily unavailable", "can't start new thread"]) {
+        return Some(processes_exceeded(within));
+    }
+    if said(&["[Errno 24]", "Too many open files"]) {
+        return what(format!("{} open files", within.open_files));
+    }
+    if said(&["MemoryError", "[Errno 12]", "Cannot allocate memory"]) {
+        return Some(out_of_memory(within));
+    }
+    None
+}
+
+pub(super) fn out_of_memory(within: &BoxLimits) -> RunFailure {
+    RunFailure::OutOfMemory { memory: usize::try_from(within.memory).unwrap_or(usize::MAX) }
+}
+
+/// The one value that a skill printed.
+fn value(output: &[u8], limits: &Limits) -> Result<Value, RunFailure> {
+    let bad = |what: String| Err(RunFailure::BadResult { what });
+    if output.len() > limits.result_bytes {
+        return bad(format!("{} bytes, more than the {} it may have", output.len(), limits.result_bytes));
+    }
+    if output.trim_ascii().is_empty() {
+        return bad("it printed nothing; a skill prints one JSON value".into());
+    }
+    let mut values = serde_json::Deserializer::from_slice(output).into_iter::<Value>();
+    let first = match values.next() {
+        Some(Ok(first)) => first,
+        Some(Err(error)) => return bad(format!("not JSON: {error}")),
+        None => return bad("it printed nothing; a skill prints one JSON value".into()),
+    };
+    match values.next() {
+        None => Ok(first),
+        Some(Ok(_second)) => bad("it printed more than one JSON value".into()),
+        Some(Err(error)) => bad(format!("something that is not JSON stands behind the JSON value: {error}")),
+    }
+}
+
+/// The public contract prints failures as `{"error": "…"}`.
+fn result(value: Value, source: Source) -> Result<RawOutput, RunFailure> {
+    if let Some(object) = value.as_object()
+        && object.len() == 1
+        && let Some(Value::String(error)) = object.get("error")
+    {
+        return Err(RunFailure::Tool { kind: ToolErrorKind::Failed, message: cut(error).to_owned() });
+    }
+    Ok(RawOutput::structured(source, value))
+}
+
+fn last_line(words: &str) -> String {
+    let line = words.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    cut(line).to_owned()
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(WORDS)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sophon_skill::Preset;
+    use sophon_types::Fault as _;
+
+    fn judged(ended: Ended, output: &str, words: &str) -> Result<(), (&'static str, String)> {
+        let (limits, within) = (Limits::of(Preset::Standard), BoxLimits::of(Preset::Standard));
+        let source = Source::tool(&"probe.go".parse().unwrap());
+        let judged = judge(ended, output.as_bytes(), words, source, &limits, &within);
+        judged.map(drop).map_err(|failure| (failure.code(), failure.to_string()))
+    }
+
+    #[test]
+    fn every_end_has_a_name_of_its_own() {
+        let fine = Ended::Code { code: 0, processes: 1 };
+        let code = |code| Ended::Code { code, processes: 1 };
+        assert_eq!(judged(fine, " {\"a\": 1}\n", ""), Ok(()));
+        for (ended, output, words, expected, part) in [
+            (fine, "", "", "bad_result", "printed nothing"),
+            (fine, " \n", "", "bad_result", "printed nothing"),
+            (fine, "1 2", "", "bad_result", "more than one JSON value"),
+            (fine, "{} x", "", "bad_result", "behind the JSON value"),
+            (fine, "hello", "", "bad_result", "not JSON"),
+            (fine, "{\"error\": \"no such repo\"}", "", "tool_failed", "no such repo"),
+            (code(3), "1", "Traceback\nValueError: x\n", "skill_exited", "with status 3: ValueError: x"),
+            (code(71), "", "socket.gaierror: x", "sockets_not_allowed", "gaierror"),
+            (code(1), "", "OSError: [Errno 28] No space left on device", "limit_exceeded", "64 MiB of files"),
+            (code(1), "", "BlockingIOError: [Errno 11] x", "limit_exceeded", "12 processes"),
+            (code(1), "", "MemoryError", "out_of_memory", "256 MiB"),
+            (Ended::Signal { signal: 9, processes: 1 }, "", "", "skill_exited", "by signal 9"),
+            (Ended::Signal { signal: 9, processes: 12 }, "", "", "limit_exceeded", "12 processes"),
+        ] {
+            let (found, text) = judged(ended, output, words).unwrap_err();
+            assert_eq!(found, expected, "{output:?} {words:?}: {text}");
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_end_is_not_read_as_one() {
+        for payload in [&b""[..], b"\0\0\0", b"\x02\0\0\0\0\0\0\0\0"] {
+            assert_eq!(Ended::read(payload), None);
+        }
+        assert_eq!(Ended::read(b"\0\0\0\0\x03\0\0\0\x01"), Some(Ended::Code { code: 3, processes: 1 }));
+    }
+}

@@ -1,0 +1,250 @@
+//! The native tier: Docker's engine, gVisor's kernel, one sandbox for one call.
+//!
+//! A sandbox has no network device, a root file system that cannot be written, no capability, no user but nobody, and the
+//! limits of [`BoxLimits`]. What its programs send goes over one pair of pipes to this host and from here through egress
+//! ([`sophon_egress::proxy`]). Sandboxes are started ahead of calls, used once and thrown away.
+//!
+//! Promises: nothing runs where the kernel that answers inside is not gVisor's; a sandbox is killed and removed whatever
+//! becomes of its call, and where this host is killed, by the next; there is never a second call in one.
+
+mod answer;
+mod boxed;
+mod config;
+mod engine;
+mod life;
+mod link;
+mod pool;
+mod presets;
+mod proxied;
+mod run;
+#[cfg(test)]
+mod tests;
+mod unavailable;
+
+pub use config::ContainerConfig;
+pub use engine::EngineFacts;
+pub use presets::{BOX_TABLE, BoxLimits, BoxRow, Network};
+pub use unavailable::Unavailable;
+
+use crate::{Limits, SandboxError};
+use boxed::Recipe;
+use bytes::Bytes;
+use engine::Engine;
+use life::Lives;
+use parking_lot::Mutex;
+use pool::Pool;
+use sophon_skill::{Manifest, Runtime, VerifiedPackage};
+use sophon_types::{Digest, Entropy, SkillName};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Runs native skills. Cheap to clone.
+#[derive(Clone)]
+pub struct ContainerRuntime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ContainerConfig,
+    ceiling: Limits,
+    entropy: Arc<dyn Entropy>,
+    open: tokio::sync::Mutex<Option<Arc<Open>>>,
+}
+
+/// An engine that was found fit.
+pub(crate) struct Open {
+    engine: Engine,
+    lives: Arc<Lives>,
+    pool: Pool,
+    facts: EngineFacts,
+    /// Image names and the ids that they had when they were looked up.
+    images: Mutex<HashMap<String, String>>,
+}
+
+/// What there is for native skills, for `sophon doctor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerFacts {
+    /// The engine.
+    pub engine: EngineFacts,
+    /// Sandboxes that an earlier run of this home had left and that were removed just now.
+    pub leftovers: usize,
+}
+
+/// A native skill that can be run.
+#[derive(Debug)]
+pub struct NativeSkill {
+    name: SkillName,
+    digest: Digest,
+    limits: Limits,
+    recipe: Recipe,
+    entrypoint: String,
+    files: Vec<(String, Bytes)>,
+}
+
+impl NativeSkill {
+    /// The limits of each call.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The package that it was made of; only approved calls of that very package run in it.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+}
+
+impl ContainerRuntime {
+    /// A runtime whose engine is looked for when it is first needed. No call gets more than `ceiling`.
+    #[must_use]
+    pub fn new(config: ContainerConfig, ceiling: Limits, entropy: Arc<dyn Entropy>) -> Self {
+        Self { inner: Arc::new(Inner { config, ceiling, entropy, open: tokio::sync::Mutex::default() }) }
+    }
+
+    /// Finds the engine, proves that its runtime is gVisor, removes what an earlier run of this home has left behind.
+    ///
+    /// # Errors
+    /// [`Unavailable`], with what to do about it. Nothing native runs then; asked again, it looks again.
+    pub async fn open(&self) -> Result<ContainerFacts, Unavailable> {
+        let open = self.opened().await?;
+        let leftovers = open.lives.sweep().await.map_err(Unavailable::broken)?;
+        Ok(ContainerFacts { engine: open.facts.clone(), leftovers })
+    }
+
+    async fn opened(&self) -> Result<Arc<Open>, Unavailable> {
+        let mut open = self.inner.open.lock().await;
+        if let Some(open) = &*open {
+            return Ok(Arc::clone(open));
+        }
+        let found = Arc::new(self.find().await?);
+        Open::keep_house(&found);
+        *open = Some(Arc::clone(&found));
+        Ok(found)
+    }
+
+    async fn find(&self) -> Result<Open, Unavailable> {
+        let config = &self.inner.config;
+        let address = config.engine.as_deref().ok_or(Unavailable::Off)?;
+        let absent = |error: bollard::errors::Error| Unavailable::NoEngine {
+            address: address.to_owned(),
+            cause: error.to_string(),
+        };
+        let engine = Engine::connect(address, &config.runtime, &config.owner).await.map_err(absent)?;
+        let facts = engine.facts().await.map_err(absent)?;
+        if !facts.runtimes.contains(&config.runtime) {
+            return Err(Unavailable::NoRuntime { runtime: config.runtime.clone(), known: facts.runtimes });
+        }
+        let lives = Arc::new(Lives::new(engine.clone(), &*self.inner.entropy));
+        let leftovers = lives.sweep().await.map_err(Unavailable::broken)?;
+        if leftovers > 0 {
+            tracing::warn!(leftovers, "sandboxes that an earlier run left behind were removed");
+        }
+        let pool = Pool::new(engine.clone(), Arc::clone(&lives), config);
+        let open = Open { engine, lives, pool, facts, images: Mutex::default() };
+        // The proof: a sandbox whose kernel answers as gVisor's does. Every later one is asked as well.
+        let image = open.image(config.image("base")).await?;
+        let nothing = Recipe {
+            image,
+            command: Vec::new(),
+            binds: Vec::new(),
+            limits: BoxLimits::of(sophon_skill::Preset::LockedDown),
+        };
+        open.pool.prove(&nothing).await?;
+        Ok(open)
+    }
+
+    /// Makes a verified package ready to be run, and has a sandbox started for it ahead of its first call.
+    ///
+    /// # Errors
+    /// [`SandboxError`] where it has no tier here, or gVisor does not answer.
+    pub async fn prepare(&self, package: &VerifiedPackage) -> Result<Arc<NativeSkill>, SandboxError> {
+        let files = package.files();
+        let files = files.files().map(|(name, content)| (name.to_owned(), content.clone())).collect();
+        self.prepared(package.manifest(), *package.digest(), files).await
+    }
+
+    async fn prepared(
+        &self,
+        manifest: &Manifest,
+        digest: Digest,
+        files: Vec<(String, Bytes)>,
+    ) -> Result<Arc<NativeSkill>, SandboxError> {
+        let skill = || manifest.name.clone();
+        let no_tier = |runtime: String| SandboxError::NoTier { skill: skill(), runtime };
+        let python = match &manifest.runtime {
+            Runtime::Python => true,
+            Runtime::Sandbox { language } => language == "python",
+            _ => false,
+        };
+        if !python {
+            return Err(no_tier(manifest.runtime.to_string()));
+        }
+        if !manifest.requirements.is_empty() {
+            return Err(no_tier(format!(
+                "{} with requirements ({})",
+                manifest.runtime,
+                manifest.requirements.join(", ")
+            )));
+        }
+        let unavailable = |cause| SandboxError::Containers { skill: skill(), cause };
+        let open = self.opened().await.map_err(unavailable)?;
+        let image = open.image(self.inner.config.image("python")).await.map_err(unavailable)?;
+        let command = ["/usr/bin/python3.11", "-I", "-B", "/sophon/runner.py"].map(str::to_owned).to_vec();
+        let recipe = Recipe { image, command, binds: Vec::new(), limits: BoxLimits::for_skill(manifest) };
+        open.pool.expect(&recipe);
+        Ok(Arc::new(NativeSkill {
+            name: skill(),
+            digest,
+            limits: Limits::for_skill(manifest, &self.inner.ceiling),
+            recipe,
+            entrypoint: manifest.entrypoint.clone(),
+            files,
+        }))
+    }
+
+    /// Removes every sandbox, and waits until they are gone.
+    pub async fn close(&self) {
+        let open = self.inner.open.lock().await.take();
+        if let Some(open) = open {
+            open.pool.close().await;
+            open.lives.settled().await;
+        }
+    }
+}
+
+impl Open {
+    async fn image(&self, name: &str) -> Result<String, Unavailable> {
+        if let Some(id) = self.images.lock().get(name) {
+            return Ok(id.clone());
+        }
+        let found = self.engine.image(name).await.map_err(Unavailable::broken)?;
+        let (id, protocol) = found.ok_or_else(|| Unavailable::NoImage { name: name.to_owned() })?;
+        let wanted = sophon_init::PROTOCOL.to_string();
+        if protocol.as_deref() != Some(&*wanted) {
+            let protocol = protocol.unwrap_or_else(|| "none".into());
+            return Err(Unavailable::Image(format!("{name} speaks protocol {protocol}, this host {wanted}")));
+        }
+        self.images.lock().insert(name.to_owned(), id.clone());
+        Ok(id)
+    }
+
+    /// From time to time: removes what could not be removed, and sandboxes that nobody has used for long.
+    fn keep_house(this: &Arc<Self>) {
+        let open = Arc::downgrade(this);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_secs(60));
+            ticks.tick().await;
+            loop {
+                ticks.tick().await;
+                let Some(open) = open.upgrade() else { return };
+                open.pool.let_go_of_old_ones();
+                match open.lives.sweep().await {
+                    Ok(0) => {}
+                    Ok(strays) => tracing::warn!(strays, "sandboxes that were left behind are removed"),
+                    Err(error) => tracing::warn!(%error, "the engine cannot be asked for what was left behind"),
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,237 @@
+//! Sandboxes that are started ahead of the calls that use them, once each.
+//!
+//! Bounded in number and memory, whoever asks: a call that finds no room is refused within a second. What waits for a
+//! call makes room for a call of another kind.
+
+use super::boxed::{Boxed, Recipe};
+use super::config::ContainerConfig;
+use super::engine::Engine;
+use super::life::{Lives, Room};
+use super::unavailable::Unavailable;
+use futures::FutureExt as _;
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+/// How long a call waits for room, or for its turn to have a sandbox started.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Sandboxes that nobody has taken one of for this long are let go.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// Why there is no sandbox.
+#[derive(Debug)]
+pub(super) enum NoBox {
+    /// As many run as there may be.
+    Full,
+    /// None can be made.
+    Unavailable(Unavailable),
+}
+
+/// The sandboxes that wait.
+#[derive(Clone)]
+pub(super) struct Pool(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    lives: Arc<Lives>,
+    places: Arc<Semaphore>,
+    /// In MiB.
+    memory: Arc<Semaphore>,
+    all_memory: usize,
+    /// How many are being started at one time: each takes a core for most of a second.
+    starting: Semaphore,
+    shelves: Mutex<Shelves>,
+    each: usize,
+    /// Waiting ones of all kinds.
+    most_waiting: usize,
+    refills: TaskTracker,
+}
+
+#[derive(Default)]
+struct Shelves {
+    shelves: HashMap<Recipe, Shelf>,
+    closed: bool,
+}
+
+struct Shelf {
+    ready: VecDeque<Boxed>,
+    on_the_way: usize,
+    used: Instant,
+}
+
+impl Pool {
+    pub(super) fn new(engine: Engine, lives: Arc<Lives>, config: &ContainerConfig) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self(Arc::new(Inner {
+            engine,
+            lives,
+            places: Arc::new(Semaphore::new(config.concurrent)),
+            memory: Arc::new(Semaphore::new(config.memory_mb)),
+            all_memory: config.memory_mb,
+            starting: Semaphore::new(cores),
+            shelves: Mutex::default(),
+            each: config.warm,
+            // Half of the places are for calls, whatever waits.
+            most_waiting: config.concurrent / 2,
+            refills: TaskTracker::new(),
+        }))
+    }
+
+    /// Starts a sandbox for nothing but to see that it starts as it should.
+    pub(super) async fn prove(&self, recipe: &Recipe) -> Result<(), Unavailable> {
+        let Some(room) = self.room(recipe) else {
+            return Err(Unavailable::broken("there is no room for one sandbox"));
+        };
+        Boxed::prove(&self.0.engine, recipe, self.0.lives.begin(room)).await
+    }
+
+    /// Has sandboxes of that kind started, for calls that are to come.
+    pub(super) fn expect(&self, recipe: &Recipe) {
+        {
+            let mut shelves = self.0.shelves.lock();
+            let shelf = shelves.shelf(recipe);
+            shelf.used = Instant::now();
+        }
+        self.refill(recipe);
+    }
+
+    /// A sandbox for one call: one that waits, or a new one.
+    pub(super) async fn take(&self, recipe: &Recipe) -> Result<Boxed, NoBox> {
+        if recipe.limits.memory >> 20 > self.0.all_memory as u64 {
+            return Err(NoBox::Full);
+        }
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let waiting = {
+                let mut shelves = self.0.shelves.lock();
+                let shelf = shelves.shelf(recipe);
+                shelf.used = Instant::now();
+                shelf.ready.pop_front()
+            };
+            let Some(mut boxed) = waiting else { break };
+            self.refill(recipe);
+            // One that has anything to say before its call has broken meanwhile.
+            if boxed.link.next().now_or_never().is_none() {
+                return Ok(boxed);
+            }
+            tracing::warn!("a waiting sandbox has ended before its call");
+        }
+        let room = loop {
+            if let Some(room) = self.room(recipe) {
+                break room;
+            }
+            self.make_room(recipe);
+            if tokio::time::Instant::now() >= until {
+                return Err(NoBox::Full);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let turn = match timeout(PATIENCE, self.0.starting.acquire()).await {
+            Ok(Ok(turn)) => turn,
+            _ => return Err(NoBox::Full),
+        };
+        let started = Boxed::start(&self.0.engine, recipe, self.0.lives.begin(room)).await;
+        drop(turn);
+        let boxed = started.map_err(NoBox::Unavailable)?;
+        self.refill(recipe);
+        Ok(boxed)
+    }
+
+    fn room(&self, recipe: &Recipe) -> Option<Room> {
+        let mib = u32::try_from(recipe.limits.memory >> 20).ok()?;
+        let place = Arc::clone(&self.0.places).try_acquire_owned().ok()?;
+        let memory = Arc::clone(&self.0.memory).try_acquire_many_owned(mib).ok()?;
+        Some(Room { _place: place, _memory: memory })
+    }
+
+    /// Lets one go that waits for calls of another kind.
+    fn make_room(&self, recipe: &Recipe) {
+        let mut shelves = self.0.shelves.lock();
+        let others = shelves.shelves.iter_mut().filter(|(kind, shelf)| *kind != recipe && !shelf.ready.is_empty());
+        let gone = others.min_by_key(|(_, shelf)| shelf.used).and_then(|(_, shelf)| shelf.ready.pop_front());
+        drop(shelves);
+        drop(gone);
+    }
+
+    /// Starts what is missing, in the background. Where there is no room nothing is started: calls come first.
+    fn refill(&self, recipe: &Recipe) {
+        let missing = {
+            let mut shelves = self.0.shelves.lock();
+            let waiting: usize = shelves.shelves.values().map(|shelf| shelf.ready.len() + shelf.on_the_way).sum();
+            let closed = shelves.closed;
+            let shelf = shelves.shelf(recipe);
+            let missing = self.0.each.saturating_sub(shelf.ready.len() + shelf.on_the_way);
+            let missing = if closed { 0 } else { missing.min(self.0.most_waiting.saturating_sub(waiting)) };
+            shelf.on_the_way += missing;
+            missing
+        };
+        for _ in 0..missing {
+            let (pool, recipe) = (self.clone(), recipe.clone());
+            self.0.refills.spawn(async move {
+                let started = pool.start_ahead(&recipe).await;
+                let mut shelves = pool.0.shelves.lock();
+                let closed = shelves.closed;
+                let shelf = shelves.shelf(&recipe);
+                shelf.on_the_way -= 1;
+                if let Some(boxed) = started.filter(|_| !closed) {
+                    shelf.ready.push_back(boxed);
+                }
+            });
+        }
+    }
+
+    async fn start_ahead(&self, recipe: &Recipe) -> Option<Boxed> {
+        let _turn = self.0.starting.acquire().await.ok()?;
+        let room = self.room(recipe)?;
+        match Boxed::start(&self.0.engine, recipe, self.0.lives.begin(room)).await {
+            Ok(boxed) => Some(boxed),
+            Err(cause) => {
+                tracing::warn!(%cause, "a sandbox could not be started ahead");
+                None
+            }
+        }
+    }
+
+    pub(super) fn let_go_of_old_ones(&self) {
+        let mut gone = Vec::new();
+        self.0.shelves.lock().shelves.retain(|_, shelf| {
+            let old = shelf.used.elapsed() > IDLE;
+            if old {
+                gone.extend(shelf.ready.drain(..));
+            }
+            !old || shelf.on_the_way > 0
+        });
+    }
+
+    /// How many wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.0.shelves.lock().shelves.values().map(|shelf| shelf.ready.len()).sum()
+    }
+
+    /// Lets all go that wait, and starts no more.
+    pub(super) async fn close(&self) {
+        let gone: Vec<Boxed> = {
+            let mut shelves = self.0.shelves.lock();
+            shelves.closed = true;
+            shelves.shelves.drain().flat_map(|(_, shelf)| shelf.ready).collect()
+        };
+        drop(gone);
+        self.0.refills.close();
+        self.0.refills.wait().await;
+    }
+}
+
+impl Shelves {
+    fn shelf(&mut self, recipe: &Recipe) -> &mut Shelf {
+        if !self.shelves.contains_key(recipe) {
+            let shelf = Shelf { ready: VecDeque::new(), on_the_way: 0, used: Instant::now() };
+            self.shelves.insert(recipe.clone(), shelf);
+        }
+        self.shelves.get_mut(recipe).expect("it was put there")
+    }
+}
