@@ -28,10 +28,12 @@ mod known;
 mod neutral;
 mod sanitise;
 mod scan;
+mod skip;
 mod spellings;
 mod wrap;
 
 pub use finding::{Finding, FindingKind};
+pub use injection::PATTERNS_VERSION;
 pub use known::{Encoding, Hit, KnownSecrets, KnownSecretsBuilder, Redaction, TextRedaction};
 pub use sanitise::{RawOutput, SanitizedOutput, Source, sanitise};
 pub use scan::scan_secrets;

@@ -2,8 +2,9 @@
 //! characters that nobody sees but a model obeys are removed. Everything visible stays, and each change is a finding.
 
 use crate::finding::MAX_FINDINGS;
+use crate::skip::position;
 use crate::{Finding, FindingKind};
-use regex::Regex;
+use regex::bytes::Regex;
 use sophon_types::{is_bidi_control, is_invisible, is_tag, is_variation_selector};
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -23,7 +24,7 @@ const REACH: usize = 256;
 /// `text` made harmless; offsets of the findings are into the returned text.
 pub(crate) fn neutralise(text: &str) -> (Cow<'_, str>, Vec<Finding>) {
     // Most text has nothing of the kind: one look at each byte settles it.
-    if text.bytes().all(|b| PLAIN[usize::from(b)]) {
+    if position(text.as_bytes(), |b| is_hidden(b) | (b == b'<') | (b == b'&') | (b == b'%') | (b == b'\\')).is_none() {
         return (Cow::Borrowed(text), Vec::new());
     }
     let mut findings = Vec::new();
@@ -36,29 +37,25 @@ pub(crate) fn neutralise(text: &str) -> (Cow<'_, str>, Vec<Finding>) {
     (text, findings)
 }
 
-/// Bytes that need no second look.
-static PLAIN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0x20;
-    while byte < 0x7f {
-        table[byte] = !matches!(byte as u8, b'<' | b'&' | b'%' | b'\\');
-        byte += 1;
-    }
-    table[b'\n' as usize] = true;
-    table[b'\t' as usize] = true;
-    table
-};
+/// Whether a character that begins so may have to be removed or shown: a control, or one beyond ASCII.
+fn is_hidden(b: u8) -> bool {
+    ((b < 0x20) & (b != b'\n') & (b != b'\t')) | (b >= 0x7f)
+}
 
 /// Removes or shows what does not show.
 fn show_hidden<'a>(text: &'a str, findings: &mut Vec<Finding>) -> Cow<'a, str> {
-    let hidden = |b: u8| (b < 0x20 && b != b'\n' && b != b'\t') || b >= 0x7f;
-    let Some(first) = text.bytes().position(hidden) else { return Cow::Borrowed(text) };
+    let Some(first) = position(text.as_bytes(), is_hidden) else { return Cow::Borrowed(text) };
     let first = text.floor_char_boundary(first);
     let mut out = String::with_capacity(text.len() + 16);
     out.push_str(&text[..first]);
     let mut rest = text[first..].chars();
-    while let Some(c) = rest.clone().next() {
+    loop {
+        // Everything up to the next character that may be hidden stays as it is.
         let run = rest.as_str();
+        let plain = position(run.as_bytes(), is_hidden).unwrap_or(run.len());
+        out.push_str(&run[..plain]);
+        let run = &run[plain..];
+        let Some(c) = run.chars().next() else { break };
         let start = out.len();
         let (len, noticed) = match c {
             '\r' if run.as_bytes().get(1) == Some(&b'\n') => (1, keep(&mut out, "\r")),
@@ -76,7 +73,14 @@ fn show_hidden<'a>(text: &'a str, findings: &mut Vec<Finding>) -> Cow<'a, str> {
                 out.push('\u{fffd}');
                 (2, Some((FindingKind::TerminalEscape, "c1-control")))
             }
-            c if is_invisible(c) => ignorable(run, &mut out),
+            c if is_invisible(c) => {
+                let (len, noticed) = ignorable(run, &mut out);
+                if let Some(rule) = noticed.and_then(|_| unseen(&run[..len])) {
+                    let rule = format!("hidden:{rule}");
+                    note(findings, Finding::new(FindingKind::PromptInjection, rule, start, out.len()));
+                }
+                (len, noticed)
+            }
             c => {
                 out.push(c);
                 (c.len_utf8(), None)
@@ -133,6 +137,19 @@ fn ignorable(run: &str, out: &mut String) -> (usize, Noticed) {
     (len, within.then_some((FindingKind::HiddenUnicode, "zero-width")))
 }
 
+/// What a run of tag characters (each is an ASCII character, moved) or of variation selectors (each is a byte) tells the
+/// model, where it does.
+fn unseen(run: &str) -> Option<String> {
+    let carried = |c: char| match u32::from(c) {
+        c @ 0xe0020..=0xe007e => u8::try_from(c - 0xe0000).ok(),
+        c @ 0xfe00..=0xfe0f => u8::try_from(c - 0xfe00).ok(),
+        c @ 0xe0100..=0xe01ef => u8::try_from(c - 0xe0100 + 16).ok(),
+        _ => None,
+    };
+    let bytes: Vec<u8> = run.chars().filter_map(carried).collect();
+    crate::injection::unseen(&String::from_utf8_lossy(&bytes))
+}
+
 /// Embeddings, overrides, isolates and the deprecated shapers; not the marks that Hebrew and Arabic text needs.
 fn is_bidi(c: char) -> bool {
     let mark = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}');
@@ -159,12 +176,13 @@ fn defang(text: &str, findings: &mut Vec<Finding>) -> Option<String> {
     let mut kept = 0;
     let mut grown: Vec<(usize, usize)> = Vec::new();
     let mut forged = Vec::new();
-    for (at, c) in text.char_indices() {
-        if c < '\u{80}' && c != '<' {
-            continue;
-        }
-        let Some(bracket) = bracket(c) else { continue };
+    let mut next = 0;
+    while let Some(first) = position(&text.as_bytes()[next..], may_be_bracket) {
+        let at = next + first;
+        let Some(c) = text[at..].chars().next() else { break };
         let after = at + c.len_utf8();
+        next = after;
+        let Some(bracket) = bracket(c) else { continue };
         if !is_marker(&text[after..]) {
             continue;
         }
@@ -195,6 +213,11 @@ fn defang(text: &str, findings: &mut Vec<Finding>) -> Option<String> {
     }
     findings.extend(forged);
     Some(out)
+}
+
+/// Whether [`bracket`]'s characters begin so.
+fn may_be_bracket(b: u8) -> bool {
+    (b == b'<') | (b == 0xc2) | (b == 0xcb) | (b.wrapping_sub(0xe1) < 3) | (b == 0xef) | (b == 0xf0)
 }
 
 enum Bracket {
@@ -285,17 +308,30 @@ fn letter(c: char) -> Option<u8> {
     })
 }
 
+/// Longest marker whose `<` is written as an escape, in bytes.
+const ENCODED_REACH: usize = 320;
+
 /// Annotates markers whose `<` is written as an escape. They are left as they are: in this text they are no markers.
 fn encoded_markers(text: &str, findings: &mut Vec<Finding>) {
     static ENCODED: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        let pattern = r"(?i-u)(?:&lt;|&lt|&#0{0,5}60;?|&#x0{0,5}3c;?|%(?:25)?3c|\\u003c|\\x3c|\\u\{3c\})(?:%2f|%5f|&#47;|&sol;|&#x2f;|\\u002f|\\x2f|[^a-z0-9<]){0,16}external(?:%5f|%20|[^a-z0-9<]){0,16}content";
+        let pattern = r"(?i-u)\A(?:&lt;|&lt|&#0{0,5}60;?|&#x0{0,5}3c;?|%(?:25)?3c|\\u003c|\\x3c|\\u\{3c\})(?:%2f|%5f|&#47;|&sol;|&#x2f;|\\u002f|\\x2f|[^a-z0-9<]){0,16}external(?:%5f|%20|[^a-z0-9<]){0,16}content";
         Regex::new(&pattern.replace("[^a-z0-9<]", r"[\x00-/:;=-@\[-`{-\x7f]")).ok()
     });
-    if !text.bytes().any(|b| matches!(b, b'&' | b'%' | b'\\')) {
-        return;
-    }
-    for found in ENCODED.iter().flat_map(|regex| regex.find_iter(text)) {
-        note(findings, Finding::new(FindingKind::BoundaryForgery, "encoded-marker", found.start(), found.end()));
+    let bytes = text.as_bytes();
+    let mut next = 0;
+    while let Some(first) = position(&bytes[next..], |b| (b == b'&') | (b == b'%') | (b == b'\\')) {
+        let at = next + first;
+        next = at + 1;
+        // No other escape stands for `<`.
+        if !matches!(bytes.get(next), Some(b'l' | b'L' | b'#' | b'2' | b'3' | b'u' | b'U' | b'x' | b'X')) {
+            continue;
+        }
+        let window = &bytes[at..bytes.len().min(at + ENCODED_REACH)];
+        if let Some(found) = ENCODED.as_ref().and_then(|regex| regex.find(window)) {
+            let end = at + found.end();
+            note(findings, Finding::new(FindingKind::BoundaryForgery, "encoded-marker", at, end));
+            next = end;
+        }
     }
 }
 
