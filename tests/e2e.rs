@@ -25,3 +25,4 @@ mod install;
 mod isolation;
 mod load;
 mod main_job;
+mod oauth;

@@ -30,6 +30,8 @@ pub(crate) enum Behaviour {
     Fail(String),
     /// Sends this request through `sophon:skill/http` and returns what it got: see [`Exchange`].
     Send(Request),
+    /// Asks for the scoped token of the service, and sends the request with it in the first header, after `Bearer `.
+    SendScoped { service: &'static str, request: Request },
     /// Sends a GET to `authority` and `path` through `wasi:http/outgoing-handler` and returns the status and the body,
     /// in the same form.
     SendWasi { authority: String, path: String },
@@ -316,8 +318,15 @@ impl Behaviour {
                 (imports, module(&import, "(call $f) unreachable", "", data))
             }
             Self::Send(request) => {
-                let (import, body) = send(request, &mut data);
+                let (import, _headers, body) = send(request, &mut data);
                 (http(), module(&import, &body, CIPHER, data))
+            }
+            Self::SendScoped { service, request } => {
+                let (import, headers, body) = send(request, &mut data);
+                let (ask, import_token) = host_calls::scoped_token(service, headers, &mut data);
+                let interfaces = ["http", "credentials"].map(|name| format!("sophon:skill/{name}@1.0.0"));
+                let imports = Imports { interfaces: interfaces.into(), packages: &[] };
+                (imports, module(&format!("{import}{import_token}"), &format!("{ask}{body}"), CIPHER, data))
             }
             Self::SendWasi { authority, path } => {
                 let (imports, import, body) = wasi_http::send(authority, path, &mut data);
@@ -413,8 +422,9 @@ const CIPHER: &str = r#"
       (br $next))))
 "#;
 
-/// The import of `send` and a body that sends `request`; layouts are those of the canonical ABI.
-fn send(request: &Request, data: &mut Data) -> (String, String) {
+/// The import of `send`, where the header fields are, and a body that sends `request`; layouts are those of the canonical
+/// ABI.
+fn send(request: &Request, data: &mut Data) -> (String, usize, String) {
     let method = data.put(request.method.as_bytes());
     let url = data.put(request.url.as_bytes());
     let mut fields = Vec::new();
@@ -495,7 +505,7 @@ fn send(request: &Request, data: &mut Data) -> (String, String) {
         s0 = separators.0,
         s2 = separators.0 + 2,
     );
-    (import, code)
+    (import, headers, code)
 }
 
 #[test]

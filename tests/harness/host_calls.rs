@@ -59,3 +59,38 @@ pub(super) fn flood_state(data: &mut Data) -> Guest {
     );
     (of("state"), STATE, body)
 }
+
+/// Asks for the scoped token of `service`, and puts `Bearer ` and the token into the value of the first of the header
+/// fields at `headers`. Fails with the number of the error where there is none.
+pub(super) fn scoped_token(service: &str, headers: usize, data: &mut Data) -> (String, &'static str) {
+    let (service, bearer) = (data.put(service.as_bytes()), data.put(b"Bearer "));
+    let import = r#"(import "sophon:skill/credentials@1.0.0" "scoped-token" (func $token (param i32 i32 i32)))"#;
+    // The result is at 1024: its case at +0; a token at +4; an error's case at +4.
+    let body = format!(
+        "(call $token (i32.const {s0}) (i32.const {s1}) (i32.const 1024))
+         (if (i32.load8_u (i32.const 1024))
+           (then
+             (local.set $from (call $open (i32.const 65536)))
+             (call $put (i32.add (i32.const 48) (i32.load8_u (i32.const 1028))))
+             (call $put (i32.const 32))
+             (call $plain (i32.load (i32.const 1032)) (i32.load (i32.const 1036)))
+             (i32.store8 (i32.const 8) (i32.const 1))
+             (i32.store8 (i32.const 12) (i32.const 3))
+             (i32.store (i32.const 16) (local.get $from))
+             (i32.store (i32.const 20) (i32.sub (global.get $cursor) (local.get $from)))
+             (return (i32.const 8))))
+         (local.set $from (call $open (i32.load (i32.const 1032))))
+         (call $plain (i32.const {b0}) (i32.const {b1}))
+         (call $plain (i32.load (i32.const 1028)) (i32.load (i32.const 1032)))
+         (i32.store (i32.const {value}) (local.get $from))
+         (i32.store (i32.const {length}) (i32.sub (global.get $cursor) (local.get $from)))
+        ",
+        s0 = service.0,
+        s1 = service.1,
+        b0 = bearer.0,
+        b1 = bearer.1,
+        value = headers + 8,
+        length = headers + 12,
+    );
+    (body, import)
+}

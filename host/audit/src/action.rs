@@ -101,6 +101,16 @@ codes! {
         CredentialPut = "credential.put",
         /// A credential was deleted.
         CredentialDelete = "credential.delete",
+        /// A person began to authorise the host at a service.
+        OauthStart = "oauth.start",
+        /// A service's answer to an authorisation came back.
+        OauthCallback = "oauth.callback",
+        /// An access token was renewed.
+        OauthRefresh = "oauth.refresh",
+        /// A service was told that tokens are no longer wanted.
+        OauthRevoke = "oauth.revoke",
+        /// A token of narrower scope was asked for.
+        OauthExchange = "oauth.exchange",
         /// The vault's key was changed.
         CredentialRotate = "credential.rotate",
         /// A skill was installed or updated.

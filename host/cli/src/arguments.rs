@@ -65,6 +65,10 @@ pub(crate) enum Verb {
     Credential(verbs::credential::Credential),
     /// Show what happens to calls and approvals, as it happens.
     Events(verbs::events::Events),
+    /// Connect an account by OAuth.
+    Connect(verbs::connect::Connect),
+    /// Forget an account, and give its tokens back.
+    Disconnect(verbs::disconnect::Disconnect),
     /// The audit log.
     Audit(verbs::audit::Audit),
     /// Say what is wrong with this home and how to mend it.
@@ -99,6 +103,8 @@ impl Verb {
             Self::Key(verb) => verb.run(context).await,
             Self::Credential(verb) => verb.run(context).await,
             Self::Events(verb) => verb.run(context).await,
+            Self::Connect(verb) => verb.run(context).await,
+            Self::Disconnect(verb) => verb.run(context).await,
             Self::Audit(verb) => verb.run(context).await,
             Self::Doctor(verb) => verb.run(context).await,
             Self::Config(verb) => verb.run(context),
@@ -160,6 +166,10 @@ mod tests {
             "sophon doctor --json",
             "sophon --json audit verify",
             "sophon credential set github --field token",
+            "sophon connect github --user ann",
+            "sophon connect github --device --scope repo",
+            "sophon connect github --gateway --json",
+            "sophon disconnect github --user ann",
             "sophon completions bash",
             "sophon build project --identity ann --json",
             "sophon build --unsigned -- --offline",

@@ -3,7 +3,7 @@
 use crate::config::{Config, VaultKey};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::home::{CODE_KEY, Home, HomeLock, Missing, parse_key};
+use crate::home::{CODE_KEY, Home, HomeLock, Missing, parse_key, read_private};
 use crate::output::is_interactive;
 use crate::system;
 use crate::worker::COMPILE_WORKER;
@@ -20,8 +20,9 @@ use sophon_sandbox::{
 };
 use sophon_skill::Preset;
 use sophon_store::{Store, StoreConfig};
-use sophon_types::{Clock, Entropy};
-use sophon_vault::{Kek, Vault, VaultError};
+use sophon_types::{Clock, Entropy, ServiceName};
+use sophon_vault::{Kek, OauthParts, Vault, VaultError};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -77,6 +78,11 @@ impl House {
             Arc::new(TcpDialer),
         )
         .map_err(|error| CliError::of(&error))?;
+        vault.serve_oauth(OauthParts {
+            providers: config.oauth.clone(),
+            client_secrets: client_secrets(&home, &config)?,
+            transport: egress.transport(),
+        })?;
         let pool = pool_limits(&config);
         let limits = CallLimits { concurrent: pool.concurrent_calls as usize, ..CallLimits::default() };
         let runtime = runtime(&home, &config, &*entropy)?;
@@ -348,6 +354,21 @@ fn egress_limits(config: &Config) -> EgressLimits {
 
 fn mebibytes(count: u32) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(1 << 20)
+}
+
+/// The secrets of this host's clients at providers, from their files; a relative path starts at the home.
+fn client_secrets(home: &Home, config: &Config) -> Result<BTreeMap<ServiceName, SecretString>, CliError> {
+    let in_files =
+        config.oauth.iter().filter_map(|(service, provider)| Some((service, provider.client_secret_file()?)));
+    let read = |(service, file): (&ServiceName, &Path)| {
+        let path = home.root().join(file);
+        let text = read_private(&path)?;
+        match text.trim() {
+            "" => Err(CliError::KeyFileInvalid { path }),
+            secret => Ok((service.clone(), SecretString::from(secret))),
+        }
+    };
+    in_files.map(read).collect()
 }
 
 /// The public authorities and those of `[egress] extra_ca_files`; a relative path starts at the home.

@@ -5,6 +5,7 @@
 //! 4 needs approval, 5 not trusted.
 
 mod arguments;
+mod callback;
 mod config;
 mod context;
 mod door;

@@ -58,6 +58,14 @@ impl Output {
         }
     }
 
+    /// Tells something that has to be known before there is data: a line of JSON for a program.
+    pub(crate) fn tell(self, value: &Value, words: &str) {
+        match self.format {
+            Format::Text => self.note(words),
+            Format::Json => to_stderr(&format!("{}\n", escaped(&value.to_string()))),
+        }
+    }
+
     /// Tells what went wrong.
     pub(crate) fn error(self, error: &CliError) {
         to_stderr(&self.told(error));

@@ -3,14 +3,16 @@
 //! Promise: an [`AllowedRequest`] is made here only, and it alone can be dispatched. Making one sends nothing.
 
 use crate::EgressLimits;
-use crate::allowlist::{Allowlist, Pass};
+use crate::address::Reach;
+use crate::allowlist::{Allowlist, BindingRule, Pass};
 use crate::error::{Denial, HttpError};
 use crate::gate::EffectRequest;
 use crate::headers;
 use crate::placeholder::{Handed, Redemption};
 use crate::url::CheckedUrl;
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::Method;
+use http::header::{self, HeaderMap, HeaderValue};
 use sophon_skill::{CredentialUse, entry_line};
 use sophon_types::{Risk, ServiceName};
 use std::fmt;
@@ -178,6 +180,33 @@ pub(crate) fn admit(
     }
     let risk = Risk::of_http_method(method.as_str());
     Ok(AllowedRequest { url, method, headers, body, pass, credential, redeems, risk })
+}
+
+impl AllowedRequest {
+    /// A request of the vault to an authorisation server: a form that is posted, or a document that is fetched. Its
+    /// headers are the host's own; how far it reaches was decided by whoever wrote the address down.
+    pub(crate) fn of_the_vault(
+        url: CheckedUrl,
+        reach: Reach,
+        body: Option<&[u8]>,
+        authorization: Option<HeaderValue>,
+    ) -> Self {
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        if body.is_some() {
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            headers.insert(header::CONTENT_TYPE, form);
+        }
+        if let Some(mut value) = authorization {
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        let risk = Risk::of_http_method(method.as_str());
+        let body = body.map(Bytes::copy_from_slice).unwrap_or_default();
+        let pass = Pass { reach, binding: BindingRule::MustBind };
+        Self { url, method, headers, body, pass, credential: None, redeems: None, risk }
+    }
 }
 
 impl Allowlist {

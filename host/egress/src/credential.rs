@@ -216,6 +216,10 @@ fn refused(service: &ServiceName, error: &VaultError) -> HttpError {
             let denial = Denial::new("not_connected", format_args!("{service} is not connected"));
             error.hint().map_or(denial.clone(), |hint| denial.hint(hint)).into()
         }
+        VaultError::Oauth(oauth) => {
+            let denial = Denial::new(error.code(), oauth);
+            error.hint().map_or(denial.clone(), |hint| denial.hint(hint)).into()
+        }
         VaultError::InvalidBinding(_) => unfit(service, "is not attached by a header field"),
         other => unavailable(other),
     }

@@ -10,9 +10,10 @@ use crate::scan::Scanner;
 use crate::session::{CallScope, EgressSession};
 use crate::slots::{Shares, Slots};
 use crate::tls::{Roots, TlsClients};
+use crate::transport::ProviderTransport;
 use sophon_audit::AuditLog;
 use sophon_types::{Clock, Fault, FaultKind, Stage};
-use sophon_vault::Vault;
+use sophon_vault::{Transport, Vault};
 use std::fmt;
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ pub struct Egress {
 }
 
 pub(crate) struct Inner {
-    pub(crate) wire: Wire,
+    pub(crate) wire: Arc<Wire>,
     pub(crate) vault: Vault,
     pub(crate) audit: AuditLog,
     pub(crate) scanner: Scanner,
@@ -55,7 +56,7 @@ impl Egress {
     ) -> Result<Self, SetupError> {
         let EgressConfig { roots, limits, own_listeners: own, clock } = config;
         let tls = TlsClients::new(&roots, clock, limits.tls_stores).map_err(|error| SetupError(error.to_string()))?;
-        let wire = Wire {
+        let wire = Arc::new(Wire {
             own,
             resolver,
             dialer,
@@ -64,8 +65,14 @@ impl Egress {
             slots: Slots::new(&limits),
             lookups: Shares::new(limits.lookups_per_tenant),
             limits,
-        };
+        });
         Ok(Self { inner: Arc::new(Inner { wire, vault, audit, scanner: Scanner::new() }) })
+    }
+
+    /// The way out for the vault: to authorisation servers, over the same checks and the same wire.
+    #[must_use]
+    pub fn transport(&self) -> Arc<dyn Transport> {
+        Arc::new(ProviderTransport::over(Arc::clone(&self.inner.wire)))
     }
 
     /// Egress for one call.

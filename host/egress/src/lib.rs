@@ -44,6 +44,7 @@ mod session;
 mod slots;
 mod tls;
 mod token;
+mod transport;
 mod url;
 
 pub use address::{AddressClass, OwnListeners};

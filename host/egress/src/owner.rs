@@ -1,14 +1,23 @@
 //! On whose behalf a connection is made: what no pool, ticket or bound may mix up.
 
 use crate::credential::Mark;
-use sophon_types::{SkillName, TenantId, UserId};
+use sophon_types::{ServiceName, SkillName, TenantId, UserId};
 
 /// Who is behind a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Owner {
     pub(crate) tenant: TenantId,
     pub(crate) user: UserId,
-    pub(crate) skill: SkillName,
+    pub(crate) party: Party,
+}
+
+/// What sends: a skill, or the host itself for a connection that it keeps. No name of the one is a name of the other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Party {
+    /// A skill that runs.
+    Skill(SkillName),
+    /// The vault, to the provider of this service.
+    Vault(ServiceName),
 }
 
 /// Who is behind a connection, and with whose credential. A server may tie what it knows of a client to the connection
@@ -35,7 +44,11 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn owner(tenant: &str, user: &str, skill: &str) -> Owner {
-        Owner { tenant: tenant.parse().unwrap(), user: user.parse().unwrap(), skill: skill.parse().unwrap() }
+        Owner {
+            tenant: tenant.parse().unwrap(),
+            user: user.parse().unwrap(),
+            party: Party::Skill(skill.parse().unwrap()),
+        }
     }
 
     pub(crate) fn bearer(tenant: &str, user: &str, skill: &str) -> Bearer {

@@ -13,7 +13,7 @@ use crate::egress::Inner;
 use crate::error::{Denial, HttpError};
 use crate::gate::EffectGate;
 use crate::headers;
-use crate::owner::Owner;
+use crate::owner::{Owner, Party};
 use crate::placeholder::{Handed, MAX_TOKENS, tokens};
 use crate::record::{Recorder, UnderWay};
 use crate::redirect::next_hop;
@@ -102,6 +102,8 @@ pub struct EgressSession {
     pub(crate) scope: CallScope,
     owner: Owner,
     pub(crate) state: Mutex<State>,
+    /// Held while a token is asked for.
+    pub(crate) tokens: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -123,8 +125,8 @@ struct Hop {
 impl EgressSession {
     pub(crate) fn new(inner: Arc<Inner>, scope: CallScope) -> Self {
         let Principal { tenant, user, .. } = scope.principal.clone();
-        let owner = Owner { tenant, user, skill: scope.skill.clone() };
-        Self { inner, scope, owner, state: Mutex::new(State::default()) }
+        let owner = Owner { tenant, user, party: Party::Skill(scope.skill.clone()) };
+        Self { inner, scope, owner, state: Mutex::new(State::default()), tokens: tokio::sync::Mutex::default() }
     }
 
     /// Checks `request` as [`send`](Self::send) would, and sends nothing.

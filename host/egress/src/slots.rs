@@ -3,9 +3,9 @@
 
 use crate::EgressLimits;
 use crate::error::HttpError;
-use crate::owner::Owner;
+use crate::owner::{Owner, Party};
 use parking_lot::Mutex;
-use sophon_types::{SkillName, TenantId};
+use sophon_types::TenantId;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Weak};
@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) struct Slots {
     all: Arc<Semaphore>,
     tenants: Shares<TenantId>,
-    skills: Shares<(TenantId, SkillName)>,
+    skills: Shares<(TenantId, Party)>,
 }
 
 /// The right to have one connection in use.
@@ -37,7 +37,7 @@ impl Slots {
 
     /// A slot, as soon as there is one. The narrow shares first: who waits for those does not stand in others' way.
     pub(crate) async fn acquire(&self, owner: &Owner, deadline: Instant) -> Result<Slot, HttpError> {
-        let skill = self.skills.of((owner.tenant.clone(), owner.skill.clone()));
+        let skill = self.skills.of((owner.tenant.clone(), owner.party.clone()));
         let tenant = self.tenants.of(owner.tenant.clone());
         let all = async {
             let skill = skill.acquire_owned().await.ok()?;

@@ -1,7 +1,8 @@
 //! Tokens and placeholders for the skill of one run.
 //!
-//! Promise: a stored secret is never given out. A skill that opted in gets text that is good for this run, at the hosts
-//! of that connection, in header values; native code gets such text for each field that it names.
+//! Promise: no secret is ever given out. A skill that opted in gets a placeholder, good for this run, at the hosts of that
+//! connection, in header values. It stands for a token of no more than the declared scopes where the provider gives such
+//! tokens (RFC 8693), else for the connection's own. Native code gets one for each field that it names.
 
 use crate::credential::{purpose, unavailable};
 use crate::error::HttpError;
@@ -9,6 +10,7 @@ use crate::session::EgressSession;
 use sophon_audit::Outcome;
 use sophon_skill::{Access, CredentialUse};
 use sophon_types::ServiceName;
+use sophon_vault::VaultError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -30,6 +32,14 @@ pub enum TokenRefused {
     Host(#[from] HttpError),
 }
 
+fn refusal(service: &ServiceName, error: VaultError) -> TokenRefused {
+    match error {
+        VaultError::NotConnected { .. } => TokenRefused::NotConnected(service.to_string()),
+        VaultError::Oauth(error) => TokenRefused::NotAvailable(error.to_string()),
+        other => TokenRefused::Host(unavailable(&other)),
+    }
+}
+
 impl EgressSession {
     /// What a skill that opted in (`"access": "scoped-token"`) gets for `service`: the same text each time in one run.
     ///
@@ -42,7 +52,22 @@ impl EgressSession {
                 "{service}: the manifest does not say `\"access\": \"scoped-token\"`; name it in `http.request.credential`"
             )));
         }
-        self.placeholder(&declared.service, None).await
+        let (service, scopes) = (declared.service.clone(), declared.scopes.clone());
+        // Two that ask at once get the same token, and the provider is asked once.
+        let _one_at_a_time = self.tokens.lock().await;
+        if let Some(text) = self.state.lock().handed.scoped(&service) {
+            return Ok(text.to_owned());
+        }
+        let vault = &self.inner.vault;
+        let exchanged = vault.exchange(&purpose(&self.scope), &service, &scopes, &self.scope.intent).await;
+        let Some(scoped) = exchanged.map_err(|error| refusal(&service, error))? else {
+            return self.placeholder(&service, None).await;
+        };
+        self.recorder().token(&service, "exchanged", Outcome::Ok).await?;
+        let core = vault.placeholder();
+        #[expect(clippy::disallowed_methods, reason = "kept for the placeholder that stands for it")]
+        Arc::make_mut(&mut self.state.lock().handed).add_scoped(&core, &service, scoped.token.expose());
+        Ok(core)
     }
 
     /// A placeholder for a field of the connection to `service` (without a name: for the one that authorises). Only this

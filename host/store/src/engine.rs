@@ -77,6 +77,7 @@ pub(crate) async fn migrate(connection: &mut Connection) -> Result<(), StoreErro
     let migrations = [
         (1, "first", include_str!("../migrations/sqlite/0001_first.sql")),
         (2, "approvals", include_str!("../migrations/sqlite/0002_approvals.sql")),
+        (3, "oauth", include_str!("../migrations/sqlite/0003_oauth.sql")),
     ];
     let migrations = migrations.map(|(version, name, sql)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

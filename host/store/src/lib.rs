@@ -8,7 +8,7 @@
 //! - One writer task owns the only connection that writes. It gathers what is queued into one transaction
 //!   ("group commit"), so that a hundred callers share one fsync. Reads go to a small pool beside it.
 //! - Typed handles by subject: [`Store::keys`], [`Store::skills`], [`Store::publishers`], [`Store::connections`],
-//!   [`Store::vault_meta`], [`Store::calls`], [`Store::approvals`], [`Store::grants`], [`Store::state`], [`Store::audit`], [`Store::blobs`].
+//!   [`Store::vault_meta`], [`Store::flows`], [`Store::calls`], [`Store::approvals`], [`Store::grants`], [`Store::state`], [`Store::audit`], [`Store::blobs`].
 //! - [`StoreError`]: what can go wrong, and what mends it.
 //!
 //! All SQL of the house is in this crate, in the common subset of SQLite and PostgreSQL; what only one engine
@@ -22,6 +22,7 @@ mod chunks;
 mod connections;
 mod engine;
 mod error;
+mod flows;
 mod grants;
 mod keys;
 mod private;
@@ -38,6 +39,7 @@ pub use blobs::Blobs;
 pub use calls::{Begun, CallChange, CallRow, Calls, NotOpen};
 pub use connections::{Connection, ConnectionRow, Connections, SealedField, VaultMeta};
 pub use error::StoreError;
+pub use flows::{FlowRow, Flows};
 pub use grants::{GrantRow, Grants, Raised, SessionRow};
 pub use keys::{KeyRow, Keys};
 pub use publishers::{PublisherRow, Publishers};

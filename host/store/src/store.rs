@@ -4,7 +4,8 @@ use crate::audit::AuditLines;
 use crate::engine::{self, Pool, classify};
 use crate::writer::{Scope, Writer};
 use crate::{
-    Approvals, Blobs, Calls, Connections, Grants, Keys, Publishers, Skills, State, StoreError, VaultMeta, private,
+    Approvals, Blobs, Calls, Connections, Flows, Grants, Keys, Publishers, Skills, State, StoreError, VaultMeta,
+    private,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -112,6 +113,12 @@ impl Store {
     #[must_use]
     pub fn connections(&self) -> Connections<'_> {
         Connections::new(self)
+    }
+
+    /// Authorisations under way.
+    #[must_use]
+    pub fn flows(&self) -> Flows<'_> {
+        Flows::new(self)
     }
 
     /// What the vault keeps about itself.

@@ -1,8 +1,9 @@
 //! A connected account: whose it is, where its secrets may travel, how they are attached, and the rules of its fields.
 
-use crate::VaultError;
 use crate::header::may_carry_credential;
+use crate::oauth::REFRESH_TOKEN;
 use crate::placeholder::{MAX_POSITIONS, Placing};
+use crate::{Grant, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -27,6 +28,21 @@ pub enum Owner {
     User,
     /// The tenant's: every user without one of their own uses it. Only an admin may change it.
     Tenant,
+}
+
+impl Owner {
+    /// The owner as it is written in records and rows.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Tenant => "tenant",
+        }
+    }
+
+    pub(crate) fn named(text: &str) -> Option<Self> {
+        [Self::User, Self::Tenant].into_iter().find(|owner| owner.as_str() == text)
+    }
 }
 
 /// How a credential is attached to a request.
@@ -181,12 +197,18 @@ pub struct ConnectionInfo {
     pub binding: Binding,
     /// When it was last replaced.
     pub updated_at: Timestamp,
+    /// The authorisation behind it, where it was connected by OAuth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<Grant>,
 }
 
 /// What is stored in the clear beside the sealed fields; authenticated by each of them.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Meta {
     pub(crate) fields: Vec<String>,
+    /// The authorisation behind the tokens, where they are OAuth's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) oauth: Option<Grant>,
     #[serde(flatten)]
     pub(crate) binding: Binding,
 }
@@ -265,7 +287,17 @@ impl Meta {
             return Err(VaultError::InvalidBinding(format!("a placeholder has at most {MAX_POSITIONS} places")));
         }
         binding.attach = Some(attach);
-        Ok(Self { fields: fields.keys().cloned().collect(), binding })
+        Ok(Self { fields: fields.keys().cloned().collect(), oauth: None, binding })
+    }
+
+    /// The same, with the authorisation behind it.
+    pub(crate) fn granted(self, grant: Grant) -> Self {
+        Self { oauth: Some(grant), ..self }
+    }
+
+    /// Whether a field is lent: a refresh token never is.
+    pub(crate) fn is_lent(&self, field: &str) -> bool {
+        self.oauth.is_none() || field != REFRESH_TOKEN
     }
 
     /// What is stored; an error means that somebody else wrote it.
@@ -285,9 +317,10 @@ impl ConnectionInfo {
             service: row.service.clone(),
             owner: owner_of(row.user.as_ref()),
             version: row.version,
-            fields: meta.fields,
+            fields: meta.fields.iter().filter(|field| meta.is_lent(field)).cloned().collect(),
             binding: meta.binding,
             updated_at: row.updated_at,
+            oauth: meta.oauth,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong at the vault.
 
+use crate::OauthError;
 use sophon_audit::AuditError;
 use sophon_store::StoreError;
 use sophon_types::{Fault, FaultKind, ServiceName, Stage};
@@ -54,6 +55,9 @@ pub enum VaultError {
     /// The audit log failed; without it no secret is used or changed.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// Something went wrong between the vault and an authorisation server.
+    #[error(transparent)]
+    Oauth(#[from] OauthError),
     /// A length or encoding that a correct program does not produce.
     #[error("the vault failed: {0}")]
     Internal(&'static str),
@@ -75,6 +79,7 @@ impl Fault for VaultError {
             Self::NotConnected { .. } => FaultKind::NotFound,
             Self::Forbidden(_) => FaultKind::Denied,
             Self::Tampered | Self::NotIntended | Self::Internal(_) => FaultKind::Internal,
+            Self::Oauth(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Audit(error) => error.kind(),
         }
@@ -92,6 +97,7 @@ impl Fault for VaultError {
             Self::InvalidBinding(_) => "invalid_binding",
             Self::Forbidden(_) => "forbidden",
             Self::NotIntended => "vault_not_intended",
+            Self::Oauth(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Audit(error) => error.code(),
             Self::Internal(_) => "vault_internal",
@@ -112,6 +118,7 @@ impl Fault for VaultError {
             }
             Self::InvalidBinding(_) => "hosts are written as api.example.com or api.example.com:8443".into(),
             Self::Forbidden(_) => "ask an admin of the tenant".into(),
+            Self::Oauth(error) => error.hint(),
             Self::Store(error) => return error.hint(),
             Self::Audit(error) => return error.hint(),
             Self::NotIntended | Self::Internal(_) => "run: sophon doctor".into(),

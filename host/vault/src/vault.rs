@@ -2,6 +2,7 @@
 
 use crate::aead::{self, KEY, Key, Place};
 use crate::connection::Meta;
+use crate::oauth::{Flights, Oauth, OauthParts};
 use crate::recent::{Look, Recent};
 use crate::{Binding, ConnectionInfo, KdfParams, Kek, Lease, Owner, Purpose, Secret, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -10,7 +11,7 @@ use sophon_store::{Connection, ConnectionRow, SealedField, Store, StoreError};
 use sophon_types::{Clock, Entropy, Fault as _, Principal, Role, ServiceName, TenantId, UserId};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::RwLock;
 use zeroize::Zeroizing;
@@ -29,17 +30,21 @@ const TRIES: usize = 4;
 /// Credentials at rest. Cheap to clone; every clone is the same vault.
 #[derive(Clone)]
 pub struct Vault {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    store: Store,
-    audit: AuditLog,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) audit: AuditLog,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
     /// Held for reading from reading a record to opening it, and for writing while every record changes its key.
-    kek: RwLock<Key>,
+    pub(crate) kek: RwLock<Key>,
     recent: Recent,
+    /// Set once, as soon as there is a way out.
+    pub(crate) oauth: OnceLock<Oauth>,
+    /// Whose tokens are being changed.
+    pub(crate) flights: Flights,
     /// Seals what is not a connection. Sealed by the KEK itself, so that it outlives rotation.
     data: Key,
 }
@@ -96,7 +101,27 @@ impl Vault {
             }
         };
         let kek = RwLock::new(kek.key);
-        Ok(Self { inner: Arc::new(Inner { store, audit, clock, entropy, kek, recent: Recent::default(), data }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                store,
+                audit,
+                clock,
+                entropy,
+                kek,
+                recent: Recent::default(),
+                oauth: OnceLock::new(),
+                flights: Flights::default(),
+                data,
+            }),
+        })
+    }
+
+    /// Lets the vault speak OAuth. Once: the providers of a process do not change.
+    ///
+    /// # Errors
+    /// [`VaultError::Internal`] where it speaks it already.
+    pub fn serve_oauth(&self, parts: OauthParts) -> Result<(), VaultError> {
+        self.inner.oauth.set(Oauth::new(parts)).map_err(|_set| VaultError::Internal("OAuth is set up twice"))
     }
 
     /// Connects an account, or replaces all fields of a connected one.
@@ -119,31 +144,34 @@ impl Vault {
             let names = meta.fields.iter().map(String::as_str).collect::<Vec<_>>();
             record(actor, owner, service, action, outcome).detail("fields", names)
         };
+        let place = (actor.tenant.clone(), owner_column(actor, owner).cloned(), service.clone());
         self.inner.audit.append(record(Action::CredentialPut, Outcome::Intent)).await?;
-        let done = self.replace(actor, owner, service, &fields, &meta).await;
+        let turn = self.inner.flights.turn(&place).await;
+        let done = self.replace(&actor.tenant, owner_column(actor, owner), service, &fields, &meta).await;
+        drop(turn);
         self.inner.audit.append(record(Action::CredentialPut, outcome(&done))).await?;
         ConnectionInfo::of(&done?)
     }
 
-    async fn replace(
+    /// Writes a connection anew. Whoever writes one that may have tokens has its turn.
+    pub(crate) async fn replace(
         &self,
-        actor: &Principal,
-        owner: Owner,
+        tenant: &TenantId,
+        user: Option<&UserId>,
         service: &ServiceName,
         fields: &BTreeMap<String, SecretString>,
         meta: &Meta,
     ) -> Result<ConnectionRow, VaultError> {
         let inner = &*self.inner;
-        let user = owner_column(actor, owner);
         let meta = meta.to_value()?;
         let kek = inner.kek.read().await;
         let mut tries = 0;
         loop {
             let row = ConnectionRow {
-                tenant: actor.tenant.clone(),
+                tenant: tenant.clone(),
                 user: user.cloned(),
                 service: service.clone(),
-                version: inner.store.connections().next_version(&actor.tenant, user, service).await?,
+                version: inner.store.connections().next_version(tenant, user, service).await?,
                 meta: meta.clone(),
                 updated_at: inner.clock.now(),
             };
@@ -173,10 +201,11 @@ impl Vault {
         rows.iter().map(ConnectionInfo::of).collect()
     }
 
-    /// Disconnects an account.
+    /// Disconnects an account. Tokens that a provider gave are given back (RFC 7009).
     ///
     /// # Errors
-    /// [`VaultError::NotConnected`] where there is none; otherwise as [`Vault::put`].
+    /// [`VaultError::NotConnected`] where there is none; [`OauthError::NotRevoked`](crate::OauthError::NotRevoked) where it
+    /// is disconnected here, and the provider did not take its tokens back; otherwise as [`Vault::put`].
     pub async fn delete(
         &self,
         actor: &Principal,
@@ -187,15 +216,25 @@ impl Vault {
         let record = |outcome| record(actor, owner, service, Action::CredentialDelete, outcome);
         self.inner.audit.append(record(Outcome::Intent)).await?;
         let user = owner_column(actor, owner);
+        let turn = self.inner.flights.turn(&(actor.tenant.clone(), user.cloned(), service.clone())).await;
+        let found = self.inner.store.connections().get(&actor.tenant, user, service).await?;
+        let given_up = match &found {
+            Some(found) => self.given_up(found).await?,
+            None => None,
+        };
         let deleted = self.inner.store.connections().delete(&actor.tenant, user, service).await;
         self.inner.recent.forget();
+        drop(turn);
         let done = match deleted {
             Ok(Some(row)) => ConnectionInfo::of(&row),
             Ok(None) => Err(VaultError::NotConnected { service: service.clone() }),
             Err(error) => Err(error.into()),
         };
         self.inner.audit.append(record(outcome(&done))).await?;
-        done
+        match (found, given_up) {
+            (Some(found), Some(given_up)) if done.is_ok() => self.take_back(actor, &found, given_up).await.and(done),
+            _ => done,
+        }
     }
 
     /// Whether `service` is connected for `user`, by themselves or their tenant. No secret is opened.
@@ -225,19 +264,23 @@ impl Vault {
         crate::placeholder::mint(&*self.inner.entropy)
     }
 
-    async fn find(
+    pub(crate) async fn find(
         &self,
         tenant: &TenantId,
         user: &UserId,
         service: &ServiceName,
     ) -> Result<Option<Arc<Connection>>, VaultError> {
+        if self.inner.oauth.get().is_some_and(|oauth| oauth.parts.providers.is_client_secret(service)) {
+            // This host's own secret at a provider is nobody's credential.
+            return Ok(None);
+        }
         match self.look_up(tenant, Some(user), service).await? {
             Some(own) => Ok(Some(own)),
             None => self.look_up(tenant, None, service).await,
         }
     }
 
-    async fn look_up(
+    pub(crate) async fn look_up(
         &self,
         tenant: &TenantId,
         user: Option<&UserId>,
@@ -281,37 +324,40 @@ impl Vault {
         intent: &Receipt,
         check: impl FnOnce(&ConnectionInfo) -> Result<(), E> + Send,
     ) -> Result<Lease, E> {
-        if intent.action() != Action::CallIntent || intent.call() != Some(purpose.call) {
-            return Err(VaultError::NotIntended.into());
+        purpose.check(intent)?;
+        let mut kek = self.inner.kek.read().await;
+        let missing = || VaultError::NotConnected { service: service.clone() };
+        let mut found = self.find(&purpose.tenant, &purpose.user, service).await?.ok_or_else(missing)?;
+        let public = ConnectionInfo::of(&found.row)?;
+        check(&public)?;
+        if public.oauth.is_some_and(|grant| grant.is_stale(self.inner.clock.now())) {
+            // Renewing reads the key too, and must not wait behind somebody who waits for this to end.
+            drop(kek);
+            let place = (found.row.tenant.clone(), found.row.user.clone(), service.clone());
+            self.freshen(place, purpose.user.clone(), purpose.record(Action::OauthRefresh)).await?;
+            kek = self.inner.kek.read().await;
+            found = self.find(&purpose.tenant, &purpose.user, service).await?.ok_or_else(missing)?;
         }
-        let kek = self.inner.kek.read().await;
-        let found = self.find(&purpose.tenant, &purpose.user, service).await?;
-        let found = found.ok_or_else(|| VaultError::NotConnected { service: service.clone() })?;
-        check(&ConnectionInfo::of(&found.row)?)?;
         let record = |outcome| {
-            Record::new(Action::CredentialUse, outcome)
-                .tenant(&purpose.tenant)
-                .user(&purpose.user)
-                .skill(&purpose.skill)
-                .tool(&purpose.tool)
-                .call(purpose.call)
-                .correlation(purpose.correlation)
+            purpose
+                .record(Action::CredentialUse)
+                .then(Action::CredentialUse, outcome)
                 .detail("service", service.as_str())
                 .detail("owner", if found.row.user.is_some() { "user" } else { "tenant" })
                 .detail("version", found.row.version)
                 .detail("intent", intent.seq())
         };
-        self.record(record(Outcome::Intent)).await?;
+        self.note(record(Outcome::Intent)).await?;
         let opened = open_connection(&kek, &found);
         if let Err(error) = &opened {
             tracing::error!(%service, version = found.row.version, %error, "a credential does not open");
-            self.record(record(Outcome::Failed { code: error.code().into() })).await?;
+            self.note(record(Outcome::Failed { code: error.code().into() })).await?;
         }
         Ok(opened?)
     }
 
     /// Takes a place in the chain; where too many wait for one, waits too.
-    async fn record(&self, record: Record) -> Result<(), VaultError> {
+    pub(crate) async fn note(&self, record: Record) -> Result<(), VaultError> {
         match self.inner.audit.enqueue(record.clone()) {
             Err(AuditError::Busy) => self.inner.audit.append(record).await.map(drop),
             other => other,
@@ -411,17 +457,36 @@ fn data_place(purpose: &str, aad: &[u8]) -> Place {
     Place::new("data", &[purpose.as_bytes(), aad])
 }
 
-fn open_connection(kek: &Key, connection: &Connection) -> Result<Lease, VaultError> {
+/// Which fields are opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fields {
+    /// Those that may be lent.
+    Lent,
+    /// All of them: for the vault itself.
+    All,
+}
+
+pub(crate) fn open_fields(
+    kek: &Key,
+    connection: &Connection,
+    fields: Fields,
+) -> Result<BTreeMap<String, Secret>, VaultError> {
     let meta = Meta::read(&connection.row.meta)?;
     // The names of the fields are authenticated by each of them; a field that is gone shows.
     if !meta.fields.iter().eq(connection.fields.iter().map(|field| &field.field)) {
         return Err(VaultError::Tampered);
     }
-    let fields = connection.fields.iter().map(|field| {
+    let wanted = connection.fields.iter().filter(|field| fields == Fields::All || meta.is_lent(&field.field));
+    let fields = wanted.map(|field| {
         let plaintext = aead::open(kek, &place(&connection.row, &field.field), &field.sealed)?;
         Ok((field.field.clone(), Secret::new(plaintext)))
     });
-    let fields = fields.collect::<Result<_, VaultError>>()?;
+    fields.collect()
+}
+
+fn open_connection(kek: &Key, connection: &Connection) -> Result<Lease, VaultError> {
+    let meta = Meta::read(&connection.row.meta)?;
+    let fields = open_fields(kek, connection, Fields::Lent)?;
     let owner = if connection.row.user.is_some() { Owner::User } else { Owner::Tenant };
     Lease::new(connection.row.service.clone(), owner, connection.row.version, meta.binding, fields)
 }
@@ -451,7 +516,7 @@ fn read_data_key(kek: &Key, sealed: &[u8]) -> Result<Key, VaultError> {
 }
 
 /// People keep their own credentials; an admin keeps the tenant's. An agent's key changes none.
-fn may_change(actor: &Principal, owner: Owner) -> Result<(), VaultError> {
+pub(crate) fn may_change(actor: &Principal, owner: Owner) -> Result<(), VaultError> {
     match (actor.role, owner) {
         (Role::Admin, _) | (Role::Approver, Owner::User) => Ok(()),
         (Role::Approver, Owner::Tenant) => {
@@ -469,11 +534,8 @@ fn owner_column(actor: &Principal, owner: Owner) -> Option<&UserId> {
 }
 
 fn record(actor: &Principal, owner: Owner, service: &ServiceName, action: Action, outcome: Outcome) -> Record {
-    let owner = match owner {
-        Owner::User => "user",
-        Owner::Tenant => "tenant",
-    };
-    Record::new(action, outcome).principal(actor).detail("service", service.as_str()).detail("owner", owner)
+    let record = Record::new(action, outcome).principal(actor).detail("service", service.as_str());
+    record.detail("owner", owner.as_str())
 }
 
 fn outcome<T>(done: &Result<T, VaultError>) -> Outcome {

@@ -4,6 +4,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use sophon_approval::{ApprovalConfig, Policy};
 use sophon_gateway::{GatewayConfig, RateLimits};
+use sophon_vault::Providers;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
@@ -18,6 +19,8 @@ pub(crate) struct Config {
     pub(crate) sandbox: SandboxSection,
     pub(crate) egress: EgressSection,
     pub(crate) vault: VaultSection,
+    /// `[oauth.SERVICE]`: the providers by which accounts are connected.
+    pub(crate) oauth: Providers,
     pub(crate) audit: AuditSection,
     pub(crate) log: LogSection,
 }

@@ -158,7 +158,7 @@ impl Set {
 }
 
 /// A user's own where one is named; else the tenant's, because no agent has the operator's user.
-fn owner(acting: &ForUser) -> &'static str {
+pub(super) fn owner(acting: &ForUser) -> &'static str {
     if acting.user.is_some() { "user" } else { "tenant" }
 }
 

@@ -59,6 +59,8 @@ enum StandsFor {
     Field(Option<String>),
     /// A token that an answer held.
     Token(Arc<Zeroizing<Vec<u8>>>),
+    /// A token of narrow scope that was made for this run.
+    Scoped(Arc<Zeroizing<Vec<u8>>>),
 }
 
 /// A request that holds something of it: which connection's, and in which header fields (lower case).
@@ -143,6 +145,23 @@ impl Handed {
     pub(crate) fn token(&self, service: &ServiceName, token: &[u8]) -> Option<&str> {
         let is = |item: &&Item| matches!(&item.stands_for, StandsFor::Token(of) if of.as_slice() == token);
         self.items.iter().filter(|item| item.service == *service).find(is).map(|item| item.core.as_str())
+    }
+
+    /// The placeholder of the narrow token for this service.
+    pub(crate) fn scoped(&self, service: &ServiceName) -> Option<&str> {
+        let is = |item: &&Item| matches!(item.stands_for, StandsFor::Scoped(_));
+        self.items.iter().filter(|item| item.service == *service).find(is).map(|item| item.core.as_str())
+    }
+
+    /// Hands out `core` for a narrow token, which may stand in header fields.
+    pub(crate) fn add_scoped(&mut self, core: &str, service: &ServiceName, token: &[u8]) {
+        self.add(Item {
+            core: core.to_owned(),
+            whole: core.to_owned(),
+            service: service.clone(),
+            positions: BTreeSet::new(),
+            stands_for: StandsFor::Scoped(Arc::new(Zeroizing::new(token.to_vec()))),
+        });
     }
 
     /// How many tokens of answers are in it.
@@ -239,7 +258,7 @@ impl Handed {
                 let placing = field.as_ref().and_then(|field| binding.placeholders.get(field));
                 item.positions.iter().all(|at| placing.is_some_and(|placing| placing.positions.contains(at)))
             }
-            StandsFor::Token(_) => true,
+            StandsFor::Token(_) | StandsFor::Scoped(_) => true,
         })
     }
 
@@ -277,10 +296,10 @@ impl Handed {
         Some(Swapped { fields, url, body, secrets: secrets.build() })
     }
 
-    /// Adds the tokens of a service that answers held.
+    /// Adds the tokens of a service that answers held, or that were made for this run.
     fn live_tokens(&self, service: &ServiceName, mut secrets: KnownSecretsBuilder) -> KnownSecretsBuilder {
         for item in self.items.iter().filter(|item| item.service == *service) {
-            if let StandsFor::Token(token) = &item.stands_for {
+            if let StandsFor::Token(token) | StandsFor::Scoped(token) = &item.stands_for {
                 secrets = secrets.add(&format!("{service}.token"), token);
             }
         }
@@ -310,7 +329,7 @@ impl Handed {
                     let kept = filled.strip_suffix(before)?.len();
                     filled.truncate(kept);
                     match &item.stands_for {
-                        StandsFor::Token(token) => filled.extend_from_slice(token),
+                        StandsFor::Token(token) | StandsFor::Scoped(token) => filled.extend_from_slice(token),
                         StandsFor::Field(field) => {
                             let secret = lease.stands_for(field.as_deref())?;
                             #[expect(

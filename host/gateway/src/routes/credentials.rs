@@ -74,7 +74,7 @@ pub(crate) async fn remove(
 }
 
 /// The tenant's credentials are an admin's to change.
-fn owner(caller: &Caller, named: OwnerName) -> Result<Owner, GatewayError> {
+pub(super) fn owner(caller: &Caller, named: OwnerName) -> Result<Owner, GatewayError> {
     if named == OwnerName::Tenant && caller.principal.role != Role::Admin {
         return Err(GatewayError::ScopeRefused { what: "the tenant's credentials".into() });
     }

@@ -9,6 +9,7 @@ mod credentials;
 mod events;
 mod health;
 mod keys;
+mod oauth;
 mod operator;
 mod publishers;
 mod skills;
@@ -171,6 +172,24 @@ pub(crate) fn table() -> Vec<Route> {
         delete("/v1/credentials/{service}", PEOPLE, "Forgets an account.", credentials::remove)
             .queries(&[("owner", "user (default) or tenant.")])
             .nothing(),
+        post("/v1/oauth/{service}/start", PEOPLE, "Begins to connect an account by OAuth.", oauth::start)
+            .takes::<wire::OauthStartBody>()
+            .answers::<wire::OauthStarted>(200),
+        post(
+            "/v1/oauth/{service}/finish",
+            PEOPLE,
+            "Brings the answer that came to the caller's redirect.",
+            oauth::finish,
+        )
+        .takes::<wire::OauthFinishBody>()
+        .answers::<wire::ConnectionBody>(200),
+        post("/v1/oauth/{service}/poll", PEOPLE, "Asks whether a person has decided on another device.", oauth::poll)
+            .takes::<wire::OauthPollBody>()
+            .answers::<wire::ConnectionBody>(200)
+            .answers::<wire::OauthUndecided>(202),
+        get("/v1/oauth/callback", Access::Public, "Where a browser comes back to from a provider.", oauth::callback)
+            .queries(oauth::QUERIES)
+            .raw("text/plain"),
         get("/v1/publishers", ADMINS, "The publishers whose signatures count.", publishers::list)
             .answers::<wire::PublisherList>(200),
         post("/v1/publishers", ADMINS, "Trusts a publisher's key.", publishers::trust)
@@ -331,6 +350,10 @@ mod tests {
         GET /v1/credentials/{service} approver,admin
         PUT /v1/credentials/{service} approver,admin
         DELETE /v1/credentials/{service} approver,admin
+        POST /v1/oauth/{service}/start approver,admin
+        POST /v1/oauth/{service}/finish approver,admin
+        POST /v1/oauth/{service}/poll approver,admin
+        GET /v1/oauth/callback public
         GET /v1/publishers admin
         POST /v1/publishers admin
         DELETE /v1/publishers/{fingerprint} admin

@@ -1,5 +1,6 @@
 //! Credentials. Values go in and never come out.
 
+use super::oauth::GrantBody;
 use crate::extract::{Quote, WireBody};
 use serde::{Deserialize, Serialize};
 use sophon_vault::{Attach, ConnectionInfo, Owner, Placing, PlacingError};
@@ -189,6 +190,9 @@ pub(crate) struct ConnectionBody {
     /// How placeholders look, and where they may stand.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) placeholders: BTreeMap<String, PlacingBody>,
+    /// The authorisation behind it, where it was connected by OAuth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) oauth: Option<GrantBody>,
     /// Raised with each change.
     pub(crate) version: u64,
     /// When it was last changed.
@@ -209,6 +213,7 @@ impl From<ConnectionInfo> for ConnectionBody {
             attach: info.binding.attach.map(AttachBody::from),
             plain: info.binding.plain.into_iter().collect(),
             placeholders: info.binding.placeholders.into_iter().map(|(field, at)| (field, at.into())).collect(),
+            oauth: info.oauth.map(GrantBody::from),
             version: info.version,
             updated_at: info.updated_at.to_string(),
         }

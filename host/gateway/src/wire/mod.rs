@@ -9,6 +9,7 @@ mod credentials;
 mod events;
 mod health;
 mod keys;
+mod oauth;
 mod operator;
 mod problem;
 mod publishers;
@@ -25,6 +26,9 @@ pub(crate) use credentials::{ConnectionBody, ConnectionList, CredentialBody, Own
 pub(crate) use events::{EventBody, EventsQuery};
 pub(crate) use health::{Health, Readiness};
 pub(crate) use keys::{KeyBody, KeyList, KeyMade, KeyView};
+pub(crate) use oauth::{
+    OauthCallbackQuery, OauthFinishBody, OauthFlow, OauthPollBody, OauthStartBody, OauthStarted, OauthUndecided,
+};
 pub(crate) use operator::{Hello, HelloQuery};
 pub(crate) use problem::ProblemBody;
 pub(crate) use publishers::{PublisherBody, PublisherItem, PublisherList};
