@@ -26,3 +26,4 @@ mod isolation;
 mod load;
 mod main_job;
 mod oauth;
+mod plans;

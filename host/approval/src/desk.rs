@@ -180,6 +180,19 @@ impl Desk {
         Ok(self.0.parts.store.approvals().open().await?)
     }
 
+    /// Waits for the answer to a question that is on the desk; one that is approved already, too.
+    #[must_use]
+    pub fn wait_for(&self, id: ApprovalId) -> Option<Waiting> {
+        let open = self.0.open.lock();
+        let waiting = open.get(&id)?;
+        Some(Waiting { id, expires_at: waiting.expires_at, told: waiting.told.subscribe() })
+    }
+
+    /// Tells whoever waits of a yes that was given before a restart.
+    pub fn tell_again(&self, answer: Answer) {
+        self.tell(answer.id(), Told::Approved(Box::new(answer)));
+    }
+
     /// A question's id and end, for a call or plan that waits.
     #[must_use]
     pub fn of_subject(&self, subject: &str) -> Option<(ApprovalId, Timestamp)> {

@@ -43,16 +43,38 @@ impl Gate {
             return Err(Stopped::Denied { tool: call.tool().name.clone(), why: why.clone() });
         }
         let base = self.base(&call, now);
-        let passes = if setting.in_plan { base.min(Risk::Low) } else { base };
+        let passes = Self::passes(base, setting);
         if call.risk() <= passes {
             return Ok(ApprovedCall::new(call, base, ApprovedBy::Itself));
         }
-        // The operator's rules bind whoever raises a session's ceiling, and nothing destructive passes by it.
-        let raised = setting.session.filter(|_| call.ceiling.is_none() && !call.is_destructive());
+        let raised = Self::raised(&call, setting);
         if raised.is_some_and(|raised| call.risk() <= raised) {
             return Ok(ApprovedCall::new(call, base, ApprovedBy::Session));
         }
         Err(Stopped::Ask(Box::new(NeedsApproval { ceiling: raised.map_or(passes, |raised| raised.max(passes)), call })))
+    }
+
+    /// Whether [`Self::pass`] would pass the call.
+    ///
+    /// # Errors
+    /// [`Stopped::Denied`] where a rule forbids the call.
+    pub fn judge(&self, call: &AssessedCall, setting: Setting, now: Timestamp) -> Result<bool, Stopped> {
+        if let Some(why) = &call.deny {
+            return Err(Stopped::Denied { tool: call.tool().name.clone(), why: why.clone() });
+        }
+        let base = self.base(call, now);
+        Ok(call.risk() <= Self::passes(base, setting)
+            || Self::raised(call, setting).is_some_and(|to| call.risk() <= to))
+    }
+
+    /// In a plan `medium` asks too.
+    fn passes(base: Risk, setting: Setting) -> Risk {
+        if setting.in_plan { base.min(Risk::Low) } else { base }
+    }
+
+    /// The operator's rules bind whoever raises a session's ceiling, and nothing destructive passes by it.
+    fn raised(call: &AssessedCall, setting: Setting) -> Option<Risk> {
+        setting.session.filter(|_| call.ceiling.is_none() && !call.is_destructive())
     }
 
     /// Passes a call that a person has approved, exactly as it was asked about.

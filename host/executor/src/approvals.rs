@@ -16,6 +16,7 @@ use sophon_types::{
     ApprovalId, CallId, CanonicalJson, Fault, FaultKind, GrantId, PlanId, Principal, Risk, Role, SessionId, Stage,
     ToolName, UserId,
 };
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -208,7 +209,10 @@ impl Executor {
     /// Begins what a person has approved, in a task of its own.
     pub(crate) fn resume(&self, answer: Answer) {
         // A request of a running call, or a plan: whoever asked waits for the answer itself.
-        let Some(call) = answer.question().call_id().filter(|_| answer.question().kind() == Kind::Call) else { return };
+        let Some(call) = answer.question().call_id().filter(|_| answer.question().kind() == Kind::Call) else {
+            self.0.desk.tell_again(answer);
+            return;
+        };
         let Some(flight) = self.0.waiting.lock().remove(&call) else {
             tracing::error!(%call, "an approved call does not wait");
             return;
@@ -324,8 +328,17 @@ impl Executor {
     /// calls that ran are answered with no.
     pub(crate) async fn take_up_questions(&self) -> Result<Vec<Answer>, CallError> {
         let inner = &self.0;
-        let mut approved = Vec::new();
+        let (mut approved, mut plans) = (Vec::new(), HashMap::new());
         for row in inner.desk.unsettled().await? {
+            if row.kind == Kind::Plan.as_str()
+                && let Ok(plan) = row.subject.parse::<PlanId>()
+            {
+                plans.insert(plan, row.id);
+                if row.status == Status::Approved.as_str() {
+                    approved.push(inner.desk.answer(row)?);
+                }
+                continue;
+            }
             if row.kind != Kind::Call.as_str() {
                 self.cancel_question(row.id, "restart").await;
                 continue;
@@ -362,6 +375,7 @@ impl Executor {
                 }
             }
         }
+        self.take_up_plans(&plans).await?;
         Ok(approved)
     }
 

@@ -7,6 +7,7 @@ use crate::flight::{Flight, Flights};
 use crate::install::Installing;
 use crate::outcome::Ending;
 use crate::places::Places;
+use crate::plan::Ends;
 use crate::steady::Steady;
 use crate::{CallError, recovery};
 use parking_lot::Mutex;
@@ -89,6 +90,8 @@ pub(crate) struct Inner {
     pub(crate) desk: Desk,
     /// The calls that wait for a person before they run.
     pub(crate) waiting: Mutex<HashMap<CallId, Flight>>,
+    /// The plans that go on.
+    pub(crate) plans: Ends,
     /// Places for running calls that wait for a person.
     pub(crate) parked: Arc<Semaphore>,
     /// By which results expire.
@@ -117,6 +120,7 @@ impl Executor {
             installing: Installing::default(),
             desk: desk.await?,
             waiting: Mutex::default(),
+            plans: Ends::default(),
             parked: Arc::new(Semaphore::new(policy.config().max_parked.get() as usize)),
             gate: Gate::new(policy),
             flights: Flights::default(),
@@ -157,6 +161,9 @@ impl Executor {
                 }
                 if let Err(error) = inner.parts.store.calls().sweep_expired(now).await {
                     tracing::warn!(%error, "expired results could not be removed");
+                }
+                if let Err(error) = inner.parts.store.plans().sweep(now).await {
+                    tracing::warn!(%error, "expired plans could not be removed");
                 }
                 if let Err(error) = inner.desk.sweep(now).await {
                     tracing::warn!(%error, "what was decided long ago could not be removed");

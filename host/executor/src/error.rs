@@ -56,6 +56,31 @@ pub enum CallError {
         /// Which tool, and why.
         message: String,
     },
+    /// There is no such plan of this caller.
+    #[error("there is no such plan, or it is not yours, or it is older than 24 hours")]
+    UnknownPlan,
+    /// The plan is not one.
+    #[error("{message}")]
+    PlanShape {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A step of the plan was refused.
+    #[error("step {name}: {cause}")]
+    Step {
+        /// Its name.
+        name: String,
+        /// Why.
+        cause: Box<Self>,
+    },
+    /// What a step refers to is not there.
+    #[error("step {step}: {message}")]
+    Reference {
+        /// The step's name.
+        step: String,
+        /// What is missing.
+        message: String,
+    },
     /// There is no such session of this key.
     #[error("there is no such session of this key, or it has ended")]
     UnknownSession,
@@ -108,8 +133,12 @@ pub enum CallError {
 impl Fault for CallError {
     fn stage(&self) -> Stage {
         match self {
-            Self::Name(_) | Self::UnknownTool { .. } | Self::UnknownCall | Self::UnknownSession => Stage::Resolve,
+            Self::Name(_) | Self::UnknownTool { .. } | Self::UnknownCall | Self::UnknownPlan | Self::UnknownSession => {
+                Stage::Resolve
+            }
             Self::Arguments { .. } | Self::IdempotencyMismatch | Self::IdempotencyKey => Stage::Validate,
+            Self::PlanShape { .. } | Self::Reference { .. } => Stage::Validate,
+            Self::Step { cause, .. } => cause.stage(),
             Self::PolicyDenied { .. } | Self::Graver { .. } => Stage::Gate,
             Self::Desk(error) => error.stage(),
             Self::Json(error) => error.stage(),
@@ -129,10 +158,14 @@ impl Fault for CallError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Name(_) | Self::IdempotencyKey => FaultKind::Invalid,
-            Self::UnknownTool { .. } | Self::UnknownCall | Self::UnknownSession => FaultKind::NotFound,
+            Self::UnknownTool { .. } | Self::UnknownCall | Self::UnknownPlan | Self::UnknownSession => {
+                FaultKind::NotFound
+            }
             Self::Arguments { .. } | Self::Graver { .. } => FaultKind::Unprocessable,
             Self::IdempotencyMismatch => FaultKind::Conflict,
             Self::Lost => FaultKind::Internal,
+            Self::PlanShape { .. } | Self::Reference { .. } => FaultKind::Unprocessable,
+            Self::Step { cause, .. } => cause.kind(),
             Self::PolicyDenied { .. } => FaultKind::Denied,
             Self::Desk(error) => error.kind(),
             Self::Json(error) => error.kind(),
@@ -157,6 +190,10 @@ impl Fault for CallError {
             Self::IdempotencyMismatch => "idempotency_key_reused",
             Self::IdempotencyKey => "invalid_idempotency_key",
             Self::NoTier { .. } => "tier_unavailable",
+            Self::UnknownPlan => "unknown_plan",
+            Self::PlanShape { .. } => "invalid_plan",
+            Self::Reference { .. } => "reference_unresolved",
+            Self::Step { cause, .. } => cause.code(),
             Self::PolicyDenied { .. } => "policy_denied",
             Self::UnknownSession => "unknown_session",
             Self::Graver { .. } => "graver_than_asked",
@@ -184,6 +221,10 @@ impl Fault for CallError {
             Self::IdempotencyMismatch => Some("use a new idempotency key for each different call".into()),
             Self::IdempotencyKey => Some("a UUID makes a good key".into()),
             Self::NoTier { .. } => Some("`sophon doctor` says what is missing and what to do about it".into()),
+            Self::UnknownPlan => Some("use the plan_id of the answer to your own plan".into()),
+            Self::PlanShape { .. } => Some("docs/manual/approvals.md shows a plan with references".into()),
+            Self::Reference { .. } => Some("look at the earlier step's result, and name a place that is there".into()),
+            Self::Step { cause, .. } => cause.hint(),
             Self::PolicyDenied { .. } => {
                 Some("the rules are in [approval] of sophon.toml; the operator can change them".into())
             }

@@ -5,8 +5,9 @@ use crate::call::KEPT;
 use crate::catalogue::Ready;
 use crate::events::Owner;
 use crate::flight::Flight;
-use crate::outcome::refusal;
+use crate::outcome::{Ending, refusal};
 use crate::places::Place;
+use crate::plan::step_error;
 use crate::recovery::{Cause, settle_one};
 use crate::run::Run;
 use crate::{CallError, Executor};
@@ -18,7 +19,10 @@ use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
 use sophon_sandbox::{Access, Connection, PreparedSkill};
 use sophon_skill::Runtime;
 use sophon_store::{Activation, Begun, CallRow};
-use sophon_types::{CallId, CanonicalJson, Digest, Principal, Risk, SessionId, Timestamp, ToolName};
+use sophon_types::{
+    CallId, CanonicalJson, CorrelationId, Digest, Fault as _, FaultKind, Principal, Risk, SessionId, Timestamp,
+    ToolName,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -26,6 +30,8 @@ use tokio::sync::oneshot;
 /// Arguments beyond this many bytes are checked on a thread of their own: no schema may keep an async worker busy.
 const CHECKED_IN_PLACE: usize = 4 << 10;
 
+/// How long a step of a plan may wait for a place.
+const STEP_WAITS: Duration = Duration::from_secs(5 * 60);
 /// Between two looks for a place, for a call that was approved.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
@@ -145,6 +151,18 @@ impl Executor {
             // Nothing of the call has happened, and nobody waits for it.
             return Err(CallError::Abandoned);
         }
+        self.commence(principal, admitted, key, place).await
+    }
+
+    /// Makes an admitted call that has its place durable.
+    async fn commence(
+        &self,
+        principal: &Principal,
+        admitted: Admitted,
+        key: Option<String>,
+        place: Place,
+    ) -> Result<Start, CallError> {
+        let inner = &self.0;
         if inner.flights.ended() {
             return Err(CallError::ShuttingDown);
         }
@@ -237,6 +255,99 @@ impl Executor {
         (row, view)
     }
 
+    /// Runs a step of a plan to its end; how it ended.
+    pub(crate) async fn run_step(
+        &self,
+        principal: &Principal,
+        approved: ApprovedCall,
+        (ready, index): (Arc<Ready>, usize),
+        record: Record,
+    ) -> Result<CallView, CallError> {
+        let (call, tool) = (approved.request().call, approved.tool().name.clone());
+        let record = noted(record, &approved);
+        let place = self.place_until(principal, self.0.steady.now().plus(STEP_WAITS)).await?;
+        let admitted = Admitted { approved, ready, index, tool, record };
+        if let Start::Now(ready) = self.commence(principal, admitted, None, place).await? {
+            let ReadyToRun { run, approved, intent, place } = *ready;
+            run.see_through(approved, intent, place).await;
+        }
+        self.ended(call).await
+    }
+
+    /// How a call ended.
+    async fn ended(&self, call: CallId) -> Result<CallView, CallError> {
+        let row = self.0.parts.store.calls().get(call).await?.ok_or(CallError::UnknownCall)?;
+        self.look(row).await
+    }
+
+    /// Puts a step of a plan to a person by itself, and waits for its end.
+    pub(crate) async fn ask_and_wait(&self, assessed: AssessedCall, record: Record) -> Result<CallView, CallError> {
+        let call = assessed.request().call;
+        self.ask(ToAsk { assessed, record }, None).await?;
+        loop {
+            match self.0.flights.wait(call, STEP_WAITS).await {
+                Some(view) if !view.status.is_final() => {}
+                _ended => return self.ended(call).await,
+            }
+        }
+    }
+
+    /// Gives a step that was refused before it ran a row with its end.
+    pub(crate) async fn note_refused(
+        &self,
+        principal: &Principal,
+        call: CallId,
+        tool: &ToolName,
+        correlation: CorrelationId,
+        error: &CallError,
+    ) -> Result<(), CallError> {
+        let parts = &self.0.parts;
+        if parts.store.calls().get(call).await?.is_some() {
+            return Ok(());
+        }
+        let ending = Ending { output: None, error: Some(step_error(error)) };
+        let now = parts.clock.now();
+        let status = if error.kind() == FaultKind::Denied { CallStatus::Denied } else { CallStatus::Failed };
+        let row = CallRow {
+            id: call,
+            tenant: principal.tenant.clone(),
+            user: principal.user.clone(),
+            key: principal.key,
+            tool: tool.clone(),
+            correlation,
+            idempotency_key: None,
+            request_digest: Digest::of(b""),
+            status: status.as_str().to_owned(),
+            sealed_result: Some(ending.seal(&parts.vault, call)?),
+            created_at: now,
+            finished_at: Some(now),
+            expires_at: self.0.steady.now().plus(KEPT),
+        };
+        parts.store.calls().begin(row, self.0.steady.now()).await?;
+        Ok(())
+    }
+
+    /// What the gate, or a person in advance, makes of a call: it may run, or is given back to be asked about.
+    pub(crate) async fn gated(
+        &self,
+        assessed: AssessedCall,
+        setting: Setting,
+        record: &Record,
+    ) -> Result<Result<ApprovedCall, Box<AssessedCall>>, CallError> {
+        let inner = &self.0;
+        match inner.gate.pass(assessed, setting, inner.parts.clock.now()) {
+            Ok(approved) => Ok(Ok(approved)),
+            Err(Stopped::Ask(needs)) => {
+                Ok(inner.desk.mint(&inner.gate, needs.call, record, inner.steady.now()).await?.map_err(Box::new))
+            }
+            Err(stopped @ Stopped::Denied { .. }) => {
+                let error = CallError::PolicyDenied { message: stopped.to_string() };
+                inner.parts.audit.append(record.clone().then(Action::CallRefused, refusal(&error))).await?;
+                Err(error)
+            }
+        }
+    }
+
     /// Puts a call to a person: it waits, durably, and so does the question.
     async fn ask(&self, to_ask: ToAsk, key: Option<String>) -> Result<Start, CallError> {
         let inner = &self.0;
@@ -308,15 +419,13 @@ impl Executor {
             created_at: inner.parts.clock.now(),
             finished_at: None,
         };
-        let by: Vec<String> = answer.by().iter().map(ToString::to_string).collect();
-        let intent = admitted.record.clone().detail("credentials", usable).detail("approval", answer.id().to_string());
+        let intent = noted(admitted.record.clone(), &admitted.approved).detail("credentials", usable);
         let begins = Resume {
             call: asked.call,
             approval: answer.id(),
             status: CallStatus::Running.as_str(),
             at: inner.steady.now(),
         };
-        let intent = intent.detail("approved_by", by);
         let intent = inner.parts.audit.append_with(intent, CallChange::Resume(begins)).await?;
         if intent.row() != CallState::Changed {
             return Err(DeskError::Decided(Status::Cancelled).into());
@@ -376,7 +485,7 @@ impl Executor {
     }
 
     /// Assesses a call, and says so in its record.
-    fn assessed(
+    pub(crate) fn assessed(
         &self,
         asked: sophon_approval::CallRequest,
         ready: &Ready,
@@ -411,31 +520,21 @@ impl Executor {
         };
         let record = self.record(principal, &ready, index, &asked);
         let (assessed, record) = self.assessed(asked, &ready, index, record)?;
-        let admitted = |approved, record| Admission::Run(Box::new(Admitted { approved, ready, index, tool, record }));
-        match inner.gate.pass(assessed, setting, inner.parts.clock.now()) {
+        Ok(match self.gated(assessed, setting, &record).await? {
             Ok(approved) => {
-                let record = match approved.by() {
-                    ApprovedBy::Session => record.detail("approved_by", "session"),
-                    _ => record,
-                };
-                Ok(admitted(approved, record))
+                let record = noted(record, &approved);
+                Admission::Run(Box::new(Admitted { approved, ready, index, tool, record }))
             }
-            Err(Stopped::Ask(needs)) => {
-                match inner.desk.mint(&inner.gate, needs.call, &record, inner.steady.now()).await? {
-                    Ok(approved) => Ok(admitted(approved, record.detail("approved_by", "grant"))),
-                    Err(assessed) => Ok(Admission::Ask(Box::new(ToAsk { assessed, record }))),
-                }
-            }
-            Err(stopped @ Stopped::Denied { .. }) => {
-                let error = CallError::PolicyDenied { message: stopped.to_string() };
-                inner.parts.audit.append(record.then(Action::CallRefused, refusal(&error))).await?;
-                Err(error)
-            }
-        }
+            Err(assessed) => Admission::Ask(Box::new(ToAsk { assessed: *assessed, record })),
+        })
     }
 
     /// What a person has allowed where the call is made.
-    async fn setting(&self, principal: &Principal, session: Option<SessionId>) -> Result<Setting, CallError> {
+    pub(crate) async fn setting(
+        &self,
+        principal: &Principal,
+        session: Option<SessionId>,
+    ) -> Result<Setting, CallError> {
         let Some(id) = session else { return Ok(Setting::default()) };
         let now = self.0.steady.now();
         let session = self.0.desk.session(principal, id, now).await?.ok_or(CallError::UnknownSession)?;
@@ -527,7 +626,7 @@ impl Executor {
     }
 
     /// A record with the call's identity and its redacted parameters.
-    fn record(
+    pub(crate) fn record(
         &self,
         principal: &Principal,
         ready: &Ready,
@@ -546,6 +645,19 @@ impl Executor {
             .params(params)
             .detail("skill_digest", ready.skill.package().digest().to_string())
             .detail("arguments_digest", request.arguments.digest().to_string())
+    }
+}
+
+/// Says in a call's record what let it pass, where that was not its risk.
+fn noted(record: Record, approved: &ApprovedCall) -> Record {
+    match approved.by() {
+        ApprovedBy::Itself => record,
+        ApprovedBy::Session => record.detail("approved_by", "session"),
+        ApprovedBy::Grant(grant) => record.detail("approved_by", grant.to_string()),
+        ApprovedBy::Person { approval, by } => {
+            let by: Vec<String> = by.iter().map(ToString::to_string).collect();
+            record.detail("approval", approval.to_string()).detail("approved_by", by)
+        }
     }
 }
 

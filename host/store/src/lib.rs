@@ -8,7 +8,7 @@
 //! - One writer task owns the only connection that writes. It gathers what is queued into one transaction
 //!   ("group commit"), so that a hundred callers share one fsync. Reads go to a small pool beside it.
 //! - Typed handles by subject: [`Store::keys`], [`Store::skills`], [`Store::publishers`], [`Store::connections`],
-//!   [`Store::vault_meta`], [`Store::flows`], [`Store::calls`], [`Store::approvals`], [`Store::grants`], [`Store::state`], [`Store::audit`], [`Store::blobs`].
+//!   [`Store::vault_meta`], [`Store::flows`], [`Store::calls`], [`Store::approvals`], [`Store::grants`], [`Store::state`], [`Store::audit`], [`Store::blobs`], [`Store::plans`].
 //! - [`StoreError`]: what can go wrong, and what mends it.
 //!
 //! All SQL of the house is in this crate, in the common subset of SQLite and PostgreSQL; what only one engine
@@ -25,6 +25,7 @@ mod error;
 mod flows;
 mod grants;
 mod keys;
+mod plans;
 mod private;
 mod publishers;
 mod row;
@@ -42,6 +43,7 @@ pub use error::StoreError;
 pub use flows::{FlowRow, Flows};
 pub use grants::{GrantRow, Grants, Raised, SessionRow};
 pub use keys::{KeyRow, Keys};
+pub use plans::{BegunPlan, PlanRow, Plans};
 pub use publishers::{PublisherRow, Publishers};
 pub use skills::{Activation, SkillRow, Skills};
 pub use state::{Quota, State, Swap};

@@ -4,7 +4,7 @@ use crate::audit::AuditLines;
 use crate::engine::{self, Pool, classify};
 use crate::writer::{Scope, Writer};
 use crate::{
-    Approvals, Blobs, Calls, Connections, Flows, Grants, Keys, Publishers, Skills, State, StoreError, VaultMeta,
+    Approvals, Blobs, Calls, Connections, Flows, Grants, Keys, Plans, Publishers, Skills, State, StoreError, VaultMeta,
     private,
 };
 use std::path::PathBuf;
@@ -137,6 +137,12 @@ impl Store {
     #[must_use]
     pub fn approvals(&self) -> Approvals<'_> {
         Approvals::new(self)
+    }
+
+    /// Several calls that were asked for at once.
+    #[must_use]
+    pub fn plans(&self) -> Plans<'_> {
+        Plans::new(self)
     }
 
     /// Sessions, and what a person has allowed in advance.

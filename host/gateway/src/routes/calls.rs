@@ -13,7 +13,7 @@ use sophon_types::{CallId, CanonicalJson, SessionId};
 use std::time::Duration;
 
 /// How long a call is waited for where the client says nothing.
-const USUAL_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const USUAL_WAIT: Duration = Duration::from_secs(30);
 
 /// The tools that the caller may use.
 pub(crate) async fn tools(State(gateway): State<Gateway>, caller: Caller) -> Result<axum::Json<ToolList>, Problem> {
@@ -73,12 +73,12 @@ fn answer(view: CallView) -> Response {
     (status, axum::Json(CallAnswer::from(view))).into_response()
 }
 
-fn session(text: &str) -> Result<SessionId, GatewayError> {
+pub(crate) fn session(text: &str) -> Result<SessionId, GatewayError> {
     text.parse().map_err(|error| GatewayError::BodyInvalid { message: format!("session: {error}") })
 }
 
 /// The key of the body or of the header; both only where they are the same. What a key may be, the executor says.
-fn idempotency_key(in_body: Option<String>, headers: &HeaderMap) -> Result<Option<String>, GatewayError> {
+pub(crate) fn idempotency_key(in_body: Option<String>, headers: &HeaderMap) -> Result<Option<String>, GatewayError> {
     const PLACE: &str = "idempotency-key";
     let wrong = |message: &str| GatewayError::ParameterInvalid { place: PLACE, message: message.into() };
     let mut sent = headers.get_all(PLACE).iter();
@@ -96,7 +96,7 @@ fn idempotency_key(in_body: Option<String>, headers: &HeaderMap) -> Result<Optio
     }
 }
 
-fn seconds(count: u32) -> Duration {
+pub(crate) fn seconds(count: u32) -> Duration {
     Duration::from_secs(count.into())
 }
 

@@ -11,6 +11,7 @@ mod health;
 mod keys;
 mod oauth;
 mod operator;
+mod plans;
 mod publishers;
 mod skills;
 
@@ -124,6 +125,14 @@ pub(crate) fn table() -> Vec<Route> {
             .queries(&[("wait", "Seconds to wait for its end.")])
             .answers::<wire::CallAnswer>(200)
             .answers::<wire::CallAnswer>(202),
+        post("/v1/plans", CALLERS, "Several calls, gated once.", plans::plan)
+            .takes::<wire::PlanBody>()
+            .answers::<wire::PlanAnswer>(200)
+            .answers::<wire::PlanAnswer>(202),
+        get("/v1/plans/{id}", CALLERS, "Where a plan stands.", plans::status)
+            .queries(&[("wait", "Seconds to wait for its end.")])
+            .answers::<wire::PlanAnswer>(200)
+            .answers::<wire::PlanAnswer>(202),
         get("/v1/approvals", WATCHERS, "The questions that wait for a person, and their answers.", approvals::list)
             .queries(approvals::QUERIES)
             .answers::<wire::ApprovalList>(200),
@@ -329,6 +338,8 @@ mod tests {
         GET /v1/tools agent,admin
         POST /v1/tools/{tool}/call agent,admin
         GET /v1/calls/{id} agent,admin
+        POST /v1/plans agent,admin
+        GET /v1/plans/{id} agent,admin
         GET /v1/approvals agent,approver,admin
         GET /v1/approvals/{id} agent,approver,admin
         POST /v1/approvals/{id}/approve approver,admin

@@ -49,6 +49,8 @@ async fn attack_41_an_agents_key_reaches_nothing_that_decides() {
             "GET /v1/tools",
             "POST /v1/tools/{tool}/call",
             "GET /v1/calls/{id}",
+            "POST /v1/plans",
+            "GET /v1/plans/{id}",
             "GET /v1/approvals",
             "GET /v1/approvals/{id}",
             "POST /v1/sessions",

@@ -11,6 +11,7 @@ mod health;
 mod keys;
 mod oauth;
 mod operator;
+mod plans;
 mod problem;
 mod publishers;
 mod skills;
@@ -30,6 +31,7 @@ pub(crate) use oauth::{
     OauthCallbackQuery, OauthFinishBody, OauthFlow, OauthPollBody, OauthStartBody, OauthStarted, OauthUndecided,
 };
 pub(crate) use operator::{Hello, HelloQuery};
+pub(crate) use plans::{PlanAnswer, PlanBody};
 pub(crate) use problem::ProblemBody;
 pub(crate) use publishers::{PublisherBody, PublisherItem, PublisherList};
 pub(crate) use skills::{AnalysisBody, InstallBody, SkillBody, SkillList};

@@ -1,0 +1,708 @@
+//! Several calls that are asked for at once: gated once, run one after the other.
+//!
+//! Promises: a plan in which any step is of risk `medium` or above waits for a person as a whole, and so does one that
+//! lists more than the bulk threshold; each step runs with exactly the arguments that were shown. A step that refers to
+//! an earlier result does so in places that it declares; with the result in place it is checked and assessed anew, and
+//! from `medium` on a person is asked about it by itself.
+
+use crate::api::{ApprovalRef, CallStatus, CallView, Results};
+use crate::{CallError, Executor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sophon_approval::{
+    Answer, Asked, AssessedCall, DeskError, Question, Reason, Setting, Status, StepAsked, Told, Waiting, weight,
+};
+use sophon_audit::{Action, Outcome, Record};
+use sophon_store::{BegunPlan, PlanRow};
+use sophon_types::{
+    ApprovalId, CallId, CanonicalJson, CorrelationId, Digest, Fault as _, FaultKind, PlanId, Principal, Risk, Role,
+    SessionId, Stage, Timestamp, ToolName,
+};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Steps of one plan.
+const MOST_STEPS: usize = 50;
+/// References of one step.
+const MOST_REFERENCES: usize = 16;
+/// Unfinished plans of one user.
+const MOST_PLANS: u32 = 20;
+/// What the vault seals for.
+const PURPOSE: &str = "plan";
+
+/// What becomes of a plan when a step fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// The steps after it do not run.
+    #[default]
+    Stop,
+    /// The steps after it run, but for those that refer to it.
+    Continue,
+}
+
+/// A place in a step's arguments that is filled from an earlier step's result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// Where in the arguments (RFC 6901).
+    pub at: String,
+    /// The earlier step's name.
+    pub step: String,
+    /// Where in its result (RFC 6901).
+    pub path: String,
+}
+
+/// A step of a plan.
+#[derive(Debug, Clone)]
+pub struct PlanStep {
+    /// Its name in this plan.
+    pub name: String,
+    /// The tool's full name, not yet checked.
+    pub tool: String,
+    /// The arguments; at places that refer to results, whatever stands there is replaced.
+    pub arguments: CanonicalJson,
+    /// The places that refer to results.
+    pub references: Vec<Reference>,
+}
+
+/// A plan as it comes from an edge.
+#[derive(Debug, Clone)]
+pub struct PlanRequest {
+    /// The steps, in their order.
+    pub steps: Vec<PlanStep>,
+    /// What a failure means for the rest.
+    pub on_failure: OnFailure,
+    /// The agent's session.
+    pub session: Option<SessionId>,
+    /// The same key with the same steps is the same plan, for 24 hours.
+    pub idempotency_key: Option<String>,
+    /// How long to wait for the end.
+    pub wait: Duration,
+    /// What it belongs to.
+    pub correlation: CorrelationId,
+    /// What the caller may have.
+    pub results: Results,
+}
+
+/// A step as its caller sees it.
+#[derive(Debug, Clone)]
+pub struct StepView {
+    /// Its name.
+    pub name: String,
+    /// The tool.
+    pub tool: ToolName,
+    /// Its call; it is known before it runs.
+    pub call_id: CallId,
+    /// The call, once there is one.
+    pub call: Option<CallView>,
+}
+
+/// A plan as its caller sees it.
+#[derive(Debug, Clone)]
+pub struct PlanView {
+    /// The plan.
+    pub plan_id: PlanId,
+    /// Where it stands; `failed` where any step did.
+    pub status: CallStatus,
+    /// The question that it waits for.
+    pub approval: Option<ApprovalRef>,
+    /// The steps.
+    pub steps: Vec<StepView>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// A plan at rest, sealed by the vault.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Plan {
+    steps: Vec<Step>,
+    on_failure: OnFailure,
+    session: Option<SessionId>,
+    role: Role,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Step {
+    name: String,
+    tool: ToolName,
+    call: CallId,
+    /// Canonical text.
+    arguments: String,
+    references: Vec<Reference>,
+}
+
+/// A plan that goes on.
+struct Going {
+    id: PlanId,
+    principal: Principal,
+    correlation: CorrelationId,
+    plan: Plan,
+}
+
+/// Those who wait for the end of a plan.
+#[derive(Default)]
+pub(crate) struct Ends(parking_lot::Mutex<HashMap<PlanId, watch::Sender<Option<ApprovalRef>>>>);
+
+impl Executor {
+    /// Takes a plan, asks a person about it where that is needed, and runs it; waits for its end as long as the caller
+    /// asks, unless a person has to decide.
+    ///
+    /// # Errors
+    /// [`CallError`] where the plan was refused; nothing of it has run.
+    pub async fn plan(&self, principal: &Principal, request: PlanRequest) -> Result<PlanView, CallError> {
+        let (wait, results) = (request.wait, request.results);
+        if self.0.draining.load(Ordering::SeqCst) {
+            return Err(CallError::ShuttingDown);
+        }
+        let (id, asks) = self.submit(principal, request).await?;
+        self.plan_status(principal, id, if asks { Duration::ZERO } else { wait }, results).await
+    }
+
+    /// Where a plan of this caller stands, after waiting for its end up to `patience`.
+    ///
+    /// # Errors
+    /// [`CallError::UnknownPlan`] where the caller has no such plan.
+    pub async fn plan_status(
+        &self,
+        principal: &Principal,
+        id: PlanId,
+        patience: Duration,
+        results: Results,
+    ) -> Result<PlanView, CallError> {
+        let found = || async { self.0.parts.store.plans().get(id).await };
+        let mut row = found().await?.ok_or(CallError::UnknownPlan)?;
+        let own = row.user == principal.user || principal.role == Role::Admin;
+        if row.tenant != principal.tenant || !own {
+            return Err(CallError::UnknownPlan);
+        }
+        let going = self.0.plans.0.lock().get(&id).map(watch::Sender::subscribe);
+        let mut approval = None;
+        if let Some(mut going) = going.filter(|_| row.finished_at.is_none()) {
+            // The sender goes with the plan's end.
+            let ended = tokio::time::timeout(patience, async { while going.changed().await.is_ok() {} }).await.is_ok();
+            if ended {
+                row = found().await?.ok_or(CallError::UnknownPlan)?;
+            }
+            approval = *going.borrow();
+        }
+        self.plan_view(row, approval, results).await
+    }
+
+    async fn plan_view(
+        &self,
+        row: PlanRow,
+        approval: Option<ApprovalRef>,
+        results: Results,
+    ) -> Result<PlanView, CallError> {
+        let plan = self.unseal_plan(&row)?;
+        let mut steps = Vec::with_capacity(plan.steps.len());
+        for step in plan.steps {
+            let call = match self.0.parts.store.calls().get(step.call).await? {
+                Some(call) => {
+                    let view = self.look(call).await?;
+                    Some(CallView { output: view.output.map(|output| output.for_caller(results)), ..view })
+                }
+                None => None,
+            };
+            steps.push(StepView { name: step.name, tool: step.tool, call_id: step.call, call });
+        }
+        let status = CallStatus::named(&row.status).unwrap_or(CallStatus::UnknownOutcome);
+        let approval = approval.filter(|_| row.finished_at.is_none() && status == CallStatus::AwaitingApproval);
+        Ok(PlanView {
+            plan_id: row.id,
+            status,
+            approval,
+            steps,
+            created_at: row.created_at,
+            finished_at: row.finished_at,
+        })
+    }
+
+    /// Makes a plan durable and begins it; says whether a person has to decide first.
+    async fn submit(&self, principal: &Principal, request: PlanRequest) -> Result<(PlanId, bool), CallError> {
+        let inner = &self.0;
+        check_shape(&request.steps)?;
+        let setting = Setting { in_plan: true, ..self.setting(principal, request.session).await? };
+        let id = PlanId::mint(&*inner.parts.entropy);
+        let mut steps = Vec::with_capacity(request.steps.len());
+        for step in &request.steps {
+            steps.push(Step {
+                name: step.name.clone(),
+                tool: step.tool.parse()?,
+                call: CallId::mint_at(inner.parts.clock.now(), &*inner.parts.entropy),
+                arguments: step.arguments.as_str().to_owned(),
+                references: step.references.clone(),
+            });
+        }
+        let plan = Plan { steps, on_failure: request.on_failure, session: request.session, role: principal.role };
+        let going = Going { id, principal: principal.clone(), correlation: request.correlation, plan };
+        let mut assessed = Vec::with_capacity(going.plan.steps.len());
+        for (step, asked) in going.plan.steps.iter().zip(&request.steps) {
+            let checked = step.references.is_empty();
+            let call = self.step_assessed(&going, step, asked.arguments.clone(), checked).await;
+            assessed.push(call.map_err(|error| CallError::Step { name: step.name.clone(), cause: Box::new(error) })?.0);
+        }
+        let (asks, body, question) = self.weigh(&going, assessed, setting)?;
+        let now = inner.steady.now();
+        let sealed = serde_json::to_vec(&going.plan).unwrap_or_default();
+        let row = PlanRow {
+            id,
+            tenant: principal.tenant.clone(),
+            user: principal.user.clone(),
+            key: principal.key,
+            correlation: request.correlation,
+            idempotency_key: request.idempotency_key,
+            request_digest: body.digest(),
+            status: if asks { CallStatus::AwaitingApproval } else { CallStatus::Running }.as_str().to_owned(),
+            body: inner.parts.vault.seal(PURPOSE, id.as_bytes(), &sealed)?,
+            created_at: now,
+            finished_at: None,
+            expires_at: now.plus(crate::call::KEPT),
+        };
+        let digest = row.request_digest;
+        match inner.parts.store.plans().begin(row, MOST_PLANS, now).await? {
+            BegunPlan::Inserted => {}
+            BegunPlan::Existing(twin) if twin.request_digest == digest => return Ok((twin.id, asks)),
+            BegunPlan::Existing(_other) => return Err(CallError::IdempotencyMismatch),
+            BegunPlan::TooMany => return Err(DeskError::TooMany(MOST_PLANS as usize, "user (plans)").into()),
+        }
+        self.0.plans.0.lock().insert(id, watch::Sender::new(None));
+        if !asks {
+            self.carry_out(going, None);
+            return Ok((id, false));
+        }
+        let asked =
+            inner.desk.ask(question.clone(), None, going.record(Action::PlanIntent, Outcome::Intent), now).await;
+        match asked {
+            Ok(Asked::New(waiting)) => {
+                self.await_answer(going, waiting, Some(&question));
+                Ok((id, true))
+            }
+            Ok(Asked::Twin(_)) => Err(CallError::Lost),
+            Err(error) => {
+                self.end_plan(&going, CallStatus::Failed, Some(error.code())).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// A step's call, found and assessed; validated where its arguments are complete.
+    async fn step_assessed(
+        &self,
+        going: &Going,
+        step: &Step,
+        arguments: CanonicalJson,
+        complete: bool,
+    ) -> Result<(AssessedCall, Record, Arc<crate::catalogue::Ready>, usize), CallError> {
+        let (ready, index) = self.resolve(&going.principal, &step.tool)?;
+        if complete {
+            self.validate(&ready, index, &step.tool, &arguments).await?;
+        }
+        let asked = sophon_approval::CallRequest {
+            principal: going.principal.clone(),
+            call: step.call,
+            correlation: going.correlation,
+            session: going.plan.session,
+            arguments,
+        };
+        let record = self.record(&going.principal, &ready, index, &asked).detail("plan", going.id.to_string());
+        let (assessed, record) = self.assessed(asked, &ready, index, record)?;
+        Ok((assessed, record, ready, index))
+    }
+
+    /// Whether a plan has to be put to a person, its canonical text, and the question.
+    fn weigh(
+        &self,
+        going: &Going,
+        assessed: Vec<AssessedCall>,
+        setting: Setting,
+    ) -> Result<(bool, CanonicalJson, Question), CallError> {
+        let gate = &self.0.gate;
+        let (policy, now) = (gate.policy(), self.0.parts.clock.now());
+        let items: usize = assessed.iter().map(|call| weight(call.request().arguments.value())).sum();
+        let bulk = items > policy.bulk_threshold();
+        let mut asks = bulk && setting.session.is_none_or(|raised| raised < Risk::High);
+        let mut reasons = Vec::new();
+        if bulk {
+            let why = format!("bulk: {items} steps and items, more than {}", policy.bulk_threshold());
+            reasons.push(Reason { risk: Risk::High, why });
+        }
+        let mut steps = Vec::with_capacity(assessed.len());
+        let mut gravest: Option<&AssessedCall> = None;
+        for (call, step) in assessed.iter().zip(&going.plan.steps) {
+            match gate.judge(call, setting, now) {
+                Ok(passes) => asks |= !passes,
+                Err(stopped) => return Err(CallError::PolicyDenied { message: stopped.to_string() }),
+            }
+            reasons.extend(
+                call.reasons()
+                    .iter()
+                    .map(|reason| Reason { risk: reason.risk, why: format!("{}: {}", step.name, reason.why) }),
+            );
+            if gravest.is_none_or(|so_far| call.risk() > so_far.risk()) {
+                gravest = Some(call);
+            }
+            steps.push(StepAsked {
+                tool: step.tool.clone(),
+                skill_digest: *call.skill().package().digest(),
+                arguments: call.request().arguments.digest(),
+                risk: call.risk(),
+            });
+        }
+        reasons.sort_by_key(|reason| std::cmp::Reverse(reason.risk));
+        let risk = reasons.iter().map(|reason| reason.risk).max().unwrap_or(Risk::Critical);
+        let shown: Vec<Value> = going.plan.steps.iter().map(Step::shown).collect();
+        let body = CanonicalJson::of(serde_json::json!({"steps": shown, "on_failure": going.plan.on_failure}))?;
+        let gravest = gravest.ok_or(CallError::PlanShape { message: "a plan has at least one step".into() })?;
+        let expires = self.0.steady.now().plus(policy.timeout());
+        let question = Question::call(gravest, policy.version(), expires, &*self.0.parts.entropy);
+        Ok((asks, body.clone(), Question::plan(going.id, question, &body, steps, (risk, reasons))))
+    }
+
+    /// Goes on with a plan when a person has decided, in a task that a shutdown does not wait for.
+    fn await_answer(&self, going: Going, mut waiting: Waiting, question: Option<&Question>) {
+        let approval = ApprovalRef { id: waiting.id, expires_at: waiting.expires_at };
+        self.0.plans.0.lock().entry(going.id).or_insert_with(|| watch::Sender::new(None)).send_replace(Some(approval));
+        if let Some(question) = question {
+            self.announce_question(approval, question);
+        }
+        let executor = self.clone();
+        tokio::spawn(async move {
+            match waiting.answer().await {
+                Some(Told::Approved(answer)) => executor.carry_out(going, Some(*answer)),
+                Some(Told::Over(status)) => {
+                    let status = match status {
+                        Status::Rejected => CallStatus::Rejected,
+                        Status::Expired => CallStatus::Expired,
+                        _ => CallStatus::Cancelled,
+                    };
+                    executor.end_plan(&going, status, Some(status.as_str())).await;
+                }
+                // The host stops: the plan waits on, in the store.
+                None => {}
+            }
+        });
+    }
+
+    /// Runs a plan's steps, in a task of its own that a shutdown waits for.
+    fn carry_out(&self, going: Going, answer: Option<Answer>) {
+        if self.0.draining.load(Ordering::SeqCst) {
+            // Its approval is durable and not used: the next start runs it, where that is still in time.
+            return;
+        }
+        let executor = self.clone();
+        self.0.tasks.spawn(async move {
+            let status = match executor.steps(&going, answer.as_ref()).await {
+                Ok(status) => status,
+                Err(error) => {
+                    tracing::warn!(%error, plan = %going.id, "a plan could not go on");
+                    CallStatus::Failed
+                }
+            };
+            executor.end_plan(&going, status, None).await;
+        });
+    }
+
+    async fn steps(&self, going: &Going, answer: Option<&Answer>) -> Result<CallStatus, CallError> {
+        let inner = &self.0;
+        if let Some(answer) = answer {
+            inner.desk.start(answer, inner.steady.now()).await?;
+            inner.parts.store.plans().change(going.id, CallStatus::Running.as_str(), None).await?;
+        }
+        let mut record = going.record(Action::PlanIntent, Outcome::Intent);
+        if let Some(answer) = answer {
+            let by: Vec<String> = answer.by().iter().map(ToString::to_string).collect();
+            record = record.detail("approval", answer.id().to_string()).detail("approved_by", by);
+        }
+        inner.parts.audit.append(record).await?;
+        let mut results: HashMap<&str, Value> = HashMap::new();
+        let mut failed = false;
+        for (n, step) in going.plan.steps.iter().enumerate() {
+            if inner.draining.load(Ordering::SeqCst) {
+                return Ok(CallStatus::Cancelled);
+            }
+            match self.step(going, n, step, answer, &results).await {
+                Ok(view) if view.status == CallStatus::Succeeded => {
+                    let result = view.output.and_then(|output| output.result().cloned());
+                    results.insert(&step.name, result.unwrap_or_default());
+                }
+                Ok(_ended) => failed = true,
+                Err(error) => {
+                    failed = true;
+                    self.refuse_step(going, step, &error).await?;
+                }
+            }
+            if failed && going.plan.on_failure == OnFailure::Stop {
+                break;
+            }
+        }
+        Ok(if failed { CallStatus::Failed } else { CallStatus::Succeeded })
+    }
+
+    /// One step, from its arguments to its end.
+    async fn step(
+        &self,
+        going: &Going,
+        n: usize,
+        step: &Step,
+        answer: Option<&Answer>,
+        results: &HashMap<&str, Value>,
+    ) -> Result<CallView, CallError> {
+        let inner = &self.0;
+        let arguments = step.filled(results)?;
+        let (assessed, record, ready, index) = self.step_assessed(going, step, arguments, true).await?;
+        let approved = match answer.filter(|_| step.references.is_empty()) {
+            Some(answer) => {
+                let approved = inner.gate.redeem_step(assessed, n, answer, inner.steady.now());
+                approved.map_err(DeskError::Superseded)?
+            }
+            None => {
+                let setting = Setting { in_plan: true, ..self.setting(&going.principal, going.plan.session).await? };
+                match self.gated(assessed, setting, &record).await? {
+                    Ok(approved) => approved,
+                    // A person decides about this step by itself.
+                    Err(assessed) => return self.ask_and_wait(*assessed, record).await,
+                }
+            }
+        };
+        self.run_step(&going.principal, approved, (ready, index), record).await
+    }
+
+    /// Puts a step that could not be run on record, so that its call has an end.
+    async fn refuse_step(&self, going: &Going, step: &Step, error: &CallError) -> Result<(), CallError> {
+        let record = Record::new(Action::CallRefused, crate::outcome::refusal(error))
+            .principal(&going.principal)
+            .tool(&step.tool)
+            .call(step.call)
+            .correlation(going.correlation)
+            .detail("plan", going.id.to_string())
+            .detail("step", step.name.as_str());
+        self.0.parts.audit.append(record).await?;
+        self.note_refused(&going.principal, step.call, &step.tool, going.correlation, error).await
+    }
+
+    /// Gives a plan its last state, durably, and tells those who wait.
+    async fn end_plan(&self, going: &Going, status: CallStatus, code: Option<&str>) {
+        let outcome = match (status, code) {
+            (CallStatus::Succeeded, _) => Outcome::Ok,
+            (CallStatus::Rejected | CallStatus::Expired | CallStatus::Cancelled, _) => Outcome::denied(status.as_str()),
+            (_, code) => Outcome::failed(code.unwrap_or("step_failed").to_owned()),
+        };
+        let ended = async {
+            self.0.parts.audit.append(going.record(Action::PlanOutcome, outcome)).await?;
+            let at = self.0.parts.clock.now();
+            Ok::<_, CallError>(self.0.parts.store.plans().change(going.id, status.as_str(), Some(at)).await?)
+        };
+        if let Err(error) = ended.await {
+            // The next start finds it unfinished, and says that it was cut short.
+            tracing::error!(%error, plan = %going.id, "the end of a plan could not be recorded");
+        }
+        self.0.plans.0.lock().remove(&going.id);
+    }
+
+    /// After a start: plans that wait go on waiting, approved ones are given back to be run, and those that were in the
+    /// middle are over.
+    pub(crate) async fn take_up_plans(&self, open: &HashMap<PlanId, ApprovalId>) -> Result<(), CallError> {
+        for row in self.0.parts.store.plans().unfinished().await? {
+            let plan = self.unseal_plan(&row)?;
+            let principal =
+                Principal { tenant: row.tenant.clone(), user: row.user.clone(), key: row.key, role: plan.role };
+            let going = Going { id: row.id, principal, correlation: row.correlation, plan };
+            let waits = row.status == CallStatus::AwaitingApproval.as_str();
+            let waiting = open.get(&row.id).filter(|_| waits).and_then(|id| self.0.desk.wait_for(*id));
+            match waiting {
+                Some(waiting) => {
+                    self.0.plans.0.lock().insert(row.id, watch::Sender::new(None));
+                    self.await_answer(going, waiting, None);
+                }
+                None if waits => self.end_plan(&going, CallStatus::Cancelled, None).await,
+                None => self.end_plan(&going, CallStatus::UnknownOutcome, Some("unknown_outcome")).await,
+            }
+        }
+        Ok(())
+    }
+
+    fn unseal_plan(&self, row: &PlanRow) -> Result<Plan, CallError> {
+        let plain = self.0.parts.vault.unseal(PURPOSE, row.id.as_bytes(), &row.body)?;
+        serde_json::from_slice(&plain).map_err(|error| {
+            tracing::error!(%error, plan = %row.id, "a plan cannot be read");
+            CallError::Vault(sophon_vault::VaultError::Incomplete("a plan"))
+        })
+    }
+}
+
+impl Going {
+    fn record(&self, action: Action, outcome: Outcome) -> Record {
+        let steps: Vec<Value> = self
+            .plan
+            .steps
+            .iter()
+            .map(|step| {
+                let digest = Digest::of(step.arguments.as_bytes()).to_string();
+                serde_json::json!({"call": step.call, "tool": step.tool, "arguments_digest": digest})
+            })
+            .collect();
+        Record::new(action, outcome)
+            .principal(&self.principal)
+            .correlation(self.correlation)
+            .detail("plan", self.id.to_string())
+            .detail("steps", steps)
+    }
+}
+
+impl Step {
+    /// As a person sees it.
+    fn shown(&self) -> Value {
+        let arguments: Value = serde_json::from_str(&self.arguments).unwrap_or_default();
+        serde_json::json!({"name": self.name, "tool": self.tool, "arguments": arguments, "references": self.references})
+    }
+
+    /// The arguments, with what they refer to in place.
+    fn filled(&self, results: &HashMap<&str, Value>) -> Result<CanonicalJson, CallError> {
+        let mut value = CanonicalJson::parse(self.arguments.as_bytes())?.into_value();
+        for reference in &self.references {
+            let wrong = |message: String| CallError::Reference { step: self.name.clone(), message };
+            let result = results
+                .get(reference.step.as_str())
+                .ok_or_else(|| wrong(format!("{} has no result", reference.step)))?;
+            let found = result
+                .pointer(&reference.path)
+                .ok_or_else(|| wrong(format!("the result of {} has nothing at {:?}", reference.step, reference.path)))?
+                .clone();
+            put(&mut value, &reference.at, found).map_err(wrong)?;
+        }
+        Ok(CanonicalJson::of(value)?)
+    }
+}
+
+/// Puts `found` at a place whose parent is there.
+fn put(value: &mut Value, at: &str, found: Value) -> Result<(), String> {
+    let missing = || format!("the arguments have no place {at:?}");
+    let (parent, last) = at.rsplit_once('/').ok_or_else(missing)?;
+    let last = last.replace("~1", "/").replace("~0", "~");
+    match value.pointer_mut(parent).ok_or_else(missing)? {
+        Value::Object(members) => {
+            members.insert(last, found);
+            Ok(())
+        }
+        Value::Array(items) => {
+            let item = last.parse::<usize>().ok().and_then(|n| items.get_mut(n)).ok_or_else(missing)?;
+            *item = found;
+            Ok(())
+        }
+        _ => Err(missing()),
+    }
+}
+
+fn check_shape(steps: &[PlanStep]) -> Result<(), CallError> {
+    let wrong = |message: String| CallError::PlanShape { message };
+    if steps.is_empty() || steps.len() > MOST_STEPS {
+        return Err(wrong(format!("a plan has 1 to {MOST_STEPS} steps")));
+    }
+    let mut before = HashSet::new();
+    for step in steps {
+        let named = (1..=64).contains(&step.name.len())
+            && step.name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+        if !named {
+            return Err(wrong(format!("{:?}: a step's name is 1 to 64 letters, digits, _ and -", step.name)));
+        }
+        if step.references.len() > MOST_REFERENCES {
+            return Err(wrong(format!("{}: at most {MOST_REFERENCES} references", step.name)));
+        }
+        for reference in &step.references {
+            if !before.contains(reference.step.as_str()) {
+                return Err(wrong(format!("{}: {:?} is no step before it", step.name, reference.step)));
+            }
+            if !reference.at.starts_with('/') || !(reference.path.is_empty() || reference.path.starts_with('/')) {
+                return Err(wrong(format!("{}: places are JSON pointers, such as /items/0/id", step.name)));
+            }
+        }
+        if !before.insert(step.name.as_str()) {
+            return Err(wrong(format!("{}: two steps have this name", step.name)));
+        }
+    }
+    Ok(())
+}
+
+/// How a step's failure is told.
+pub(crate) fn step_error(error: &CallError) -> crate::ErrorView {
+    let hidden = error.kind() == FaultKind::Internal;
+    crate::ErrorView {
+        stage: if hidden { Stage::Sandbox } else { error.stage() },
+        kind: error.kind(),
+        code: error.code().to_owned(),
+        message: if hidden { "the host failed".into() } else { error.to_string() },
+        hint: error.hint(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn step(name: &str, references: &[(&str, &str, &str)]) -> PlanStep {
+        let references = references.iter().map(|(at, step, path)| Reference {
+            at: (*at).into(),
+            step: (*step).into(),
+            path: (*path).into(),
+        });
+        PlanStep {
+            name: name.into(),
+            tool: "ab.c".into(),
+            arguments: CanonicalJson::of(json!({})).unwrap(),
+            references: references.collect(),
+        }
+    }
+
+    #[test]
+    fn a_plan_refers_backwards_only_and_names_each_step_once() {
+        assert!(check_shape(&[step("a", &[]), step("b", &[("/x", "a", "/0/id")])]).is_ok());
+        for (steps, says) in [
+            (vec![], "1 to 50"),
+            (vec![step("a", &[]), step("a", &[])], "two steps"),
+            (vec![step("a b", &[])], "name"),
+            (vec![step("a", &[("/x", "a", "")])], "no step before"),
+            (vec![step("a", &[("/x", "b", "")]), step("b", &[])], "no step before"),
+            (vec![step("a", &[]), step("b", &[("x", "a", "")])], "JSON pointers"),
+            (vec![step("a", &[]), step("b", &[("/x", "a", "id")])], "JSON pointers"),
+        ] {
+            let error = check_shape(&steps).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        assert!(check_shape(&vec![step("a", &[]); 51]).is_err());
+    }
+
+    #[test]
+    fn a_result_goes_exactly_where_it_was_declared_to_go() {
+        let step = |arguments: Value, at: &str, path: &str| Step {
+            name: "b".into(),
+            tool: "ab.c".parse().unwrap(),
+            call: CallId::from_bytes([1; 16]),
+            arguments: CanonicalJson::of(arguments).unwrap().as_str().to_owned(),
+            references: vec![Reference { at: at.into(), step: "a".into(), path: path.into() }],
+        };
+        let results = HashMap::from([("a", json!({"items": [{"id": 7, "a/b": "x"}]}))]);
+        let filled = |step: Step| step.filled(&results).map(|json| json.as_str().to_owned());
+        assert_eq!(filled(step(json!({}), "/n", "/items/0/id")).unwrap(), r#"{"n":7}"#);
+        assert_eq!(filled(step(json!({"l": [0, 1]}), "/l/1", "/items/0/a~1b")).unwrap(), r#"{"l":[0,"x"]}"#);
+        assert_eq!(filled(step(json!({"o": {}}), "/o/a~1b", "/items/0/id")).unwrap(), r#"{"o":{"a/b":7}}"#);
+        for (arguments, at, path) in [
+            (json!({}), "/n", "/items/1/id"),
+            (json!({}), "/o/n", "/items/0/id"),
+            (json!({"l": []}), "/l/0", "/items/0/id"),
+            (json!({"l": []}), "/l/-", "/items/0/id"),
+        ] {
+            assert!(matches!(filled(step(arguments, at, path)), Err(CallError::Reference { .. })), "{at} {path}");
+        }
+        // What stands in a result is data: it brings no references of its own.
+        let hostile = HashMap::from([("a", json!({"items": [{"id": {"at": "/x", "step": "a", "path": ""}}]}))]);
+        let filled = step(json!({}), "/n", "/items/0/id").filled(&hostile).unwrap();
+        assert_eq!(filled.value()["n"]["step"], "a");
+    }
+}
