@@ -20,7 +20,7 @@ mod telemetry;
 mod verbs;
 mod worker;
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Verb};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Format, Output};
@@ -47,6 +47,10 @@ fn main() -> ExitCode {
     let format = if arguments.json { Format::Json } else { Format::Text };
     let output = Output::new(format);
     let context = Context::new(arguments.home, Environment::read(), output);
+    // Before there is a second thread: the kernel confines this one and those that it starts.
+    if let Verb::Serve(serve) = &arguments.verb {
+        serve.confine(&context);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -1,11 +1,12 @@
 //! Why there is no answer. Mirrors `http-error` of `wit/skill.wit`, so that both doors of the sandbox can pass it on.
 
+use serde::{Deserialize, Serialize};
 use sophon_types::{Fault, FaultKind, Stage};
 use std::borrow::Cow;
 use std::fmt;
 
 /// A refusal by the host: nothing was sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denial {
     /// A stable code, such as `host_not_allowed`.
     pub code: Cow<'static, str>,
@@ -33,7 +34,7 @@ impl fmt::Display for Denial {
 }
 
 /// Why a request has no answer. No text in it holds a secret that this session brokered.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum HttpError {
     /// Refused by the allowlist, an address check, the credential's binding, the effect gate or the secret scan;

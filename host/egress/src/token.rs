@@ -7,6 +7,7 @@
 use crate::credential::{purpose, unavailable};
 use crate::error::HttpError;
 use crate::session::EgressSession;
+use serde::{Deserialize, Serialize};
 use sophon_audit::Outcome;
 use sophon_skill::{Access, CredentialUse};
 use sophon_types::ServiceName;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Why a skill gets no token.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TokenRefused {
     /// The manifest does not declare the service.

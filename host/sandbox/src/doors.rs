@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use sophon_egress::{EgressSession, HttpError, HttpRequest, HttpResponse, TokenRefused};
 use sophon_store::{Quota, Store, StoreError, Swap};
 use sophon_types::{SkillName, TenantId};
@@ -79,7 +80,7 @@ pub struct Connection {
 }
 
 /// Severity of a line that a skill logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LogLevel {
     /// For authors.
     Debug,
@@ -92,7 +93,7 @@ pub enum LogLevel {
 }
 
 /// A line that a skill wrote; untrusted text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// How severe the skill calls it.
     pub level: LogLevel,
@@ -101,7 +102,7 @@ pub struct LogLine {
 }
 
 /// How far a call has come, in the skill's words; untrusted text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// 0 to 100.
     pub percent: u8,
@@ -110,7 +111,7 @@ pub struct Progress {
 }
 
 /// Why the state could not be read or written; the cases of the WIT contract.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StateError {
     /// The quota of the skill is used up (bytes).
     QuotaExceeded(u64),

@@ -1,5 +1,6 @@
 //! What can go wrong before a skill runs, and what became of a run that gave no result.
 
+use serde::{Deserialize, Serialize};
 use sophon_types::{Fault, FaultKind, SkillName, Stage};
 use std::fmt;
 use std::time::Duration;
@@ -100,7 +101,7 @@ impl Fault for SandboxError {
 }
 
 /// What a skill says of its own failure; the cases of `tool-error` in the WIT contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ToolErrorKind {
     /// The skill does not know the tool.
     UnknownTool,
@@ -132,7 +133,7 @@ impl ToolErrorKind {
 }
 
 /// Why a run gave no result. The texts may hold what the skill wrote: they are untrusted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RunFailure {
     /// The tool returned an error.

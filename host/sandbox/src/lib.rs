@@ -16,25 +16,31 @@
 //! skill makes the host keep is bounded; traps, fuel, time and memory exhaustion are told apart.
 
 mod compile;
+mod confine;
 mod container;
 mod doors;
 mod error;
+mod inside;
 mod limits;
 mod lines;
 mod rehearsal;
+mod tier;
 mod wasm;
 
 pub use compile::{CodeCache, Compilation, CompileLimits, Worker, compile_worker};
+pub use confine::{Confinement, Needs, confine, folder_of, landlock_here};
 pub use container::{
-    BOX_TABLE, BoxLimits, BoxRow, ContainerConfig, ContainerFacts, ContainerRuntime, EngineFacts, NativeSkill, Network,
-    Unavailable,
+    BOX_TABLE, BoxLimits, BoxRow, BoxedComponent, ContainerConfig, ContainerFacts, ContainerRuntime, EngineFacts,
+    InsideProgram, NativeSkill, Network, Unavailable,
 };
 pub use doors::{
     Access, Connection, Doors, HttpDoor, LogLevel, LogLine, MemoryState, Progress, ProgressListener, StateDoor,
     StateError, StoredState, TokenDoor,
 };
 pub use error::{RunFailure, SandboxError, ToolErrorKind};
+pub use inside::component_worker;
 pub use limits::{Limits, PoolLimits};
 pub use rehearsal::{Exchange, RecordedAnswer, RecordedRequest, RecordedResponse, Rehearsal, RehearsalReport};
 pub use sophon_egress::{Allowlist, Denial, HttpError};
+pub use tier::{Tier, Tightening, tier};
 pub use wasm::{PreparedSkill, RunReport, Usage, WasmRuntime, sweep_workspaces};

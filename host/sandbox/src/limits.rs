@@ -1,5 +1,6 @@
 //! One table for every limit of a run, by preset, and what a manifest may ask for within it.
 
+use serde::{Deserialize, Serialize};
 use sophon_skill::{Manifest, Preset};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ const KIB: usize = 1 << 10;
 pub(crate) const FUEL_PER_SECOND: u64 = 1_000_000_000;
 
 /// What one call may use. Sizes in bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Units of wasmtime fuel: about one an instruction.
     pub fuel: u64,

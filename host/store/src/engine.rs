@@ -52,6 +52,8 @@ pub(crate) fn writing(database: &Path) -> Options {
         .pragma("wal_autocheckpoint", WAL_PAGES)
         // A schema that someone changed by hand must not run their functions or triggers with our rights.
         .pragma("trusted_schema", "OFF")
+        // The host may write in its home only; what a query sorts stays in memory, as large as its bounds let it be.
+        .pragma("temp_store", "MEMORY")
         .statement_cache_capacity(256)
         .log_statements(tracing::log::LevelFilter::Off)
 }

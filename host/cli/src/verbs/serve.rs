@@ -6,6 +6,7 @@ use crate::house::House;
 use crate::telemetry;
 use clap::Args;
 use sophon_gateway::{OperatorToken, RunFile, write_whole};
+use sophon_sandbox::{Confinement, Needs, confine, folder_of};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,11 +26,33 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
+    /// Leaves this process the files that a gateway needs, and no others. Where the home cannot be made or its
+    /// configuration cannot be read nothing is done: the verb fails over that, and says so.
+    pub(crate) fn confine(&self, context: &Context) {
+        let needs = context.home().and_then(|home| home.create().map(|()| home)).and_then(|home| {
+            let config = context.config()?;
+            let program = std::env::current_exe().map_err(|error| CliError::Start { message: error.to_string() })?;
+            let mut write = vec![home.root().to_owned()];
+            write.extend(self.port_file.as_deref().map(folder_of));
+            let read = config.egress.extra_ca_files.iter().map(|file| home.root().join(file)).collect();
+            Ok(Needs { write, read, start: vec![program] })
+        });
+        if let Ok(needs) = needs {
+            context.confined(confine(&needs));
+        }
+    }
+
     pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let home = context.home()?;
         home.create()?;
         let config = context.config()?;
         telemetry::start(&config.log)?;
+        match context.confinement() {
+            Some(Ok(reached @ Confinement::Full { .. })) => tracing::info!("confined to the home: {reached}"),
+            Some(Ok(reached)) => tracing::warn!("not confined to the home as it should be: {reached}"),
+            Some(Err(cause)) => tracing::warn!(cause, "not confined to the home"),
+            None => {}
+        }
         let mut signals = Signals::listen()?;
         let Some(lock) = home.lock()? else {
             return Err(CliError::AlreadyServing { home: home.root().to_owned() });

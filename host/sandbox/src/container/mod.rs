@@ -9,6 +9,7 @@
 
 mod answer;
 mod boxed;
+mod component;
 mod config;
 mod engine;
 mod life;
@@ -21,6 +22,7 @@ mod run;
 mod tests;
 mod unavailable;
 
+pub use component::{BoxedComponent, InsideProgram};
 pub use config::ContainerConfig;
 pub use engine::EngineFacts;
 pub use presets::{BOX_TABLE, BoxLimits, BoxRow, Network};
@@ -48,6 +50,7 @@ struct Inner {
     config: ContainerConfig,
     ceiling: Limits,
     entropy: Arc<dyn Entropy>,
+    inside: Option<InsideProgram>,
     open: tokio::sync::Mutex<Option<Arc<Open>>>,
 }
 
@@ -99,7 +102,17 @@ impl ContainerRuntime {
     /// A runtime whose engine is looked for when it is first needed. No call gets more than `ceiling`.
     #[must_use]
     pub fn new(config: ContainerConfig, ceiling: Limits, entropy: Arc<dyn Entropy>) -> Self {
-        Self { inner: Arc::new(Inner { config, ceiling, entropy, open: tokio::sync::Mutex::default() }) }
+        let open = tokio::sync::Mutex::default();
+        Self { inner: Arc::new(Inner { config, ceiling, entropy, inside: None, open }) }
+    }
+
+    /// As it is, not yet opened, with a program that can be the executor inside a sandbox.
+    #[must_use]
+    pub fn with_inside(self, program: InsideProgram) -> Self {
+        let Inner { config, ceiling, entropy, .. } = &*self.inner;
+        let (config, ceiling, entropy) = (config.clone(), ceiling.clone(), Arc::clone(entropy));
+        let open = tokio::sync::Mutex::default();
+        Self { inner: Arc::new(Inner { config, ceiling, entropy, inside: Some(program), open }) }
     }
 
     /// Finds the engine, proves that its runtime is gVisor, removes what an earlier run of this home has left behind.

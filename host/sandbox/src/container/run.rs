@@ -1,7 +1,7 @@
 //! One call of a native skill: its files and its job go in, one JSON value comes out, the sandbox is thrown away.
 
 use super::answer::{Ended, judge, out_of_memory, processes_exceeded, too_many};
-use super::boxed::Boxed;
+use super::boxed::{Boxed, Recipe};
 use super::link::{Broken, Link};
 use super::pool::NoBox;
 use super::proxied::{Door, Proxied};
@@ -71,7 +71,7 @@ impl ContainerRuntime {
         let deadline = invocation.deadline.clone().unwrap_or_else(|| Deadline::at(started + limits.wall));
         let late = || RunReport::refused(RunFailure::DeadlineExceeded { wall: limits.wall });
         let taken = tokio::select! {
-            taken = self.take(prepared) => taken,
+            taken = self.take(&prepared.recipe) => taken,
             () = deadline.reached() => return late(),
         };
         let (open, boxed) = match taken {
@@ -99,10 +99,10 @@ impl ContainerRuntime {
         RunReport { output, usage, logs, logs_dropped, progress: None }
     }
 
-    async fn take(&self, prepared: &NativeSkill) -> Result<(Arc<Open>, Boxed), RunFailure> {
+    pub(super) async fn take(&self, recipe: &Recipe) -> Result<(Arc<Open>, Boxed), RunFailure> {
         let broken = |cause: super::Unavailable| RunFailure::Host { cause: cause.to_string() };
         let open = self.opened().await.map_err(broken)?;
-        match open.pool.take(&prepared.recipe).await {
+        match open.pool.take(recipe).await {
             Ok(boxed) => Ok((open, boxed)),
             Err(NoBox::Full) => Err(RunFailure::NoCapacity),
             Err(NoBox::Unavailable(cause)) => Err(broken(cause)),

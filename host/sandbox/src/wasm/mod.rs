@@ -12,7 +12,7 @@ mod wasi;
 mod workspace;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::compile::{CodeCache, Compilation, Compiler};
 use crate::limits::{Limits, PoolLimits};
@@ -22,7 +22,7 @@ use engine::Ticking;
 pub(crate) use engine::compiler_engine;
 use host::Host;
 use parking_lot::Mutex;
-pub(crate) use run::Invocation;
+pub(crate) use run::{Invocation, output};
 pub use run::{RunReport, Usage};
 use sophon_skill::{Filesystem, Manifest, Preset, Runtime, VerifiedPackage};
 use sophon_types::{Digest, SkillName, TenantId};
@@ -181,6 +181,16 @@ impl WasmRuntime {
     ) -> Result<Arc<PreparedSkill>, SandboxError> {
         let prepared = self.prepare_for(tenant, package)?;
         Ok(self.inner.warm.keep((tenant.clone(), *package.digest()), prepared))
+    }
+
+    /// A component by itself, for the executor inside a sandbox.
+    pub(crate) fn prepare_component(
+        &self,
+        manifest: &Manifest,
+        component: &[u8],
+        digest: Digest,
+    ) -> Result<PreparedSkill, SandboxError> {
+        self.compile(None, manifest, &digest, || component, digest)
     }
 
     fn compile<B: AsRef<[u8]>>(

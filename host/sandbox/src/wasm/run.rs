@@ -5,6 +5,7 @@ use super::engine::EPOCH;
 use super::host::{DeadlinePassed, Exceeded, Host};
 use super::{PreparedSkill, WasmRuntime};
 use crate::{Doors, Limits, LogLine, Progress, RunFailure, ToolErrorKind};
+use serde::{Deserialize, Serialize};
 use sophon_approval::ApprovedCall;
 use sophon_audit::Receipt;
 use sophon_egress::Deadline;
@@ -28,6 +29,14 @@ pub struct RunReport {
     pub progress: Option<Progress>,
 }
 
+/// What a run leaves beside its result.
+pub(crate) struct Rest {
+    pub(crate) usage: Usage,
+    pub(crate) logs: Vec<LogLine>,
+    pub(crate) logs_dropped: u64,
+    pub(crate) progress: Option<Progress>,
+}
+
 impl RunReport {
     /// Nothing ran.
     pub(crate) fn refused(failure: RunFailure) -> Self {
@@ -37,7 +46,7 @@ impl RunReport {
 }
 
 /// What a run used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Units of fuel.
     pub fuel: u64,
@@ -100,6 +109,21 @@ impl WasmRuntime {
         doors: Doors,
         limits: Limits,
     ) -> RunReport {
+        let most = limits.clone();
+        let (text, rest) = self.invoke_text(prepared, &invocation, doors, limits).await;
+        let output = text.and_then(|json| output(&json, invocation.source, &most));
+        let Rest { usage, logs, logs_dropped, progress } = rest;
+        RunReport { output, usage, logs, logs_dropped, progress }
+    }
+
+    /// As [`WasmRuntime::invoke`], with the result as the component wrote it.
+    pub(crate) async fn invoke_text(
+        &self,
+        prepared: &PreparedSkill,
+        invocation: &Invocation<'_>,
+        doors: Doors,
+        limits: Limits,
+    ) -> (Result<String, RunFailure>, Rest) {
         let started = Instant::now();
         let deadline = invocation.deadline.clone().unwrap_or_else(|| Deadline::at(started + limits.wall));
         deadline.no_later_than(started + limits.wall);
@@ -109,7 +133,7 @@ impl WasmRuntime {
             // Fuel and epochs do not fire while the host works for the skill, so the whole call is under a timer too.
             Ok(()) => tokio::select! {
                 biased;
-                called = call(&mut store, prepared, &invocation, &deadline) => Some(called),
+                called = call(&mut store, prepared, invocation, &deadline) => Some(called),
                 () = deadline.reached() => None,
             },
             Err(error) => Some(Err(error)),
@@ -126,14 +150,14 @@ impl WasmRuntime {
             None => Err(RunFailure::DeadlineExceeded { wall: host.limits.wall }),
             Some(Err(error)) => Err(explain(&error, &host, prepared)),
             Some(Ok(Err(error))) => Err(tool_failure(error, &host.limits)),
-            Some(Ok(Ok(json))) => output(json, invocation.source, &host.limits),
+            Some(Ok(Ok(json))) => Ok(json),
         };
         // Where the call is dropped instead, the folder goes in its own time.
         if let Some(workspace) = host.workspace.take() {
             workspace.remove().await;
         }
         let (logs, logs_dropped) = host.lines.take();
-        RunReport { output, usage, logs, logs_dropped, progress: host.progress }
+        (output, Rest { usage, logs, logs_dropped, progress: host.progress })
     }
 }
 
@@ -178,12 +202,12 @@ async fn call(
     Ok(result)
 }
 
-fn output(json: String, source: Source, limits: &Limits) -> Result<RawOutput, RunFailure> {
+pub(crate) fn output(json: &str, source: Source, limits: &Limits) -> Result<RawOutput, RunFailure> {
     if json.len() > limits.result_bytes {
         let what = format!("{} bytes, more than the {} it may have", json.len(), limits.result_bytes);
         return Err(RunFailure::BadResult { what });
     }
-    match serde_json::from_str(&json) {
+    match serde_json::from_str(json) {
         Ok(value) => Ok(RawOutput::structured(source, value)),
         Err(error) => Err(RunFailure::BadResult { what: format!("not JSON: {error}") }),
     }

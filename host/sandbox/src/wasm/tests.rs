@@ -18,7 +18,7 @@ use wit_parser::Resolve;
 
 /// A core module around `body`, the code of `call-tool`; `extra` stands at the module's top level.
 /// The result area at 1024 says `ok("\"fine\"")`.
-fn module(imports: &str, extra: &str, body: &str) -> String {
+pub(crate) fn module(imports: &str, extra: &str, body: &str) -> String {
     format!(
         r#"(module
             {imports}
@@ -37,9 +37,9 @@ fn module(imports: &str, extra: &str, body: &str) -> String {
     )
 }
 
-const FINE: &str = "(i32.const 1024)";
+pub(crate) const FINE: &str = "(i32.const 1024)";
 
-fn lift(wat: &str) -> Vec<u8> {
+pub(crate) fn lift(wat: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path("../../wit").unwrap();
     lift_in(&resolve, package, "skill", wat)

@@ -2,6 +2,7 @@
 //!
 //! Where there is no engine these tests do nothing, and `scripts/test` names every one of them.
 
+mod component;
 mod hostile;
 mod lab;
 mod leftovers;
