@@ -131,6 +131,8 @@ codes! {
         KeyRevoke = "key.revoke",
         /// Somebody showed no key, or a wrong one.
         AuthnRefused = "authn.refused",
+        /// A webhook was told of an approval, or could not be.
+        NotificationSend = "notification.send",
         /// The gateway began to serve.
         GatewayStart = "gateway.start",
         /// The gateway stopped serving.

@@ -1,6 +1,6 @@
 //! The parts of the house, opened in order and closed in the opposite one. The only place that puts them together.
 
-use crate::config::{Config, VaultKey};
+use crate::config::{Config, HookEvent, VaultKey};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::home::{CODE_KEY, Home, HomeLock, Missing, parse_key, read_private};
@@ -12,8 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use sophon_approval::Policy;
 use sophon_audit::{AuditConfig, AuditKeys, AuditLog};
-use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
-use sophon_executor::{CallLimits, Executor, Parts};
+use sophon_egress::{
+    Egress, EgressConfig, EgressLimits, Endpoint, OwnListeners, Roots, SigningSecret, SystemResolver, TcpDialer,
+};
+use sophon_executor::{CallLimits, Executor, Parts, Told, Webhook, Webhooks};
 use sophon_gateway::{Gateway, GatewayParts, OperatorToken};
 use sophon_sandbox::{
     CodeCache, Compilation, CompileLimits, Limits, PoolLimits, WasmRuntime, Worker, sweep_workspaces,
@@ -121,6 +123,41 @@ impl House {
             operator,
             listen,
         })
+    }
+
+    /// Begins to tell the webhooks of `sophon.toml`; links lead to the gateway that listens at `bound` where nothing is said.
+    pub(crate) fn webhooks(&self, home: &Home, bound: SocketAddr) -> Result<Webhooks, CliError> {
+        let mut hooks: Vec<Webhook> = Vec::new();
+        for section in &self.config.webhooks {
+            let path = home.root().join(&section.secret_file);
+            let secret = read_private(&path)?;
+            let secret = SigningSecret::read(&secret).ok_or_else(|| not_a_signing_secret(&path))?;
+            let name = section.name.0.clone();
+            if hooks.iter().any(|hook| hook.name == name) {
+                return Err(CliError::Config {
+                    place: home.config().display().to_string(),
+                    message: format!("two webhooks have the name {name}"),
+                    hint: "give each of [[webhooks]] a name of its own".into(),
+                });
+            }
+            let told = |event: &HookEvent| match event {
+                HookEvent::Pending => Told::Pending,
+                HookEvent::Decided => Told::Decided,
+            };
+            let own = || format!("http://{bound}/v1/approvals/{{approval_id}}");
+            hooks.push(Webhook {
+                name,
+                endpoint: Endpoint::new(&section.url.0, secret).map_err(|denial| CliError::Config {
+                    place: home.config().display().to_string(),
+                    message: denial.message,
+                    hint: denial.hint.unwrap_or_default(),
+                })?,
+                events: section.events.iter().map(told).collect(),
+                tenant: section.tenant.clone(),
+                link: section.link.as_ref().map_or_else(own, |link| link.0.clone()),
+            });
+        }
+        Ok(self.executor.tell(hooks))
     }
 
     pub(crate) fn audit(&self) -> &AuditLog {
@@ -369,6 +406,14 @@ fn client_secrets(home: &Home, config: &Config) -> Result<BTreeMap<ServiceName, 
         }
     };
     in_files.map(read).collect()
+}
+
+fn not_a_signing_secret(path: &Path) -> CliError {
+    CliError::Config {
+        place: path.display().to_string(),
+        message: "this is not the secret of a webhook: whsec_ and base64 of 24 to 64 bytes".into(),
+        hint: format!("(umask 077; echo whsec_$(head -c 32 /dev/urandom | base64 -w0) > {})", path.display()),
+    }
 }
 
 /// The public authorities and those of `[egress] extra_ca_files`; a relative path starts at the home.

@@ -207,6 +207,15 @@ impl AllowedRequest {
         let pass = Pass { reach, binding: BindingRule::MustBind };
         Self { url, method, headers, body, pass, credential: None, redeems: None, risk }
     }
+
+    /// A message to an endpoint that the operator configured. Its headers are the host's own; how far it reaches was
+    /// decided by whoever wrote the address down.
+    pub(crate) fn of_the_operator(url: CheckedUrl, reach: Reach, headers: HeaderMap, body: Bytes) -> Self {
+        let method = Method::POST;
+        let risk = Risk::of_http_method(method.as_str());
+        let pass = Pass { reach, binding: BindingRule::MustBind };
+        Self { url, method, headers, body, pass, credential: None, redeems: None, risk }
+    }
 }
 
 impl Allowlist {

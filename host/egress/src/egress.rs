@@ -75,6 +75,10 @@ impl Egress {
         Arc::new(ProviderTransport::over(Arc::clone(&self.inner.wire)))
     }
 
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.inner.wire
+    }
+
     /// Egress for one call.
     #[must_use]
     pub fn session(&self, scope: CallScope) -> EgressSession {

@@ -16,6 +16,8 @@ pub(crate) struct Owner {
 pub(crate) enum Party {
     /// A skill that runs.
     Skill(SkillName),
+    /// The host, to an endpoint of the operator.
+    Operator,
     /// The vault, to the provider of this service.
     Vault(ServiceName),
 }

@@ -30,6 +30,7 @@ mod stages;
 mod steady;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 pub use api::{
     ApprovalRef, CallOutput, CallRequest, CallStatus, CallView, Consent, ErrorView, HostChoice, InstallRequest,
@@ -40,3 +41,4 @@ pub use call::{CallLimits, Executor, Parts};
 pub use error::{CallError, InstallError};
 pub use events::{Decision, Event, EventId, Events, Next, Owner, Posted, Subject, Watch};
 pub use plan::{OnFailure, PlanRequest, PlanStep, PlanView, Reference, StepView};
+pub use webhooks::{Told, Webhook, Webhooks};

@@ -42,16 +42,16 @@ impl Entropy for Counting {
     }
 }
 
-struct World {
-    executor: Executor,
-    store: Store,
-    audit: AuditLog,
+pub(crate) struct World {
+    pub(crate) executor: Executor,
+    pub(crate) store: Store,
+    pub(crate) audit: AuditLog,
     clock: Arc<SetClock>,
     folder: tempfile::TempDir,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let set = Arc::new(SetClock(AtomicI64::new(START)));
         let clock: Arc<dyn Clock> = Arc::clone(&set) as Arc<dyn Clock>;
@@ -87,7 +87,7 @@ impl World {
         Self { executor: Executor::open(parts).await.unwrap(), store, audit, clock: set, folder }
     }
 
-    fn set(&self, offset: i64) {
+    pub(crate) fn set(&self, offset: i64) {
         self.clock.0.store(START + offset, Ordering::SeqCst);
     }
 

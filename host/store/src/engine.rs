@@ -80,6 +80,7 @@ pub(crate) async fn migrate(connection: &mut Connection) -> Result<(), StoreErro
         (1, "first", include_str!("../migrations/sqlite/0001_first.sql")),
         (2, "approvals", include_str!("../migrations/sqlite/0002_approvals.sql")),
         (3, "oauth", include_str!("../migrations/sqlite/0003_oauth.sql")),
+        (5, "ops", include_str!("../migrations/sqlite/0005_ops.sql")),
     ];
     let migrations = migrations.map(|(version, name, sql)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

@@ -8,7 +8,8 @@
 //! - One writer task owns the only connection that writes. It gathers what is queued into one transaction
 //!   ("group commit"), so that a hundred callers share one fsync. Reads go to a small pool beside it.
 //! - Typed handles by subject: [`Store::keys`], [`Store::skills`], [`Store::publishers`], [`Store::connections`],
-//!   [`Store::vault_meta`], [`Store::flows`], [`Store::calls`], [`Store::approvals`], [`Store::grants`], [`Store::state`], [`Store::audit`], [`Store::blobs`], [`Store::plans`].
+//!   [`Store::vault_meta`], [`Store::flows`], [`Store::calls`], [`Store::approvals`], [`Store::grants`], [`Store::state`], [`Store::audit`],
+//!   [`Store::webhook_messages`], [`Store::blobs`], [`Store::plans`].
 //! - [`StoreError`]: what can go wrong, and what mends it.
 //!
 //! All SQL of the house is in this crate, in the common subset of SQLite and PostgreSQL; what only one engine
@@ -32,6 +33,7 @@ mod row;
 mod skills;
 mod state;
 mod store;
+mod webhooks;
 mod writer;
 
 pub use approvals::{ApprovalFilter, ApprovalRow, Approvals, Decided, Resume};
@@ -48,3 +50,4 @@ pub use publishers::{PublisherRow, Publishers};
 pub use skills::{Activation, SkillRow, Skills};
 pub use state::{Quota, State, Swap};
 pub use store::{Store, StoreConfig};
+pub use webhooks::{Kept, WebhookMessage, WebhookMessages};

@@ -5,7 +5,7 @@ use crate::engine::{self, Pool, classify};
 use crate::writer::{Scope, Writer};
 use crate::{
     Approvals, Blobs, Calls, Connections, Flows, Grants, Keys, Plans, Publishers, Skills, State, StoreError, VaultMeta,
-    private,
+    WebhookMessages, private,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -155,6 +155,12 @@ impl Store {
     #[must_use]
     pub fn state(&self) -> State<'_> {
         State::new(self)
+    }
+
+    /// Messages to the operator's webhooks.
+    #[must_use]
+    pub fn webhook_messages(&self) -> WebhookMessages<'_> {
+        WebhookMessages::new(self)
     }
 
     /// Rows of the audit log.

@@ -155,6 +155,20 @@ mod tests {
         let syntax = error("[gateway\n");
         assert!(syntax.starts_with("HOME/sophon.toml:1: "), "{syntax}");
 
+        let hook = |more: &str| error(&format!("[[webhooks]]\nname = \"desk\"\nsecret_file = \"k\"\n{more}\n"));
+        for (more, key) in [
+            ("url = \"ftp://a.example\"", "url"),
+            ("url = \"https://a.example\"\nlink = \"javascript:{approval_id}\"", "link"),
+            ("url = \"https://a.example\"\nlink = \"https://a.example/\"", "link"),
+            ("url = \"https://a.example\"\nevents = [\"call.finished\"]", "events"),
+            ("url = \"https://a.example\"\ntenant = \"no tenant\"", "tenant"),
+        ] {
+            let told = hook(more);
+            let line = 3 + more.lines().count();
+            assert!(told.starts_with(&format!("HOME/sophon.toml:{line}: ")) && told.contains(key), "{told}");
+        }
+        assert!(hook("").contains("url"), "{}", hook(""));
+
         let variable = |name: &str, value: &str| check("", [(name, value)]).unwrap_err();
         let unknown = variable("SOPHON__GATEWAY__LISTEN_ON", "x");
         assert!(unknown.starts_with("SOPHON__GATEWAY__LISTEN_ON: unknown field `listen_on`"), "{unknown}");

@@ -3,6 +3,8 @@
 
 mod load;
 mod sections;
+mod webhooks;
 
 pub(crate) use load::load;
 pub(crate) use sections::{Config, LogFormat, LogSection, VaultKey};
+pub(crate) use webhooks::HookEvent;

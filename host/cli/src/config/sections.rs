@@ -1,5 +1,6 @@
 //! The sections of `sophon.toml` and their defaults.
 
+use super::webhooks::WebhookSection;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use sophon_approval::{ApprovalConfig, Policy};
@@ -23,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) oauth: Providers,
     pub(crate) audit: AuditSection,
     pub(crate) log: LogSection,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) webhooks: Vec<WebhookSection>,
 }
 
 /// `[approval]`, checked while it is known where in the file it stands.

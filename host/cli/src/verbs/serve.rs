@@ -68,6 +68,7 @@ impl Serve {
         let operator = OperatorToken::mint(context.entropy());
         let run_file = RunFile::write(&home.run_file(), bound, &operator, context.entropy())?;
         let gateway = house.gateway(operator, Some(bound));
+        let webhooks = house.webhooks(&home, bound)?;
         if let Some(path) = &self.port_file {
             let port = format!("{}\n", bound.port());
             let written = write_whole(path, port.as_bytes(), 0o644, context.entropy());
@@ -87,7 +88,7 @@ impl Serve {
                 return Ok(ExitCode::from(130));
             }
         };
-        drop(run_file);
+        drop((run_file, webhooks));
         let closed = house.close().await;
         served?;
         closed?;

@@ -1,0 +1,470 @@
+//! Webhooks: people outside are pointed to a decision that waits for them. A message carries a link and what is asked
+//! about, never arguments and never anything that decides: that needs an approver's login.
+//!
+//! Promise: a message is kept before it is sent, and sent until the endpoint takes it or it is no longer worth it, over
+//! restarts too; each endpoint has a line of its own, so a slow one holds up nobody. A receiver may get a message twice,
+//! under the same id.
+
+use crate::Executor;
+use crate::events::{Event, Owner, Subject};
+use serde_json::{Value, json};
+use sophon_approval::Status;
+use sophon_audit::{Action, Outcome, Record};
+use sophon_egress::{Endpoint, Notice};
+use sophon_store::{Kept, WebhookMessage};
+use sophon_types::{TenantId, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+
+/// Messages that may wait, of all webhooks together; what comes then is not told.
+const WAITING: u32 = 10_000;
+/// Messages that are read at once.
+const PAGE: u32 = 16;
+/// How long it is worth telling of a decision.
+const DECIDED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a delivered message is remembered.
+const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest pause between two tries while a person can still decide, and afterwards.
+const PAUSES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(600)];
+/// How often a line that has nothing to do looks by itself.
+const LOOK: Duration = Duration::from_secs(60);
+/// What an endpoint says that wants no more of this message.
+const GONE: u16 = 410;
+
+/// What a webhook is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// `approval.pending`.
+    Pending,
+    /// `approval.decided`.
+    Decided,
+}
+
+/// One webhook of the operator.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Its name: messages that wait are kept under it.
+    pub name: String,
+    /// Where they go.
+    pub endpoint: Endpoint,
+    /// What it is told of.
+    pub events: Vec<Told>,
+    /// Of which tenant; of all where none is named.
+    pub tenant: Option<TenantId>,
+    /// Where a person decides; `{approval_id}` stands for the question.
+    pub link: String,
+}
+
+/// The tasks that send; they end when this is dropped.
+#[derive(Debug)]
+pub struct Webhooks {
+    _tasks: JoinSet<()>,
+}
+
+impl Executor {
+    /// Tells these webhooks of approvals from now on, and of what an earlier run has left.
+    #[must_use]
+    pub fn tell(&self, hooks: Vec<Webhook>) -> Webhooks {
+        let mut tasks = JoinSet::new();
+        if hooks.is_empty() {
+            return Webhooks { _tasks: tasks };
+        }
+        let hooks: Arc<[Webhook]> = hooks.into();
+        let wake = Arc::new(Notify::new());
+        for at in 0..hooks.len() {
+            let line = Line { executor: self.clone(), hooks: Arc::clone(&hooks), at, wake: Arc::clone(&wake) };
+            tasks.spawn(line.run());
+        }
+        // Subscribed before this returns: nothing that is published after it is missed.
+        let mut notices = self.0.events.notices();
+        let executor = self.clone();
+        tasks.spawn(async move {
+            executor.keep_open(&hooks).await;
+            loop {
+                match notices.recv().await {
+                    Ok(posted) => executor.keep(&hooks, posted.at, &posted.event).await,
+                    Err(RecvError::Lagged(lost)) => {
+                        tracing::warn!(lost, "webhooks are not told of some decisions");
+                        executor.keep_open(&hooks).await;
+                    }
+                    Err(RecvError::Closed) => return,
+                }
+                wake.notify_waiters();
+            }
+        });
+        Webhooks { _tasks: tasks }
+    }
+
+    /// Keeps what the webhooks are to be told of every question that is open: one that was asked in the moment before an
+    /// earlier run ended may not be kept yet. What is kept is not kept twice.
+    async fn keep_open(&self, hooks: &[Webhook]) {
+        let open = match self.0.parts.store.approvals().open().await {
+            Ok(open) => open,
+            Err(error) => return tracing::error!(%error, "the open approvals cannot be read to tell webhooks of them"),
+        };
+        for row in open.into_iter().filter(|row| row.status == Status::Pending.as_str()) {
+            let call = row.subject.parse().map(Subject::Call);
+            let Ok(subject) = call.or_else(|_no_call| row.subject.parse().map(Subject::Plan)) else { continue };
+            let owner = Owner { tenant: row.tenant, user: row.user, key: row.key };
+            let (approval_id, tool, risk, expires_at) = (row.id, row.tool, row.risk, row.expires_at);
+            let event = Event::ApprovalPending { owner, approval_id, subject, tool, risk, expires_at };
+            self.keep(hooks, row.created_at, &event).await;
+        }
+    }
+
+    /// Keeps what the webhooks are to be told.
+    async fn keep(&self, hooks: &[Webhook], at: Timestamp, event: &Event) {
+        let messages = self.0.parts.store.webhook_messages();
+        let now = self.0.parts.clock.now();
+        if let Event::ApprovalDecided { approval_id, .. } = event
+            && let Err(error) = messages.cancel("approval.pending", &approval_id.to_string(), now).await
+        {
+            tracing::warn!(%error, "messages about a decided approval could not be taken back");
+        }
+        for hook in hooks {
+            let Some(message) = hook.message(at, event, now) else { continue };
+            match messages.push(message, WAITING).await {
+                Ok(Kept::New | Kept::Known) => {}
+                Ok(Kept::Full) => {
+                    tracing::error!(hook = hook.name, "too many messages to webhooks wait: one is not told")
+                }
+                Err(error) => tracing::error!(%error, hook = hook.name, "a message to a webhook could not be kept"),
+            }
+        }
+    }
+}
+
+impl Webhook {
+    fn message(&self, at: Timestamp, event: &Event, now: Timestamp) -> Option<WebhookMessage> {
+        let owner = event.owner();
+        if self.tenant.as_ref().is_some_and(|tenant| *tenant != owner.tenant) {
+            return None;
+        }
+        let mut data = json!({"tenant": owner.tenant, "user": owner.user});
+        let (told, approval, expires_at) = match event {
+            Event::ApprovalPending { approval_id, subject, tool, risk, expires_at, .. } => {
+                about(&mut data, *subject);
+                data["tool"] = tool.as_str().into();
+                data["risk"] = risk.as_str().into();
+                data["expires_at"] = expires_at.to_string().into();
+                (Told::Pending, approval_id, *expires_at)
+            }
+            Event::ApprovalDecided { approval_id, subject, decision, by, .. } => {
+                about(&mut data, *subject);
+                data["decision"] = decision.as_str().into();
+                data["decided_by"] = by.as_ref().map(|by| by.as_str()).into();
+                (Told::Decided, approval_id, now.plus(DECIDED_FOR))
+            }
+            Event::CallFinished { .. } => return None,
+        };
+        if !self.events.contains(&told) {
+            return None;
+        }
+        let subject = approval.to_string();
+        data["approval_id"] = subject.as_str().into();
+        data["link"] = self.link.replace("{approval_id}", &subject).into();
+        let body = json!({"type": event.name(), "timestamp": at.to_string(), "data": data});
+        Some(WebhookMessage {
+            hook: self.name.clone(),
+            id: format!("{subject}.{}", event.name()),
+            tenant: owner.tenant.clone(),
+            event: event.name().to_owned(),
+            subject,
+            body: body.to_string(),
+            attempts: 0,
+            due_at: now,
+            expires_at,
+        })
+    }
+}
+
+fn about(data: &mut Value, subject: Subject) {
+    match subject {
+        Subject::Call(call) => data["call_id"] = call.to_string().into(),
+        Subject::Plan(plan) => data["plan_id"] = plan.to_string().into(),
+    }
+}
+
+/// The messages of one webhook, one after the other.
+struct Line {
+    executor: Executor,
+    hooks: Arc<[Webhook]>,
+    at: usize,
+    wake: Arc<Notify>,
+}
+
+impl Line {
+    async fn run(self) {
+        loop {
+            let wake = self.wake.notified();
+            tokio::pin!(wake);
+            // From here on a new message is not missed, whatever is looked for meanwhile.
+            wake.as_mut().enable();
+            let pause = self.send_due().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, hook = self.hooks[self.at].name, "messages to a webhook cannot be read");
+                LOOK
+            });
+            // Elapsed or woken: either way the line looks again.
+            drop(tokio::time::timeout(pause.min(LOOK), wake).await);
+        }
+    }
+
+    /// Sends what is due; says when something is next.
+    async fn send_due(&self) -> Result<Duration, sophon_store::StoreError> {
+        let parts = &self.executor.0.parts;
+        let (messages, hook) = (parts.store.webhook_messages(), &self.hooks[self.at]);
+        loop {
+            let page = messages.due(&hook.name, parts.clock.now(), PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            for message in page {
+                self.send(hook, message).await?;
+            }
+        }
+        let now = parts.clock.now();
+        if self.at == 0 {
+            messages.sweep(Timestamp::from_micros(now.as_micros() - micros(REMEMBERED))).await?;
+        }
+        Ok(messages.next_due(&hook.name).await?.map_or(LOOK, |due| due.since(now)))
+    }
+
+    async fn send(&self, hook: &Webhook, message: WebhookMessage) -> Result<(), sophon_store::StoreError> {
+        let parts = &self.executor.0.parts;
+        let messages = parts.store.webhook_messages();
+        let now = parts.clock.now();
+        if message.expires_at <= now {
+            self.record(&message, Outcome::failed("expired"));
+            return messages.done(&message, now).await;
+        }
+        let notice = Notice { id: message.id.clone(), tenant: message.tenant.clone(), body: message.body.clone() };
+        match parts.egress.notify(&hook.endpoint, &notice, now).await {
+            Ok(200..=299) => {
+                self.record(&message, Outcome::Ok);
+                messages.done(&message, parts.clock.now()).await
+            }
+            Ok(GONE) => {
+                self.record(&message, Outcome::failed("gone"));
+                messages.done(&message, parts.clock.now()).await
+            }
+            failed => {
+                tracing::warn!(
+                    hook = hook.name,
+                    message = message.id,
+                    attempt = message.attempts + 1,
+                    ?failed,
+                    "a webhook did not take a message; it is sent again"
+                );
+                messages.again(&message, parts.clock.now().plus(pause(&message))).await
+            }
+        }
+    }
+
+    fn record(&self, message: &WebhookMessage, outcome: Outcome) {
+        let record = Record::new(Action::NotificationSend, outcome)
+            .tenant(&message.tenant)
+            .detail("webhook", message.hook.as_str())
+            .detail("message", message.id.as_str())
+            .detail("attempts", message.attempts + 1);
+        if let Err(error) = self.executor.0.parts.audit.enqueue(record) {
+            tracing::warn!(%error, "a notification could not be recorded");
+        }
+    }
+}
+
+/// Twice as long each time, from a second on.
+fn pause(message: &WebhookMessage) -> Duration {
+    let most = PAUSES[usize::from(message.event != "approval.pending")];
+    Duration::from_secs(1_u64 << message.attempts.min(20)).min(most)
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::Decision;
+    use crate::tests::World;
+    use parking_lot::Mutex;
+    use sophon_audit::Query;
+    use sophon_egress::SigningSecret;
+    use sophon_types::{ApprovalId, CallId, KeyId, Risk};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    const SECOND: i64 = 1_000_000;
+
+    /// An endpoint that answers with one status after the other, the last one for ever, and keeps what it was sent.
+    struct Desk {
+        url: String,
+        heard: Arc<Mutex<Vec<String>>>,
+        came: Arc<Notify>,
+    }
+
+    impl Desk {
+        async fn open(statuses: &'static [u16]) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/hook", listener.local_addr().unwrap());
+            let (heard, came) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
+            let (keep, tell) = (Arc::clone(&heard), Arc::clone(&came));
+            tokio::spawn(async move {
+                for n in 0.. {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut text = Vec::new();
+                    // The body is JSON and ends so; nothing else in a request does.
+                    while !text.ends_with(b"\"}") {
+                        stream.read_buf(&mut text).await.unwrap();
+                    }
+                    keep.lock().push(String::from_utf8(text).unwrap());
+                    let status = statuses[usize::min(n, statuses.len() - 1)];
+                    let answer = format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    tell.notify_one();
+                }
+            });
+            Self { url, heard, came }
+        }
+
+        fn hook(&self, events: &[Told]) -> Webhook {
+            let secret = SigningSecret::read("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+            Webhook {
+                name: "desk".into(),
+                endpoint: Endpoint::new(&self.url, secret).unwrap(),
+                events: events.to_vec(),
+                tenant: None,
+                link: "https://desk.example/{approval_id}".into(),
+            }
+        }
+
+        async fn wait_for(&self, count: usize) -> Vec<String> {
+            while self.heard.lock().len() < count {
+                tokio::time::timeout(Duration::from_secs(30), self.came.notified()).await.expect("it is told");
+            }
+            self.heard.lock().clone()
+        }
+    }
+
+    fn owner() -> Owner {
+        Owner { tenant: "acme".parse().unwrap(), user: "ann".parse().unwrap(), key: KeyId::from_bytes([1; 16]) }
+    }
+
+    fn pending(world: &World, n: u8) -> Event {
+        Event::ApprovalPending {
+            owner: owner(),
+            approval_id: ApprovalId::from_bytes([n; 16]),
+            subject: Subject::Call(CallId::from_bytes([n; 16])),
+            tool: "mail.send".parse().unwrap(),
+            risk: Risk::High,
+            expires_at: world.executor.0.parts.clock.now().plus(Duration::from_secs(300)),
+        }
+    }
+
+    fn publish(world: &World, event: Event) {
+        world.executor.0.events.publish(world.executor.0.parts.clock.now(), event);
+    }
+
+    fn field<'t>(request: &'t str, name: &str) -> &'t str {
+        request.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).expect("the field")
+    }
+
+    /// Waits until nothing waits to be sent.
+    async fn settled(world: &World) {
+        let messages = world.store.webhook_messages();
+        for _ in 0..3000 {
+            if messages.next_due("desk").await.unwrap().is_none() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("a message still waits");
+    }
+
+    #[tokio::test]
+    async fn a_pending_approval_is_told_with_a_link_and_a_signature() {
+        let world = World::new().await;
+        let desk = Desk::open(&[204]).await;
+        let _webhooks = world.executor.tell(vec![desk.hook(&[Told::Pending])]);
+        publish(&world, pending(&world, 7));
+        let heard = desk.wait_for(1).await;
+        let (head, body) = heard[0].split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("POST /hook HTTP/1.1"), "{head}");
+        assert_eq!(field(head, "webhook-id"), format!("apr_{}.approval.pending", "07".repeat(16)));
+        assert_eq!(field(head, "webhook-timestamp"), "1769850000");
+        assert!(field(head, "webhook-signature").starts_with("v1,"));
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["type"], "approval.pending");
+        assert_eq!(body["data"]["link"], format!("https://desk.example/apr_{}", "07".repeat(16)));
+        assert_eq!((&body["data"]["tool"], &body["data"]["risk"]), (&"mail.send".into(), &"high".into()));
+        for kept_back in ["token", "sk_", "arguments", "secret", "nonce"] {
+            assert!(!body.to_string().contains(kept_back), "{body}");
+        }
+        settled(&world).await;
+        world.audit.checkpoint().await.unwrap();
+        let told = Query { action: Some(Action::NotificationSend), ..Query::default() };
+        let records = world.audit.query(&told).await.unwrap().entries;
+        assert_eq!((records.len(), &records[0].record["outcome"]), (1, &"ok".into()));
+    }
+
+    #[tokio::test]
+    async fn what_was_not_taken_is_sent_again_over_a_restart_too() {
+        let world = World::new().await;
+        let desk = Desk::open(&[500, 503, 204]).await;
+        let webhooks = world.executor.tell(vec![desk.hook(&[Told::Pending])]);
+        publish(&world, pending(&world, 7));
+        desk.wait_for(1).await;
+        // The same question again is no second message.
+        publish(&world, pending(&world, 7));
+        while world.store.webhook_messages().due("desk", Timestamp::from_micros(i64::MAX), 9).await.unwrap()[0].attempts
+            < 1
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(webhooks);
+        world.set(2 * SECOND);
+        let webhooks = world.executor.tell(vec![desk.hook(&[Told::Pending])]);
+        desk.wait_for(2).await;
+        drop(webhooks);
+        world.set(60 * SECOND);
+        let _webhooks = world.executor.tell(vec![desk.hook(&[Told::Pending])]);
+        let heard = desk.wait_for(3).await;
+        settled(&world).await;
+        let ids: Vec<_> = heard.iter().map(|request| field(request, "webhook-id")).collect();
+        assert!(ids.iter().all(|id| *id == ids[0]), "one message, whatever it takes: {ids:?}");
+        assert_ne!(
+            field(&heard[0], "webhook-signature"),
+            field(&heard[2], "webhook-signature"),
+            "each try is signed anew"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_decided_or_expired_is_not_told_any_more() {
+        let world = World::new().await;
+        let desk = Desk::open(&[500]).await;
+        let _webhooks = world.executor.tell(vec![desk.hook(&[Told::Pending])]);
+        publish(&world, pending(&world, 7));
+        desk.wait_for(1).await;
+        let decided = Event::ApprovalDecided {
+            owner: owner(),
+            approval_id: ApprovalId::from_bytes([7; 16]),
+            subject: Subject::Call(CallId::from_bytes([7; 16])),
+            decision: Decision::Approved,
+            by: Some("bob".parse().unwrap()),
+        };
+        publish(&world, decided);
+        settled(&world).await;
+        publish(&world, pending(&world, 8));
+        desk.wait_for(2).await;
+        world.set(301 * SECOND);
+        publish(&world, pending(&world, 9));
+        desk.wait_for(3).await;
+        let heard = desk.heard.lock().clone();
+        let of_eight = heard.iter().filter(|request| request.contains(&"08".repeat(16))).count();
+        assert_eq!(of_eight, 1, "what expired is given up");
+    }
+}
