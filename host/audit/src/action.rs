@@ -133,6 +133,8 @@ codes! {
         AuthnRefused = "authn.refused",
         /// A webhook was told of an approval, or could not be.
         NotificationSend = "notification.send",
+        /// The configuration was read again.
+        ConfigReload = "config.reload",
         /// The gateway began to serve.
         GatewayStart = "gateway.start",
         /// The gateway stopped serving.

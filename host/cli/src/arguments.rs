@@ -107,7 +107,7 @@ impl Verb {
             Self::Disconnect(verb) => verb.run(context).await,
             Self::Audit(verb) => verb.run(context).await,
             Self::Doctor(verb) => verb.run(context).await,
-            Self::Config(verb) => verb.run(context),
+            Self::Config(verb) => verb.run(context).await,
             Self::Completions(verb) => verb.run(context),
         }
     }

@@ -70,7 +70,7 @@ impl Door {
                 let operator = OperatorToken::mint(entropy);
                 let token = Zeroizing::new(operator.expose().to_owned());
                 let house = House::open(context, lock).await?;
-                let router = house.gateway(operator, None).router();
+                let router = house.gateway(operator, None, None).router();
                 return Ok(Self { way: Way::InProcess { router, house: Box::new(house) }, token, acting, entropy });
             }
             // The lock is held, so a file that is there was left by whoever holds it, or is about to go. Which of the
@@ -353,7 +353,7 @@ pub(crate) mod tests {
         let house = House::open(&context, home.lock().unwrap().unwrap()).await.unwrap();
         let operator = OperatorToken::mint(context.entropy());
         let _run = RunFile::write(&home.run_file(), address, &operator, context.entropy()).unwrap();
-        let gateway = house.gateway(operator, Some(address));
+        let gateway = house.gateway(operator, Some(address), None);
         let serving = tokio::spawn(async move { gateway.serve(listener, std::future::pending()).await });
         let door = Door::open(&context, Acting::default()).await.unwrap();
         assert!(!door.is_in_process());

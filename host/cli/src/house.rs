@@ -16,7 +16,7 @@ use sophon_egress::{
     Egress, EgressConfig, EgressLimits, Endpoint, OwnListeners, Roots, SigningSecret, SystemResolver, TcpDialer,
 };
 use sophon_executor::{CallLimits, Executor, Parts, Told, Webhook, Webhooks};
-use sophon_gateway::{Gateway, GatewayParts, OperatorToken};
+use sophon_gateway::{Gateway, GatewayParts, OperatorToken, Reload};
 use sophon_sandbox::{
     CodeCache, Compilation, CompileLimits, Limits, PoolLimits, WasmRuntime, Worker, sweep_workspaces,
 };
@@ -105,7 +105,12 @@ impl House {
     }
 
     /// The gateway over these parts. Where it listens, skills cannot reach it.
-    pub(crate) fn gateway(&self, operator: OperatorToken, listen: Option<SocketAddr>) -> Gateway {
+    pub(crate) fn gateway(
+        &self,
+        operator: OperatorToken,
+        listen: Option<SocketAddr>,
+        reload: Option<Arc<dyn Reload>>,
+    ) -> Gateway {
         let mut config = self.config.gateway.clone();
         if let Some(address) = listen {
             self.own_listeners.add(address);
@@ -120,6 +125,7 @@ impl House {
             entropy: Arc::clone(&self.entropy),
             config,
             rate_limits: self.config.rate_limit.clone(),
+            reload,
             operator,
             listen,
         })
@@ -158,6 +164,10 @@ impl House {
             });
         }
         Ok(self.executor.tell(hooks))
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     pub(crate) fn audit(&self) -> &AuditLog {

@@ -2,6 +2,7 @@
 
 use crate::EgressLimits;
 use crate::address::OwnListeners;
+use crate::budget::{Budget, DestinationBudget};
 use crate::dial::Dial;
 use crate::dispatch::Wire;
 use crate::pool::Pool;
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) vault: Vault,
     pub(crate) audit: AuditLog,
     pub(crate) scanner: Scanner,
+    pub(crate) budget: Budget,
 }
 
 impl Egress {
@@ -66,7 +68,12 @@ impl Egress {
             lookups: Shares::new(limits.lookups_per_tenant),
             limits,
         });
-        Ok(Self { inner: Arc::new(Inner { wire, vault, audit, scanner: Scanner::new() }) })
+        Ok(Self { inner: Arc::new(Inner { wire, vault, audit, scanner: Scanner::new(), budget: Budget::default() }) })
+    }
+
+    /// From now on requests of skills are counted by their destination. Once.
+    pub fn bound_destinations(&self, budget: Arc<dyn DestinationBudget>) {
+        self.inner.budget.plug(budget);
     }
 
     /// The way out for the vault: to authorisation servers, over the same checks and the same wire.

@@ -22,6 +22,7 @@
 mod address;
 mod admit;
 mod allowlist;
+mod budget;
 mod connection;
 mod credential;
 mod deadline;
@@ -51,6 +52,7 @@ mod url;
 pub use address::{AddressClass, OwnListeners};
 pub use admit::{AllowedRequest, HttpRequest, Redirects};
 pub use allowlist::Allowlist;
+pub use budget::DestinationBudget;
 pub use deadline::{Deadline, Pause};
 pub use dial::{Dial, Socket, TcpDialer};
 pub use egress::{Egress, EgressConfig, SetupError};

@@ -226,6 +226,7 @@ impl EgressSession {
     async fn prepare(&self, request: &HttpRequest, hop: usize) -> Result<(AllowedRequest, Option<Lent>), HttpError> {
         self.count()?;
         let allowed = self.admit_unscanned(request)?;
+        self.inner.budget.take(&self.scope.principal, &allowed)?;
         self.inner.scanner.check(&self.secrets(), &allowed).await?;
         let handed = Arc::clone(&self.state.lock().handed);
         self.inner.scanner.check_disguise(&handed, &allowed).await?;
@@ -414,7 +415,8 @@ impl EgressSession {
             return true;
         }
         // Not a matter of where: a person said no, the call asks too often, nothing is connected.
-        const ORDINARY: [&str; 4] = ["effect_", "approval_", "too_many_requests", "not_connected"];
+        const ORDINARY: [&str; 5] =
+            ["effect_", "approval_", "too_many_requests", "destination_rate_limited", "not_connected"];
         if ORDINARY.iter().any(|code| denial.code.starts_with(code)) {
             return false;
         }

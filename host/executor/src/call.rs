@@ -13,7 +13,7 @@ use crate::{CallError, recovery};
 use parking_lot::Mutex;
 use sophon_approval::{AssessedCall, Desk, DeskParts, Gate, Policy, assess};
 use sophon_audit::AuditLog;
-use sophon_egress::Egress;
+use sophon_egress::{DestinationBudget, Egress};
 use sophon_sandbox::WasmRuntime;
 use sophon_store::{Activation, CallRow, Store};
 use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, Entropy, Principal, Role};
@@ -176,6 +176,11 @@ impl Executor {
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.0.events
+    }
+
+    /// From now on requests of skills are counted by their destination. Once.
+    pub fn bound_destinations(&self, budget: Arc<dyn DestinationBudget>) {
+        self.0.parts.egress.bound_destinations(budget);
     }
 
     /// The tools that the caller may use.

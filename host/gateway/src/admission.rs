@@ -63,23 +63,24 @@ pub(crate) async fn admit(
 ) -> Result<Response, Problem> {
     request.extensions_mut().insert(rule.body_limit);
     let mut held = None;
+    let mut readings = Vec::new();
     match rule.access {
         Access::Exempt => {}
-        Access::Public => gateway.limits().address(address(&gateway, &request))?,
+        Access::Public => readings.extend(gateway.limits().address(address(&gateway, &request))?),
         Access::Roles(allowed) => {
             let from = address(&gateway, &request);
             let correlation = request.extensions().get::<Correlation>().copied();
             let caller = authenticate(&gateway, request.headers(), from, correlation).await?;
             let principal = &caller.principal;
             if rule.pace == Pace::Limited {
-                gateway.limits().user(&principal.tenant, &principal.user)?;
+                readings.push(gateway.limits().user(&principal.tenant, &principal.user)?);
             }
             // What a tenant does never keeps the person at the machine from their own gateway.
             let share = if caller.standing.is_operator() {
                 None
             } else {
                 if rule.pace == Pace::Limited {
-                    gateway.limits().tenant(&principal.tenant)?;
+                    readings.push(gateway.limits().tenant(&principal.tenant)?);
                 }
                 let share = gateway.requests().take(principal, 1);
                 Some(share.ok_or(GatewayError::Busy { what: "requests", setting: "max_connections" })?)
@@ -98,7 +99,8 @@ pub(crate) async fn admit(
             request.extensions_mut().insert(caller);
         }
     }
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    readings.into_iter().for_each(|reading| reading.write(response.headers_mut()));
     Ok(match held {
         Some(held) => response.map(|body| held.until_the_end_of(body)),
         None => response,

@@ -1,7 +1,10 @@
 //! What an operator may set of the gateway; the sections `[gateway]` and `[rate_limit]` of `sophon.toml`.
 
 use crate::Network;
+use crate::budgets::{DestinationBudget, ToolBudget};
+use crate::counter::Pace;
 use serde::{Deserialize, Serialize};
+use sophon_types::ToolName;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
@@ -19,8 +22,10 @@ pub struct GatewayConfig {
     pub allowed_hosts: Vec<String>,
     /// Origins of web pages that may speak to the gateway, such as `https://console.example.org`.
     pub allowed_origins: Vec<String>,
-    /// Proxies whose `X-Forwarded-For` counts: addresses or blocks such as `10.0.0.0/8`.
+    /// Proxies whose word about the client's address counts: addresses or blocks such as `10.0.0.0/8`.
     pub trusted_proxies: Vec<Network>,
+    /// The field in which they say it. The other one is never read: a proxy may pass on what a client wrote there.
+    pub forwarded_header: ForwardedHeader,
     /// The largest JSON body, in bytes.
     pub max_body_bytes: NonZeroUsize,
     /// The largest package that can be installed, in bytes (before it is put into JSON as base64).
@@ -47,6 +52,16 @@ pub struct GatewayConfig {
     pub drain_seconds: u32,
 }
 
+/// The field in which proxies name the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
@@ -54,6 +69,7 @@ impl Default for GatewayConfig {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             max_body_bytes: size(1 << 20),
             max_package_bytes: size(64 << 20),
             max_connections: size(16 * 1024),
@@ -102,7 +118,7 @@ impl GatewayConfig {
 }
 
 /// The section `[rate_limit]`: how many requests a minute, and how many at once after a quiet while.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimits {
     /// Requests a minute of one user (all keys together).
@@ -121,6 +137,71 @@ pub struct RateLimits {
     pub failures_burst: NonZeroU32,
     /// The most users, and the most addresses, that are counted one by one.
     pub max_tracked: NonZeroU32,
+    /// Addresses or blocks whose requests are not counted where they name no user; their failures are.
+    pub exempt_addresses: Vec<Network>,
+    /// Budgets of tools.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolBudget>,
+    /// Budgets of destinations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<DestinationBudget>,
+}
+
+/// The longest that a whole burst may take to come back.
+const LONGEST_WINDOW: u64 = 7 * 24 * 3600;
+/// The most that may be counted one by one: about a gigabyte.
+const MOST_TRACKED: u32 = 10_000_000;
+/// The most budgets of one kind: each is looked at for each call.
+const MOST_BUDGETS: usize = 1000;
+
+impl RateLimits {
+    /// Whether these are limits that can be counted, and that somebody can have meant.
+    ///
+    /// # Errors
+    /// What is wrong, by the name of its key.
+    pub fn check(&self) -> Result<(), String> {
+        let pace = |key: &str, per_minute: NonZeroU32, burst: NonZeroU32| {
+            let window = Pace { per_minute, burst }.window();
+            if window > LONGEST_WINDOW {
+                return Err(format!(
+                    "{key}burst = {burst} takes {} days to come back at {key}per_minute = {per_minute}; 7 are the most",
+                    window / 86_400
+                ));
+            }
+            Ok(())
+        };
+        pace("user_", self.user_per_minute, self.user_burst)?;
+        pace("address_", self.address_per_minute, self.address_burst)?;
+        pace("failures_", self.failures_per_minute, self.failures_burst)?;
+        if self.max_tracked.get() > MOST_TRACKED {
+            return Err(format!(
+                "max_tracked = {} is more than {MOST_TRACKED}, which take a gigabyte",
+                self.max_tracked
+            ));
+        }
+        if self.tools.len().max(self.destinations.len()) > MOST_BUDGETS {
+            return Err(format!("there are more than {MOST_BUDGETS} budgets of tools or of destinations"));
+        }
+        for ToolBudget { tool, per_minute, burst, .. } in &self.tools {
+            let whole = tool.strip_suffix(".*").map_or_else(|| tool.clone(), |skill| format!("{skill}.x"));
+            if tool != "*" && whole.parse::<ToolName>().is_err() {
+                return Err(format!("tools: tool = {tool:?} is no tool's full name, nor `skill.*`, nor `*`"));
+            }
+            pace(&format!("tools: {tool}: "), *per_minute, *burst)?;
+        }
+        for DestinationBudget { host, per_minute, burst, .. } in &self.destinations {
+            let name = host.strip_prefix("*.").unwrap_or(host);
+            let plain =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | ':' | '[' | ']');
+            if host != "*" && (name.is_empty() || !name.chars().all(plain)) {
+                return Err(format!(
+                    "destinations: host = {host:?} is no host in lower case without a port, nor `*.example.com`, nor `*`"
+                ));
+            }
+            pace(&format!("destinations: {host}: "), *per_minute, *burst)?;
+        }
+        Ok(())
+    }
 }
 
 impl Default for RateLimits {
@@ -134,6 +215,9 @@ impl Default for RateLimits {
             failures_per_minute: count(30),
             failures_burst: count(20),
             max_tracked: count(100_000),
+            exempt_addresses: Vec::new(),
+            tools: Vec::new(),
+            destinations: Vec::new(),
         }
     }
 }

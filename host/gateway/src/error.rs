@@ -1,5 +1,6 @@
 //! What the gateway itself refuses. Everything else that goes wrong comes from a lower floor and keeps its own words.
 
+use crate::reading::Refused;
 use sophon_types::{Fault, FaultKind, Role, Stage};
 use std::time::Duration;
 
@@ -83,10 +84,10 @@ pub enum GatewayError {
     /// Too many requests of this user or address.
     #[error("too many requests {of}")]
     RateLimited {
-        /// Whose.
+        /// Whose, or for what.
         of: &'static str,
-        /// When the next one will be let in.
-        retry_after: Duration,
+        /// What the limit says, and when the next one will be let in.
+        limit: Refused,
     },
     /// The gateway, or the caller's share of it, is taken. Which of them is not said: it would tell of others.
     #[error("the gateway has no room for more {what} of this caller at present")]
@@ -234,8 +235,8 @@ impl Fault for GatewayError {
                 "send less, or raise [gateway] max_body_bytes (for packages max_package_bytes) in sophon.toml".into()
             }
             Self::MethodRefused { .. } => "use one of the methods of the Allow header".into(),
-            Self::RateLimited { retry_after, .. } => {
-                format!("wait {} s; [rate_limit] in sophon.toml sets the pace", whole_seconds(*retry_after))
+            Self::RateLimited { limit, .. } => {
+                format!("wait {} s; [rate_limit] in sophon.toml sets the pace", whole_seconds(limit.retry_after))
             }
             Self::Busy { setting, .. } => {
                 format!("try again after the time in Retry-After; [gateway] {setting} in sophon.toml sets the limit")

@@ -124,6 +124,7 @@ impl World {
             entropy,
             config,
             rate_limits,
+            reload: None,
             operator,
             listen: None,
         });

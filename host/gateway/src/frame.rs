@@ -110,7 +110,7 @@ fn is_bare_error(status: StatusCode, headers: &HeaderMap) -> bool {
 /// Answers what no route takes.
 pub(crate) async fn no_route(State(gateway): State<Gateway>, request: Request) -> Problem {
     match gateway.limits().address(address(&gateway, &request)) {
-        Ok(()) => GatewayError::NoRoute { path: shown(request.uri().path()) }.into(),
+        Ok(_reading) => GatewayError::NoRoute { path: shown(request.uri().path()) }.into(),
         Err(limited) => limited.into(),
     }
 }
@@ -118,7 +118,7 @@ pub(crate) async fn no_route(State(gateway): State<Gateway>, request: Request) -
 /// Answers a method that the route does not take.
 pub(crate) async fn no_method(State(gateway): State<Gateway>, method: Method, request: Request) -> Problem {
     match gateway.limits().address(address(&gateway, &request)) {
-        Ok(()) => {
+        Ok(_reading) => {
             GatewayError::MethodRefused { method: shown(method.as_str()), path: shown(request.uri().path()) }.into()
         }
         Err(limited) => limited.into(),
@@ -129,7 +129,8 @@ pub(crate) async fn no_method(State(gateway): State<Gateway>, method: Method, re
 pub(crate) fn address(gateway: &Gateway, request: &Request) -> Option<IpAddr> {
     // Without a peer the request did not come through a listener.
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::InProcess);
-    peer::client(peer, request.headers(), &gateway.config().trusted_proxies)
+    let config = gateway.config();
+    peer::client(peer, request.headers(), &config.trusted_proxies, config.forwarded_header)
 }
 
 fn said(panic: &(dyn Any + Send)) -> &str {

@@ -11,6 +11,7 @@ use crate::origin::OriginRule;
 use crate::passes::{Passes, Queries};
 use crate::readiness::Readiness;
 use crate::refusals::Refusals;
+use crate::reload::Reload;
 use crate::routes::{self, Size};
 use crate::shares::Shares;
 use crate::watchers::Watchers;
@@ -47,6 +48,8 @@ pub struct GatewayParts {
     pub config: GatewayConfig,
     /// The section `[rate_limit]`.
     pub rate_limits: RateLimits,
+    /// Reads the configuration again, where that can be done.
+    pub reload: Option<Arc<dyn Reload>>,
     /// The token of this run.
     pub operator: OperatorToken,
     /// Where the gateway listens, if it does; names it besides `allowed_hosts`.
@@ -72,7 +75,8 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     config: GatewayConfig,
     authenticator: Authenticator,
-    limits: Limits,
+    limits: Arc<Limits>,
+    reload: Option<Arc<dyn Reload>>,
     refusals: Refusals,
     origins: OriginRule,
     metrics: Metrics,
@@ -92,11 +96,25 @@ impl Gateway {
     /// A gateway over its parts.
     #[must_use]
     pub fn new(parts: GatewayParts) -> Self {
-        let GatewayParts { executor, store, vault, audit, clock, entropy, config, rate_limits, operator, listen } =
-            parts;
+        let GatewayParts {
+            executor,
+            store,
+            vault,
+            audit,
+            clock,
+            entropy,
+            config,
+            rate_limits,
+            reload,
+            operator,
+            listen,
+        } = parts;
+        let limits = Arc::new(Limits::new(&rate_limits));
+        executor.bound_destinations(Arc::clone(&limits) as Arc<_>);
         Self(Arc::new(Inner {
             authenticator: Authenticator::new(store.clone(), &operator),
-            limits: Limits::new(&rate_limits),
+            limits,
+            reload,
             refusals: Refusals::new(audit.clone()),
             origins: OriginRule::new(
                 &config.allowed_hosts,
@@ -185,6 +203,10 @@ impl Gateway {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    pub(crate) fn reload_source(&self) -> Option<Arc<dyn Reload>> {
+        self.0.reload.clone()
     }
 
     pub(crate) fn refusals(&self) -> &Refusals {

@@ -14,9 +14,11 @@
 
 mod admission;
 mod auth;
+mod budgets;
 mod config;
 mod connections;
 mod correlation;
+mod counter;
 mod error;
 mod extract;
 #[cfg(test)]
@@ -35,7 +37,9 @@ mod peer;
 mod places;
 mod problem;
 mod readiness;
+mod reading;
 mod refusals;
+mod reload;
 mod routes;
 mod server;
 mod shares;
@@ -47,10 +51,14 @@ mod watchers;
 mod whole_file;
 mod wire;
 
-pub use config::{GatewayConfig, RateLimits};
+pub use budgets::{DestinationBudget, Sharing, ToolBudget};
+pub use config::{ForwardedHeader, GatewayConfig, RateLimits};
 pub use error::GatewayError;
 pub use gateway::{Gateway, GatewayParts};
 pub use key::KeyText;
+pub use limit::Limits;
 pub use operator::{Challenge, OperatorToken, RunFile, RunFileGuard};
 pub use peer::Network;
+pub use reading::{Reading, Refused};
+pub use reload::{Reload, ReloadError, Reloaded};
 pub use whole_file::write_whole;

@@ -1,25 +1,21 @@
-//! How many requests a user or an address may send. Counting is governor's (GCRA, lock-free per key); this module
-//! adds what it leaves open: the memory that counting takes is bounded whatever the clients send.
+//! How many requests a user or an address may send, and how often tools are called and hosts are spoken to. What is
+//! configured can change while the gateway runs; a counter whose pace did not change goes on counting.
 
 use crate::GatewayError;
+use crate::budgets::Budgets;
+use crate::config::RateLimits;
+use crate::counter::{Counter, Pace};
+use crate::peer::site;
+use crate::reading::Reading;
 use governor::clock::{Clock, DefaultClock, Reference as _};
-use governor::middleware::NoOpMiddleware;
-use governor::state::keyed::DashMapStateStore;
-use governor::{Quota, RateLimiter};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
+use sophon_types::{Principal, TenantId, UserId};
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-use crate::config::RateLimits;
-use crate::peer::site;
-use sophon_types::{TenantId, UserId};
-
-/// How many shared counters stand in for single ones while there are too many clients to count one by one.
-const CROWD: u64 = 256;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a request was of nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,18 +31,67 @@ const GUESSES: &str = "without a valid key from this address";
 
 /// The limits of a gateway.
 #[derive(Debug)]
-pub(crate) struct Limits<C: Clock = DefaultClock> {
-    users: Counter<(TenantId, UserId), C>,
-    tenants: Counter<TenantId, C>,
-    addresses: Counter<IpAddr, C>,
-    failures: Counter<IpAddr, C>,
+pub struct Limits<C: Clock = DefaultClock> {
+    set: RwLock<Arc<Set<C>>>,
+    clock: C,
     /// Addresses whose last guess was one too many: since when, and for how long.
     guessing: Mutex<HashMap<IpAddr, (C::Instant, Duration)>>,
 }
 
+/// The counters of one configuration.
+#[derive(Debug)]
+struct Set<C: Clock> {
+    config: RateLimits,
+    users: Arc<Counter<(TenantId, UserId), C>>,
+    tenants: Arc<Counter<TenantId, C>>,
+    addresses: Arc<Counter<IpAddr, C>>,
+    failures: Arc<Counter<IpAddr, C>>,
+    tools: Budgets<C>,
+    destinations: Budgets<C>,
+}
+
+impl<C: Clock + Clone> Set<C> {
+    fn new(config: &RateLimits, clock: &C, before: Option<&Self>) -> Self {
+        let most = config.max_tracked.get() as usize;
+        let of_tenant = |of_user: NonZeroU32| of_user.saturating_mul(config.tenant_users);
+        let user = Pace { per_minute: config.user_per_minute, burst: config.user_burst };
+        let tenant = Pace { per_minute: of_tenant(user.per_minute), burst: of_tenant(user.burst) };
+        let address = Pace { per_minute: config.address_per_minute, burst: config.address_burst };
+        let failure = Pace { per_minute: config.failures_per_minute, burst: config.failures_burst };
+        Self {
+            users: going_on(user, most, clock, before.map(|before| &before.users)),
+            tenants: going_on(tenant, most, clock, before.map(|before| &before.tenants)),
+            addresses: going_on(address, most, clock, before.map(|before| &before.addresses)),
+            failures: going_on(failure, most, clock, before.map(|before| &before.failures)),
+            tools: Budgets::new("tool", &config.tools, most, clock, before.map(|before| &before.tools)),
+            destinations: Budgets::new(
+                "destination",
+                &config.destinations,
+                most,
+                clock,
+                before.map(|before| &before.destinations),
+            ),
+            config: config.clone(),
+        }
+    }
+}
+
+fn going_on<K: Clone + Hash + Eq, C: Clock + Clone>(
+    pace: Pace,
+    most: usize,
+    clock: &C,
+    before: Option<&Arc<Counter<K, C>>>,
+) -> Arc<Counter<K, C>> {
+    match before.filter(|before| before.is(pace, most)) {
+        Some(before) => Arc::clone(before),
+        None => Arc::new(Counter::new(pace, most, clock)),
+    }
+}
+
 impl Limits {
     /// Limits that go by the machine's monotonic clock.
-    pub(crate) fn new(config: &RateLimits) -> Self {
+    #[must_use]
+    pub fn new(config: &RateLimits) -> Self {
         Self::with_clock(config, &DefaultClock::default())
     }
 }
@@ -54,141 +99,130 @@ impl Limits {
 impl<C: Clock + Clone> Limits<C> {
     /// Limits that go by `clock`.
     pub(crate) fn with_clock(config: &RateLimits, clock: &C) -> Self {
-        let most = config.max_tracked.get() as usize;
-        let of_tenant = |of_user: NonZeroU32| of_user.saturating_mul(config.tenant_users);
-        Self {
-            users: Counter::new(config.user_per_minute, config.user_burst, most, clock),
-            tenants: Counter::new(of_tenant(config.user_per_minute), of_tenant(config.user_burst), most, clock),
-            addresses: Counter::new(config.address_per_minute, config.address_burst, most, clock),
-            failures: Counter::new(config.failures_per_minute, config.failures_burst, most, clock),
-            guessing: Mutex::new(HashMap::new()),
-        }
+        let set = RwLock::new(Arc::new(Set::new(config, clock, None)));
+        Self { set, clock: clock.clone(), guessing: Mutex::new(HashMap::new()) }
+    }
+
+    /// From now on these limits hold.
+    pub(crate) fn reload(&self, config: &RateLimits) {
+        let mut set = self.set.write();
+        *set = Arc::new(Set::new(config, &self.clock, Some(&set)));
+    }
+
+    fn set(&self) -> Arc<Set<C>> {
+        Arc::clone(&self.set.read())
     }
 
     /// Counts a request of an authenticated user.
-    pub(crate) fn user(&self, tenant: &TenantId, user: &UserId) -> Result<(), GatewayError> {
-        self.users.check((tenant.clone(), user.clone()), "of this user")
+    ///
+    /// # Errors
+    /// [`GatewayError::RateLimited`] where it is one too many.
+    pub fn user(&self, tenant: &TenantId, user: &UserId) -> Result<Reading, GatewayError> {
+        let counted = self.set().users.check((tenant.clone(), user.clone()), "user");
+        counted.map_err(|limit| GatewayError::RateLimited { of: "of this user", limit })
     }
 
     /// Counts it for the tenant of that user too.
-    pub(crate) fn tenant(&self, tenant: &TenantId) -> Result<(), GatewayError> {
-        self.tenants.check(tenant.clone(), "of this tenant")
+    pub(crate) fn tenant(&self, tenant: &TenantId) -> Result<Reading, GatewayError> {
+        let counted = self.set().tenants.check(tenant.clone(), "tenant");
+        counted.map_err(|limit| GatewayError::RateLimited { of: "of this tenant", limit })
+    }
+
+    /// Counts a call of a tool.
+    pub(crate) fn tool(&self, principal: &Principal, tool: &str) -> Result<Option<Reading>, GatewayError> {
+        let counted = self.set().tools.take(principal, tool);
+        counted.map_err(|limit| GatewayError::RateLimited { of: "for this tool", limit })
     }
 
     /// Counts a request of nobody in particular.
-    pub(crate) fn address(&self, address: Option<IpAddr>) -> Result<(), GatewayError> {
-        address.map_or(Ok(()), |address| self.addresses.check(site(address), "from this address"))
+    pub(crate) fn address(&self, address: Option<IpAddr>) -> Result<Option<Reading>, GatewayError> {
+        let Some(address) = address else { return Ok(None) };
+        let set = self.set();
+        if set.config.exempt_addresses.iter().any(|network| network.contains(address)) {
+            return Ok(None);
+        }
+        let counted = set.addresses.check(site(address), "address");
+        counted.map(Some).map_err(|limit| GatewayError::RateLimited { of: "from this address", limit })
     }
 
     /// Counts a failed authentication.
     pub(crate) fn failure(&self, address: Option<IpAddr>, failure: Failure) -> Result<(), GatewayError> {
         let Some(address) = address.map(site) else { return Ok(()) };
-        let counted = self.failures.check(address, GUESSES);
-        if let (Failure::Guess, Err(GatewayError::RateLimited { retry_after, .. })) = (failure, &counted) {
-            self.remember_guessing(address, *retry_after);
+        match self.set().failures.check(address, "failures") {
+            Ok(_reading) => Ok(()),
+            Err(limit) => {
+                if failure == Failure::Guess {
+                    self.remember_guessing(address, limit.retry_after);
+                }
+                Err(GatewayError::RateLimited { of: GUESSES, limit })
+            }
         }
-        counted
     }
 
     /// Whether the address has guessed so many keys that its next guess need not even be looked up.
     pub(crate) fn guessing(&self, address: Option<IpAddr>) -> Result<(), GatewayError> {
         let Some(address) = address.map(site) else { return Ok(()) };
-        match self.guessing.lock().get(&address).and_then(|held| self.left(held)) {
-            Some(retry_after) => Err(GatewayError::RateLimited { of: GUESSES, retry_after }),
-            None => Ok(()),
-        }
+        let left = self.guessing.lock().get(&address).and_then(|held| self.left(held));
+        let Some(retry_after) = left else { return Ok(()) };
+        let config = &self.set().config;
+        let pace = Pace { per_minute: config.failures_per_minute, burst: config.failures_burst };
+        Err(GatewayError::RateLimited { of: GUESSES, limit: pace.refused("failures", retry_after) })
     }
 
     fn remember_guessing(&self, address: IpAddr, retry_after: Duration) {
+        let most = self.set().config.max_tracked.get() as usize;
         let mut guessing = self.guessing.lock();
-        if guessing.len() >= self.failures.most {
+        if guessing.len() >= most {
             guessing.retain(|_address, held| self.left(held).is_some());
         }
         // Without room the next guess costs a look-up, as if nobody had counted.
-        if guessing.len() < self.failures.most {
-            guessing.insert(address, (self.failures.clock.now(), retry_after));
+        if guessing.len() < most {
+            guessing.insert(address, (self.clock.now(), retry_after));
         }
     }
 
     /// What is left of the time that an address has to wait.
     fn left(&self, (since, span): &(C::Instant, Duration)) -> Option<Duration> {
-        let gone: Duration = self.failures.clock.now().duration_since(*since).into();
+        let gone: Duration = self.clock.now().duration_since(*since).into();
         span.checked_sub(gone).filter(|left| !left.is_zero())
+    }
+
+    /// How many users are counted.
+    #[must_use]
+    pub fn users_tracked(&self) -> usize {
+        self.set().users.len()
     }
 
     /// Forgets clients that have been quiet long enough to be as good as new.
     pub(crate) fn sweep(&self) {
-        self.users.limiter.retain_recent();
-        self.tenants.limiter.retain_recent();
-        self.addresses.limiter.retain_recent();
-        self.failures.limiter.retain_recent();
+        let set = self.set();
+        set.users.sweep();
+        set.tenants.sweep();
+        set.addresses.sweep();
+        set.failures.sweep();
+        set.tools.sweep();
+        set.destinations.sweep();
         self.guessing.lock().retain(|_address, held| self.left(held).is_some());
     }
 }
 
-/// A limiter by key, over a concurrent map.
-type Keyed<K, C> = RateLimiter<K, DashMapStateStore<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
-
-/// One set of counters of the same pace.
-#[derive(Debug)]
-struct Counter<K: Clone + Hash + Eq, C: Clock> {
-    limiter: Keyed<Counted<K>, C>,
-    clock: C,
-    most: usize,
-    opened: Instant,
-    /// The second (since `opened`) of the last sweep that a full table made necessary.
-    swept: AtomicU64,
-}
-
-/// Who is counted.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Counted<K> {
-    One(K),
-    Crowd(u64),
-}
-
-impl<K: Clone + Hash + Eq, C: Clock + Clone> Counter<K, C> {
-    fn new(per_minute: NonZeroU32, burst: NonZeroU32, most: usize, clock: &C) -> Self {
-        Self {
-            limiter: RateLimiter::dashmap_with_clock(Quota::per_minute(per_minute).allow_burst(burst), clock.clone()),
-            clock: clock.clone(),
-            most,
-            opened: Instant::now(),
-            swept: AtomicU64::new(0),
-        }
-    }
-
-    fn check(&self, key: K, of: &'static str) -> Result<(), GatewayError> {
-        let refused = match self.limiter.check_key(&self.counted(key)) {
-            Ok(()) => return Ok(()),
-            Err(refused) => refused,
-        };
-        Err(GatewayError::RateLimited { of, retry_after: refused.wait_time_from(self.clock.now()) })
-    }
-
-    /// While the table is full, everybody is counted in one of a fixed number of crowds: stricter than alone, but
-    /// whoever floods the table with addresses gains nothing by it.
-    fn counted(&self, key: K) -> Counted<K> {
-        if self.limiter.len() < self.most {
-            return Counted::One(key);
-        }
-        let second = self.opened.elapsed().as_secs() + 1;
-        if self.swept.swap(second, Ordering::Relaxed) != second {
-            self.limiter.retain_recent();
-            if self.limiter.len() < self.most {
-                return Counted::One(key);
-            }
-        }
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        Counted::Crowd(hasher.finish() % CROWD)
+/// What egress asks before it sends a request of a skill.
+impl<C> sophon_egress::DestinationBudget for Limits<C>
+where
+    C: Clock + Clone + Send + Sync,
+    C::Instant: Send + Sync,
+{
+    fn take(&self, principal: &Principal, host: &str) -> Result<(), Duration> {
+        self.set().destinations.take(principal, host).map(drop).map_err(|refused| refused.retry_after)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counter::CROWD;
     use governor::clock::FakeRelativeClock;
+    use std::sync::atomic::Ordering;
 
     fn config(per_minute: u32, burst: u32, max_tracked: u32) -> RateLimits {
         let number = |n| NonZeroU32::new(n).unwrap();
@@ -201,6 +235,7 @@ mod tests {
             failures_per_minute: number(per_minute),
             failures_burst: number(burst),
             max_tracked: number(max_tracked),
+            ..RateLimits::default()
         }
     }
 
@@ -215,9 +250,10 @@ mod tests {
         for _ in 0..3 {
             assert!(limits.address(address("203.0.113.5")).is_ok());
         }
-        let Err(GatewayError::RateLimited { retry_after, .. }) = limits.address(address("203.0.113.5")) else {
+        let Err(GatewayError::RateLimited { limit, .. }) = limits.address(address("203.0.113.5")) else {
             panic!("the fourth request is let in");
         };
+        let retry_after = limit.retry_after;
         assert!(retry_after <= Duration::from_secs(10), "{retry_after:?}");
         clock.advance(retry_after - Duration::from_millis(1));
         assert!(limits.address(address("203.0.113.5")).is_err(), "let in too early");
@@ -238,7 +274,7 @@ mod tests {
         assert!(limits.tenant(&"rival".parse().unwrap()).is_ok(), "another tenant");
         clock.advance(Duration::from_secs(60));
         limits.sweep();
-        assert_eq!(limits.tenants.limiter.len(), 0);
+        assert_eq!(limits.set().tenants.len(), 0);
     }
 
     #[test]
@@ -268,12 +304,12 @@ mod tests {
         for n in 0..20_000_u32 {
             let_in += usize::from(limits.address(Some(IpAddr::from(n.to_be_bytes()))).is_ok());
         }
-        let tracked = limits.addresses.limiter.len();
+        let tracked = limits.set().addresses.len();
         assert!(tracked <= 500 + CROWD as usize, "{tracked} clients are tracked");
         assert!(let_in <= 500 + 5 * CROWD as usize, "{let_in} requests were let in");
         clock.advance(Duration::from_secs(120));
         limits.sweep();
-        assert_eq!(limits.addresses.limiter.len(), 0);
+        assert_eq!(limits.set().addresses.len(), 0);
     }
 
     #[test]
@@ -287,12 +323,12 @@ mod tests {
         assert!(guess("203.0.113.5").is_ok() && guess("203.0.113.5").is_ok());
         assert!(limits.guessing(address("203.0.113.5")).is_ok(), "the limit is not passed yet");
         assert!(guess("203.0.113.5").is_err());
-        let Err(GatewayError::RateLimited { retry_after, .. }) = limits.guessing(address("203.0.113.5")) else {
+        let Err(GatewayError::RateLimited { limit, .. }) = limits.guessing(address("203.0.113.5")) else {
             panic!("the next guess is looked up");
         };
         assert!(limits.guessing(address("203.0.113.6")).is_ok(), "another address is not held");
         assert!(limits.guessing(None).is_ok(), "the command line in this process is not held");
-        clock.advance(retry_after);
+        clock.advance(limit.retry_after);
         assert!(limits.guessing(address("203.0.113.5")).is_ok(), "the time is over");
 
         // Requests without a key cost no look-up, so they hold up nobody's.
@@ -307,5 +343,59 @@ mod tests {
         clock.advance(Duration::from_secs(60));
         limits.sweep();
         assert!(limits.guessing.lock().is_empty());
+    }
+
+    #[test]
+    fn attack_44_a_million_keys_take_no_more_memory_than_those_that_are_tracked() {
+        let limits = Limits::with_clock(&config(60, 5, 20_000), &FakeRelativeClock::default());
+        let tenant: TenantId = "acme".parse().unwrap();
+        for n in 0..1_000_000_u32 {
+            drop(limits.user(&tenant, &format!("user-{n}").parse().unwrap()));
+            if n % 100_000 == 0 {
+                limits.sweep();
+            }
+        }
+        let tracked = limits.users_tracked();
+        assert!(tracked <= 20_000 + CROWD as usize, "{tracked} users are tracked");
+    }
+
+    #[test]
+    fn a_reload_changes_what_changed_and_nothing_else() {
+        let clock = FakeRelativeClock::default();
+        let mut settings = config(6, 3, 1000);
+        let limits = Limits::with_clock(&settings, &clock);
+        let (tenant, ann) = ("acme".parse().unwrap(), "ann".parse().unwrap());
+        let passed = || (0..100).take_while(|_| limits.user(&tenant, &ann).is_ok()).count();
+        assert_eq!(passed(), 3);
+        settings.address_burst = NonZeroU32::new(9).unwrap();
+        limits.reload(&settings);
+        assert_eq!(passed(), 0, "a reload is no new allowance");
+        settings.user_burst = NonZeroU32::new(7).unwrap();
+        limits.reload(&settings);
+        assert_eq!(passed(), 7);
+        assert_eq!((0..100).take_while(|_| limits.address(address("203.0.113.5")).is_ok()).count(), 9);
+    }
+
+    #[test]
+    fn a_reading_says_what_is_left_and_when_it_is_back() {
+        let clock = FakeRelativeClock::default();
+        let limits = Limits::with_clock(&config(6, 3, 1000), &clock);
+        let (tenant, ann) = ("acme".parse().unwrap(), "ann".parse().unwrap());
+        let reading = limits.user(&tenant, &ann).unwrap();
+        assert_eq!((reading.quota, reading.window, reading.remaining, reading.reset), (3, 30, 2, 10));
+        let reading = limits.user(&tenant, &ann).unwrap();
+        assert_eq!((reading.remaining, reading.reset), (1, 20));
+        clock.advance(Duration::from_secs(20));
+        assert_eq!(limits.user(&tenant, &ann).unwrap().remaining, 2, "it is back when it was said to be");
+    }
+
+    #[test]
+    fn exempt_addresses_are_not_counted_but_their_failures_are() {
+        let mut settings = config(6, 3, 1000);
+        settings.exempt_addresses = vec!["203.0.113.0/24".parse().unwrap()];
+        let limits = Limits::with_clock(&settings, &FakeRelativeClock::default());
+        assert!((0..50).all(|_| limits.address(address("203.0.113.5")).is_ok()));
+        let failures = (0..50).filter(|_| limits.failure(address("203.0.113.5"), Failure::Guess).is_ok()).count();
+        assert_eq!(failures, 3);
     }
 }

@@ -1,6 +1,7 @@
 //! Which address a request comes from. A forwarded address counts only where a configured proxy says so, and then
 //! the right-most one that is not itself such a proxy: everything left of it could have been made up by the client.
 
+use crate::config::ForwardedHeader;
 use http::HeaderMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -75,19 +76,22 @@ impl serde::Serialize for Network {
 }
 
 /// The address that a request is counted under; none for the command line in this process.
-pub(crate) fn client(peer: Peer, headers: &HeaderMap, proxies: &[Network]) -> Option<IpAddr> {
+pub(crate) fn client(peer: Peer, headers: &HeaderMap, proxies: &[Network], field: ForwardedHeader) -> Option<IpAddr> {
     let Peer::Remote(socket) = peer else { return None };
     let mut nearest = plain(socket.ip());
     let trusted = |address: IpAddr| proxies.iter().any(|network| network.contains(address));
     if !trusted(nearest) {
         return Some(nearest);
     }
-    let hops: Vec<&str> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .flat_map(|value| value.to_str().unwrap_or("?").split(','))
-        .map(str::trim)
-        .collect();
+    let name = match field {
+        ForwardedHeader::XForwardedFor => "x-forwarded-for",
+        ForwardedHeader::Forwarded => "forwarded",
+    };
+    let values = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
+    let hops: Vec<&str> = match field {
+        ForwardedHeader::XForwardedFor => values.flat_map(|value| value.split(',')).map(str::trim).collect(),
+        ForwardedHeader::Forwarded => values.flat_map(|value| split(value, ',')).map(named).collect(),
+    };
     for hop in hops.iter().rev().take(MAX_HOPS) {
         let Some(address) = read(hop) else { break };
         nearest = address;
@@ -96,6 +100,31 @@ pub(crate) fn client(peer: Peer, headers: &HeaderMap, proxies: &[Network]) -> Op
         }
     }
     Some(nearest)
+}
+
+/// The parts of a field, apart from what stands in quotes (RFC 7239, section 4).
+fn split(value: &str, at: char) -> Vec<&str> {
+    let mut quoted = false;
+    value
+        .split(move |c| {
+            quoted ^= c == '"';
+            c == at && !quoted
+        })
+        .map(str::trim)
+        .collect()
+}
+
+/// The node that one hop of `Forwarded` names; nothing that could be read where it names none.
+fn named(element: &str) -> &str {
+    let of_for = |pair: &&str| pair.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("for="));
+    let mut named = split(element, ';').into_iter().filter(of_for);
+    match (named.next(), named.next()) {
+        (Some(pair), None) => {
+            let node = &pair[4..];
+            node.strip_prefix('"').and_then(|node| node.strip_suffix('"')).unwrap_or(node)
+        }
+        _ => "?",
+    }
 }
 
 /// What counts as one client: an IPv4 address, or the /64 that one IPv6 site has at the least.
@@ -133,7 +162,38 @@ mod tests {
             headers.append("x-forwarded-for", value.parse().unwrap());
         }
         let peer = Peer::Remote(SocketAddr::new(peer.parse().unwrap(), 4711));
-        assert_eq!(client(peer, &headers, &proxies), Some(expected.parse().unwrap()), "{peer:?} {forwarded:?}");
+        let found = client(peer, &headers, &proxies, ForwardedHeader::XForwardedFor);
+        assert_eq!(found, Some(expected.parse().unwrap()), "{peer:?} {forwarded:?}");
+        assert_eq!(
+            client(peer, &headers, &proxies, ForwardedHeader::Forwarded),
+            Some(peer_of(peer)),
+            "the other field"
+        );
+    }
+
+    fn peer_of(peer: Peer) -> IpAddr {
+        let Peer::Remote(socket) = peer else { panic!("a peer") };
+        plain(socket.ip())
+    }
+
+    #[test]
+    fn attack_44_the_standard_field_is_read_by_the_same_rule() {
+        let check = |forwarded: &str, expected: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("forwarded", forwarded.parse().unwrap());
+            headers.insert("x-forwarded-for", "9.9.9.9".parse().unwrap());
+            let peer = Peer::Remote("10.1.1.1:1".parse().unwrap());
+            let found = client(peer, &headers, &["10.0.0.0/8".parse().unwrap()], ForwardedHeader::Forwarded);
+            assert_eq!(found, Some(expected.parse().unwrap()), "{forwarded}");
+        };
+        check("for=203.0.113.5", "203.0.113.5");
+        check("for=1.1.1.1, For=203.0.113.5;proto=https;by=10.1.1.1", "203.0.113.5");
+        check("proto=https;for=\"[2001:db8::7]:4711\", for=10.2.2.2", "2001:db8::7");
+        check("for=1.1.1.1, for=unknown, for=10.2.2.2", "10.2.2.2");
+        check("for=1.1.1.1, for=_hidden", "10.1.1.1");
+        check("for=\"1.1.1.1, for=203.0.113.9\", for=203.0.113.5", "203.0.113.5");
+        check("for=1.1.1.1;for=2.2.2.2", "10.1.1.1");
+        check("proto=https", "10.1.1.1");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use crate::GatewayError;
 use crate::error::whole_seconds;
+use crate::reading::Reading;
 use crate::wire::ProblemBody;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -21,6 +22,8 @@ pub(crate) struct Problem {
     report: FaultReport,
     status: StatusCode,
     retry_after: Option<Duration>,
+    /// What the limit says that refused it.
+    limit: Option<Reading>,
 }
 
 impl Problem {
@@ -90,7 +93,7 @@ impl Problem {
             message: status.canonical_reason().unwrap_or("the request was refused").to_owned(),
             hint: None,
         };
-        Self { retry_after: retry_after(kind), report, status }
+        Self { retry_after: retry_after(kind), report, status, limit: None }
     }
 }
 
@@ -98,12 +101,15 @@ impl<F: Fault> From<F> for Problem {
     fn from(fault: F) -> Self {
         let kind = fault.kind();
         let mut problem =
-            Self { report: FaultReport::of(&fault), status: status(kind), retry_after: retry_after(kind) };
+            Self { report: FaultReport::of(&fault), status: status(kind), retry_after: retry_after(kind), limit: None };
         // HTTP tells a few of the gateway's own refusals further apart than kinds do.
         match (&fault as &dyn std::any::Any).downcast_ref::<GatewayError>() {
             Some(GatewayError::MethodRefused { .. }) => problem.status = StatusCode::METHOD_NOT_ALLOWED,
             Some(GatewayError::MediaTypeRefused) => problem.status = StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Some(GatewayError::RateLimited { retry_after, .. }) => problem.retry_after = Some(*retry_after),
+            Some(GatewayError::RateLimited { limit, .. }) => {
+                problem.retry_after = Some(limit.retry_after);
+                problem.limit = Some(limit.reading());
+            }
             _ => {}
         }
         problem
@@ -113,6 +119,9 @@ impl<F: Fault> From<F> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
+        if let Some(limit) = self.limit {
+            limit.write(response.headers_mut());
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -169,6 +178,7 @@ fn kind_name(kind: FaultKind) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reading::Refused;
 
     #[test]
     fn each_kind_has_its_status() {
@@ -207,7 +217,10 @@ mod tests {
 
     #[test]
     fn attack_44_unavailable_and_limited_say_when_to_come_back() {
-        let limited = GatewayError::RateLimited { of: "of this user", retry_after: Duration::from_millis(3_200) };
+        let limited = GatewayError::RateLimited {
+            of: "of this user",
+            limit: Refused { retry_after: Duration::from_millis(3_200), policy: "user", quota: 5, window: 50 },
+        };
         let response = Problem::from(limited).render(CorrelationId::from_bytes([7; 16]));
         assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (429, &HeaderValue::from(4)));
         let response = Problem::from(GatewayError::Busy { what: "calls", setting: "max_concurrent_calls" })

@@ -3,6 +3,7 @@
 
 pub mod brokered;
 pub mod host;
+pub mod limits;
 pub mod load;
 pub mod process;
 pub mod raw;

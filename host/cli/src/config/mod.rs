@@ -2,9 +2,11 @@
 //! by a variable `SOPHON__SECTION__KEY` instead. Secrets have no place in it.
 
 mod load;
+mod reload;
 mod sections;
 mod webhooks;
 
 pub(crate) use load::load;
+pub(crate) use reload::Reloader;
 pub(crate) use sections::{Config, LogFormat, LogSection, VaultKey};
 pub(crate) use webhooks::HookEvent;

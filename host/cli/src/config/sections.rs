@@ -14,6 +14,7 @@ use std::path::PathBuf;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     pub(crate) gateway: GatewayConfig,
+    #[serde(deserialize_with = "rate_limit")]
     pub(crate) rate_limit: RateLimits,
     #[serde(deserialize_with = "approval")]
     pub(crate) approval: ApprovalConfig,
@@ -33,6 +34,13 @@ fn approval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ApprovalConfig
     let config = ApprovalConfig::deserialize(deserializer)?;
     Policy::new(config.clone()).map_err(D::Error::custom)?;
     Ok(config)
+}
+
+/// `[rate_limit]`, checked while it is known where in the file it stands.
+fn rate_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RateLimits, D::Error> {
+    let limits = RateLimits::deserialize(deserializer)?;
+    limits.check().map_err(D::Error::custom)?;
+    Ok(limits)
 }
 
 /// `[sandbox]`: the most that any call may use, whatever its manifest asks for.

@@ -1,16 +1,18 @@
 //! `sophon serve`.
 
+use crate::config::Reloader;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::house::House;
 use crate::telemetry;
 use clap::Args;
-use sophon_gateway::{OperatorToken, RunFile, write_whole};
+use sophon_gateway::{Gateway, OperatorToken, RunFile, write_whole};
 use sophon_sandbox::{Confinement, Needs, confine, folder_of};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -34,7 +36,9 @@ impl Serve {
             let program = std::env::current_exe().map_err(|error| CliError::Start { message: error.to_string() })?;
             let mut write = vec![home.root().to_owned()];
             write.extend(self.port_file.as_deref().map(folder_of));
-            let read = config.egress.extra_ca_files.iter().map(|file| home.root().join(file)).collect();
+            let authorities = config.egress.extra_ca_files.iter();
+            let secrets = config.webhooks.iter().map(|webhook| &webhook.secret_file);
+            let read = authorities.chain(secrets).map(|file| home.root().join(file)).collect();
             Ok(Needs { write, read, start: vec![program] })
         });
         if let Ok(needs) = needs {
@@ -54,6 +58,7 @@ impl Serve {
             None => {}
         }
         let mut signals = Signals::listen()?;
+        let hang_up = signals.hang_up()?;
         let Some(lock) = home.lock()? else {
             return Err(CliError::AlreadyServing { home: home.root().to_owned() });
         };
@@ -67,7 +72,9 @@ impl Serve {
         house.store().ready().await?;
         let operator = OperatorToken::mint(context.entropy());
         let run_file = RunFile::write(&home.run_file(), bound, &operator, context.entropy())?;
-        let gateway = house.gateway(operator, Some(bound));
+        let environment = context.environment().clone();
+        let reloader = Reloader::new(home.config(), environment, house.config().clone());
+        let gateway = house.gateway(operator, Some(bound), Some(Arc::new(reloader)));
         let webhooks = house.webhooks(&home, bound)?;
         if let Some(path) = &self.port_file {
             let port = format!("{}\n", bound.port());
@@ -76,6 +83,7 @@ impl Serve {
         }
         tracing::info!(address = %bound, home = %home.root().display(), "serving");
 
+        let reloading = tokio::spawn(reload_on(hang_up, gateway.clone()));
         let (first, asked) = tokio::sync::oneshot::channel();
         let serving = gateway.serve(listener, async {
             // Nobody asks any more only when this task is gone.
@@ -88,12 +96,21 @@ impl Serve {
                 return Ok(ExitCode::from(130));
             }
         };
+        reloading.abort();
         drop((run_file, webhooks));
         let closed = house.close().await;
         served?;
         closed?;
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Reads the configuration again each time that the process is told so.
+async fn reload_on(mut hang_up: Signal, gateway: Gateway) {
+    while hang_up.recv().await.is_some() {
+        // The gateway says in its log and its audit log how that went.
+        drop(gateway.reload(None).await);
     }
 }
 
@@ -118,6 +135,11 @@ impl Signals {
     fn listen() -> Result<Self, CliError> {
         let on = |kind| signal(kind).map_err(|error| CliError::Start { message: format!("no signals: {error}") });
         Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
+    }
+
+    /// The signal that asks for the configuration to be read again.
+    fn hang_up(&self) -> Result<Signal, CliError> {
+        signal(SignalKind::hangup()).map_err(|error| CliError::Start { message: format!("no signals: {error}") })
     }
 
     async fn one(&mut self) {

@@ -39,6 +39,7 @@ pub(crate) async fn call(
     let Some(_place) = gateway.calls().take(&caller.principal, 1) else {
         return Err(GatewayError::Busy { what: "calls", setting: "max_concurrent_calls" }.into());
     };
+    let budget = gateway.limits().tool(&caller.principal, &tool)?;
     let request = CallRequest {
         tool,
         arguments: CanonicalJson::parse(body.arguments.get().as_bytes())?,
@@ -50,7 +51,11 @@ pub(crate) async fn call(
     };
     let view = gateway.executor().call(&caller.principal, request).await?;
     gateway.metrics().called(view.status.as_str().to_owned());
-    Ok(answer(view))
+    let mut response = answer(view);
+    if let Some(budget) = budget {
+        budget.write(response.headers_mut());
+    }
+    Ok(response)
 }
 
 /// Where a call stands.

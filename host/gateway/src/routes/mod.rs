@@ -116,6 +116,8 @@ pub(crate) fn table() -> Vec<Route> {
         get("/v1/operator/hello", Access::Exempt, "Proves that the gateway knows its run's token.", operator::hello)
             .queries(operator::QUERIES)
             .answers::<wire::Hello>(200),
+        post("/v1/operator/reload", ADMINS, "Reads the configuration again.", operator::reload)
+            .answers::<wire::ReloadedBody>(200),
         get("/v1/tools", CALLERS, "The tools that the caller may use.", calls::tools).answers::<wire::ToolList>(200),
         post("/v1/tools/{tool}/call", CALLERS, "Calls a tool.", calls::call)
             .takes::<wire::CallBody>()
@@ -335,6 +337,7 @@ mod tests {
         GET /metrics exempt
         GET /openapi.json public
         GET /v1/operator/hello exempt
+        POST /v1/operator/reload admin
         GET /v1/tools agent,admin
         POST /v1/tools/{tool}/call agent,admin
         GET /v1/calls/{id} agent,admin

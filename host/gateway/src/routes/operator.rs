@@ -1,8 +1,9 @@
-//! How the person at the machine finds out that they speak to the gateway of their home.
+//! For the person at the machine: that they speak to the gateway of their home, and that it reads its configuration again.
 
-use crate::extract::InQuery;
+use crate::auth::Caller;
+use crate::extract::{Correlation, InQuery};
 use crate::problem::Problem;
-use crate::wire::{Hello, HelloQuery};
+use crate::wire::{Hello, HelloQuery, ReloadedBody};
 use crate::{Gateway, GatewayError};
 use axum::extract::State;
 
@@ -23,4 +24,19 @@ pub(crate) async fn hello(
         return Err(GatewayError::ParameterInvalid { place: "query", message }.into());
     }
     Ok(axum::Json(Hello { proof: gateway.prover().proof(&nonce) }))
+}
+
+/// Reads the configuration again. It is the home's, so it is for whoever has the home.
+pub(crate) async fn reload(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    Correlation(correlation): Correlation,
+) -> Result<axum::Json<ReloadedBody>, Problem> {
+    if !caller.standing.is_operator() {
+        return Err(GatewayError::ScopeRefused { what: "the whole home".into() }.into());
+    }
+    let done =
+        super::detached(async move { Ok::<_, Problem>(gateway.reload(Some((&caller.principal, correlation))).await?) });
+    let done = done.await?;
+    Ok(axum::Json(ReloadedBody { applied: done.applied, needs_restart: done.needs_restart }))
 }

@@ -34,6 +34,7 @@ pub(crate) async fn plan(
     };
     let mut steps = Vec::with_capacity(body.steps.len());
     for (n, step) in body.steps.into_iter().enumerate() {
+        gateway.limits().tool(&caller.principal, &step.tool)?;
         let references = step.references.into_iter();
         steps.push(PlanStep {
             name: step.name.unwrap_or_else(|| format!("step{}", n + 1)),

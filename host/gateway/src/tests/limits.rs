@@ -1,5 +1,6 @@
 //! Rate limits at the edge.
 
+use crate::budgets::{Sharing, ToolBudget};
 use crate::config::RateLimits;
 use crate::fixtures::{CountingEntropy, World, request};
 use crate::key::{KeyText, KeyUse};
@@ -164,4 +165,53 @@ async fn attack_44_a_flood_of_guesses_does_not_reach_the_store() {
     assert!(unseen.headers.contains_key("retry-after"));
     assert_eq!(send("203.0.113.5:1", keys[0].expose()).await.status, 200, "who was known before is not held up");
     assert_eq!(send("203.0.113.6:1", keys[1].expose()).await.status, 200, "nor anybody elsewhere");
+}
+
+#[tokio::test]
+async fn attack_44_limits_say_where_they_stand_and_retry_after_agrees() {
+    let world = World::with(|_config, limits| tight(limits)).await;
+    let key = world.key("agent", "ann").await;
+    let mut left = Vec::new();
+    for _ in 0..5 {
+        let answer = world.get("/v1/tools", &key).await;
+        let limit = answer.headers["ratelimit"].to_str().unwrap().to_owned();
+        assert!(
+            answer.headers["ratelimit-policy"].to_str().unwrap().starts_with("\"user\";q=5;w=300, \"tenant\";q=100;")
+        );
+        left.push(limit.split(['=', ';']).nth(2).unwrap().to_owned());
+    }
+    assert_eq!(left, ["4", "3", "2", "1", "0"]);
+    let refused = world.get("/v1/tools", &key).await;
+    assert_eq!(refused.brief(), (429, "rate_limited"));
+    let after = refused.headers["retry-after"].to_str().unwrap();
+    assert_eq!(refused.headers["ratelimit"], format!("\"user\";r=0;t={after}").as_str());
+    assert_eq!(refused.headers["ratelimit-policy"], "\"user\";q=5;w=300");
+    let open = world.send_from("203.0.113.5:1", request(Method::GET, "/openapi.json", "", None)).await;
+    assert!(open.headers["ratelimit"].to_str().unwrap().starts_with("\"address\";r=2;"));
+    let exempt = world.send_from("203.0.113.5:1", request(Method::GET, "/healthz", "", None)).await;
+    assert!(!exempt.headers.contains_key("ratelimit"));
+}
+
+#[tokio::test]
+async fn attack_44_a_tool_has_its_budget_whoever_shares_it() {
+    let world = World::with(|_config, limits| {
+        let number = |n| NonZeroU32::new(n).unwrap();
+        let tool = "ab.c".to_owned();
+        limits.tools = vec![ToolBudget { tool, per_minute: number(1), burst: number(2), per: Sharing::Tenant }];
+    })
+    .await;
+    let keys = [world.key("agent", "ann").await, world.key("agent", "bob").await];
+    let mut briefs = Vec::new();
+    for n in 0..4 {
+        let answer = world.post("/v1/tools/ab.c/call", &keys[n % 2], &serde_json::json!({"arguments": {}})).await;
+        let limit = answer.headers["ratelimit"].to_str().unwrap().to_owned();
+        if answer.status == 429 {
+            let after: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+            assert!((1..=60).contains(&after) && limit.contains(&format!("\"tool\";r=0;t={after}")), "{limit}");
+        }
+        briefs.push(answer.status.as_u16());
+    }
+    assert_eq!(briefs, [404, 404, 429, 429], "there is no such tool, and asking for it counts");
+    let other = world.post("/v1/tools/ab.d/call", &keys[0], &serde_json::json!({"arguments": {}})).await;
+    assert_eq!(other.status, 404);
 }

@@ -30,7 +30,7 @@ pub(crate) use keys::{KeyBody, KeyList, KeyMade, KeyView};
 pub(crate) use oauth::{
     OauthCallbackQuery, OauthFinishBody, OauthFlow, OauthPollBody, OauthStartBody, OauthStarted, OauthUndecided,
 };
-pub(crate) use operator::{Hello, HelloQuery};
+pub(crate) use operator::{Hello, HelloQuery, ReloadedBody};
 pub(crate) use plans::{PlanAnswer, PlanBody};
 pub(crate) use problem::ProblemBody;
 pub(crate) use publishers::{PublisherBody, PublisherItem, PublisherList};

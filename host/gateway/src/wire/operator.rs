@@ -10,6 +10,15 @@ pub(crate) struct HelloQuery {
     pub(crate) nonce: String,
 }
 
+/// What reading the configuration again has changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReloadedBody {
+    /// Keys that hold from now on.
+    pub(crate) applied: Vec<String>,
+    /// Keys that hold from the next start on.
+    pub(crate) needs_restart: Vec<String>,
+}
+
 /// The answer of a gateway that knows the token of its run.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Hello {
