@@ -26,4 +26,5 @@ mod isolation;
 mod load;
 mod main_job;
 mod oauth;
+mod oauth_lies;
 mod plans;

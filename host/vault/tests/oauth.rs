@@ -1,0 +1,491 @@
+//! OAuth over a real store and audit log, with a clock that can be set, against a provider that says what a test wants.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Query, Receipt, Record};
+use sophon_store::{Store, StoreConfig};
+use sophon_types::{CallId, Clock, CorrelationId, Entropy, Fault as _, KeyId, Principal, Role, ServiceName, Timestamp};
+use sophon_vault::{
+    Asked, Callback, ConnectionInfo, Kek, OauthParts, Owner, Providers, Purpose, Standing, Started, Transport,
+    TransportError, TransportRequest, TransportResponse, Vault, VaultError, Waiting, Way,
+};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+const ISSUER: &str = "https://id.example.com";
+const REDIRECT: &str = "http://127.0.0.1:49152/callback/github";
+
+struct System;
+
+impl Entropy for System {
+    fn fill(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).unwrap();
+    }
+}
+
+/// A clock that goes when it is told to.
+struct Hand(AtomicI64);
+
+impl Hand {
+    fn pass(&self, seconds: i64) {
+        self.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+type Answer = Result<(u16, Value), TransportError>;
+/// What is said of a form.
+type Says = dyn FnMut(&BTreeMap<String, String>) -> Answer + Send;
+
+/// Says of each form what a test tells it to, and keeps what it was sent.
+struct Scripted {
+    says: Mutex<Box<Says>>,
+    seen: Mutex<Vec<BTreeMap<String, String>>>,
+}
+
+#[async_trait]
+impl Transport for Scripted {
+    async fn send(&self, request: TransportRequest) -> Result<TransportResponse, TransportError> {
+        // As long as an answer takes: others come meanwhile.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let form = request.form.as_ref().map(|form| form.as_str()).unwrap_or_default();
+        let mut form: BTreeMap<String, String> = form
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(n, v)| (n.to_owned(), v.to_owned()))
+            .collect();
+        form.insert("url".into(), request.url);
+        let said = (self.says.lock().unwrap())(&form);
+        self.seen.lock().unwrap().push(form);
+        let (status, body) = said?;
+        Ok(TransportResponse { status, body: Zeroizing::new(body.to_string().into_bytes()) })
+    }
+}
+
+struct World {
+    vault: Vault,
+    audit: AuditLog,
+    clock: Arc<Hand>,
+    provider: Arc<Scripted>,
+    intent: Receipt,
+    _folder: tempfile::TempDir,
+}
+
+fn service() -> ServiceName {
+    "github".parse().unwrap()
+}
+
+fn person(user: &str) -> Principal {
+    let key = KeyId::from_bytes([9; 16]);
+    Principal { tenant: "acme".parse().unwrap(), user: user.parse().unwrap(), key, role: Role::Approver }
+}
+
+fn purpose() -> Purpose {
+    Purpose {
+        tenant: "acme".parse().unwrap(),
+        user: "ann".parse().unwrap(),
+        skill: "issues".parse().unwrap(),
+        tool: "issues.list".parse().unwrap(),
+        call: CallId::from_bytes([3; 16]),
+        correlation: CorrelationId::from_bytes([4; 16]),
+    }
+}
+
+fn tokens(n: u32, life: Value) -> Answer {
+    Ok((
+        200,
+        json!({
+            "access_token": format!("access-token-{n}"), "refresh_token": format!("refresh-token-{n}"),
+            "token_type": "Bearer", "expires_in": life, "scope": "repo",
+        }),
+    ))
+}
+
+fn refused(code: &str) -> Answer {
+    Ok((400, json!({ "error": code })))
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = StoreConfig { database: folder.path().join("sophon.db"), blobs: folder.path().join("blobs") };
+        let store = Store::open(paths).await.unwrap();
+        let clock = Arc::new(Hand(AtomicI64::new(1_769_850_000_000_000)));
+        let config =
+            AuditConfig { writer: "test".into(), keys: AuditKeys::new([1; 32], [2; 32]), checkpoint_every: 1000 };
+        let audit = AuditLog::open(config, store.clone(), clock.clone()).await.unwrap();
+        let kek = Kek::from_bytes([7; 32]);
+        let vault = Vault::open(store, audit.clone(), kek, clock.clone(), Arc::new(System)).await.unwrap();
+        let providers: Providers = serde_json::from_value(json!({
+            "github": {
+                "issuer": ISSUER, "authorization_endpoint": format!("{ISSUER}/auth"),
+                "token_endpoint": format!("{ISSUER}/token"), "revocation_endpoint": format!("{ISSUER}/revoke"),
+                "device_authorization_endpoint": format!("{ISSUER}/device"),
+                "client_id": "sophon", "scopes": ["repo"], "hosts": ["api.example.com"],
+            },
+            "other": {
+                "issuer": "https://other.example.com", "authorization_endpoint": "https://other.example.com/auth",
+                "token_endpoint": "https://other.example.com/token", "client_id": "sophon", "hosts": ["b.example"],
+                "client_secret_credential": "client-of-other",
+            },
+        }))
+        .unwrap();
+        let provider = Arc::new(Scripted { says: Mutex::new(Box::new(|_| refused("unsaid"))), seen: Mutex::default() });
+        let client_secrets = BTreeMap::new();
+        vault.serve_oauth(OauthParts { providers, client_secrets, transport: provider.clone() }).unwrap();
+        let intent = Record::new(Action::CallIntent, Outcome::Intent).call(purpose().call);
+        let intent = audit.append(intent).await.unwrap();
+        Self { vault, audit, clock, provider, intent, _folder: folder }
+    }
+
+    fn says(&self, says: impl FnMut(&BTreeMap<String, String>) -> Answer + Send + 'static) {
+        *self.provider.says.lock().unwrap() = Box::new(says);
+    }
+
+    fn seen(&self) -> usize {
+        self.provider.seen.lock().unwrap().len()
+    }
+
+    async fn begin(&self, way: Way) -> Result<Started, VaultError> {
+        let correlation = CorrelationId::from_bytes([4; 16]);
+        let asked = Asked { service: service(), owner: Owner::User, way, scopes: None, correlation };
+        self.vault.authorise(&person("ann"), asked).await
+    }
+
+    /// Begins in a browser; the state of what was begun.
+    async fn state(&self) -> String {
+        let Started::Browser { url, .. } = self.begin(Way::Loopback(REDIRECT.into())).await.unwrap() else { panic!() };
+        assert!(url.contains("code_challenge_method=S256"), "{url}");
+        url.split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned()
+    }
+
+    async fn finish(&self, user: &str, state: &str, iss: Option<&str>) -> Result<ConnectionInfo, VaultError> {
+        let callback = Callback {
+            service: Some(service()),
+            state: SecretString::from(state),
+            code: Some(SecretString::from("the-code")),
+            iss: iss.map(str::to_owned),
+            error: None,
+            correlation: CorrelationId::from_bytes([4; 16]),
+        };
+        self.vault.finish(Some(&person(user)), callback).await
+    }
+
+    /// Connects ann's account with a token that lasts for so long.
+    async fn connect(&self, life: i64) -> ConnectionInfo {
+        self.says(move |_| tokens(1, json!(life)));
+        let state = self.state().await;
+        self.finish("ann", &state, Some(ISSUER)).await.unwrap()
+    }
+
+    /// The header that a request would get now.
+    async fn header(&self) -> Result<String, VaultError> {
+        let lease = self.vault.lease(&purpose(), &service(), &self.intent).await?;
+        assert!(lease.field("refresh_token").is_none(), "a refresh token is not lent");
+        let attachment = lease.authorisation()?;
+        #[expect(clippy::disallowed_methods, reason = "the vault's own test")]
+        let value = String::from_utf8(attachment.value.expose().to_vec()).unwrap();
+        Ok(value)
+    }
+
+    async fn info(&self) -> ConnectionInfo {
+        let person = person("ann");
+        self.vault.public(&person.tenant, &person.user, &service()).await.unwrap().unwrap()
+    }
+
+    async fn audited(&self, action: &str) -> Vec<String> {
+        self.audit.append(Record::new(Action::GatewayStop, Outcome::Ok)).await.unwrap();
+        let page = self.audit.query(&Query { limit: Some(1000), ..Query::default() }).await.unwrap();
+        let text = format!("{page:?}");
+        for secret in ["access-token-", "refresh-token-", "the-code", "device-code"] {
+            assert!(!text.contains(secret), "{secret} is in the audit log");
+        }
+        let mut entries: Vec<_> = page.entries.iter().filter(|entry| entry.record["action"] == action).collect();
+        entries.sort_by_key(|entry| entry.seq);
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        entries
+            .iter()
+            .map(|entry| format!("{} {}", word(&entry.record["outcome"]), word(&entry.record["code"])))
+            .collect()
+    }
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, VaultError>) -> &'static str {
+    let error = result.unwrap_err();
+    assert!(error.hint().is_some(), "{error}");
+    error.code()
+}
+
+#[tokio::test]
+async fn a_hundred_calls_at_once_renew_a_token_once() {
+    let world = World::new().await;
+    world.connect(3600).await;
+    let before = world.seen();
+    let mut renewals = 1;
+    world.says(move |form| {
+        assert_eq!(form["refresh_token"], format!("refresh-token-{renewals}"), "the newest is shown");
+        renewals += 1;
+        tokens(renewals, json!(3600))
+    });
+    world.clock.pass(3590);
+    let world = Arc::new(world);
+    let calls = (0..100).map(|_| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.header().await.unwrap() })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        assert_eq!(call.await.unwrap(), "Bearer access-token-2");
+    }
+    assert_eq!(world.seen() - before, 1, "one asked the provider");
+    assert_eq!(world.audited("oauth.refresh").await, ["intent ", "ok "]);
+    // And the next time the token that came with it.
+    world.clock.pass(3590);
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-3");
+}
+
+#[tokio::test]
+async fn attack_40_a_refresh_token_that_was_used_ends_the_connection() {
+    let world = World::new().await;
+    world.connect(3600).await;
+    world.says(|_| refused("invalid_grant"));
+    world.clock.pass(3550);
+    // Near its end the token is still good; who asks once more is not told to anybody.
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-1");
+    assert_eq!(world.info().await.oauth.unwrap().standing, Standing::Lapsed);
+    let asked = world.seen();
+    world.clock.pass(100);
+    assert_eq!(code(world.header().await), "oauth_lapsed");
+    assert_eq!(code(world.header().await), "oauth_lapsed");
+    assert_eq!(world.seen(), asked, "a provider that said no is not asked again");
+    assert_eq!(world.audited("oauth.refresh").await, ["intent ", "failed oauth_lapsed"]);
+    // A person mends it.
+    world.connect(3600).await;
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-1");
+}
+
+#[tokio::test]
+async fn a_provider_that_is_down_costs_nothing_until_the_token_ends() {
+    let world = World::new().await;
+    world.connect(3600).await;
+    world.says(|_| Err(TransportError::Failed("no answer".into())));
+    world.clock.pass(3550);
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-1", "it has not ended yet");
+    let asked = world.seen();
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-1");
+    assert_eq!(world.seen(), asked, "who failed a moment ago is left alone");
+    world.clock.pass(100);
+    assert_eq!(code(world.header().await), "oauth_unreachable");
+    assert_eq!(world.info().await.oauth.unwrap().standing, Standing::Good, "it may come back");
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    world.says(|_| tokens(2, json!("3600")));
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-2");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_keeps_no_dead_token_alive() {
+    let world = World::new().await;
+    world.connect(3600).await;
+    world.says(|_| tokens(2, json!(3600)));
+    world.clock.pass(-30);
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-1", "a little is tolerated");
+    world.clock.pass(-3600);
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-2");
+}
+
+#[tokio::test]
+async fn attack_40_a_state_is_good_once_for_who_began_and_for_ten_minutes() {
+    let world = World::new().await;
+    world.says(|_| tokens(1, json!(3600)));
+    assert_eq!(code(world.finish("ann", "never-given-out", Some(ISSUER)).await), "oauth_state");
+    // Somebody else's, even of the same tenant; and then it is gone.
+    let state = world.state().await;
+    assert_eq!(code(world.finish("bob", &state, Some(ISSUER)).await), "oauth_state");
+    assert_eq!(code(world.finish("ann", &state, Some(ISSUER)).await), "oauth_state");
+    let state = world.state().await;
+    world.clock.pass(601);
+    assert_eq!(code(world.finish("ann", &state, Some(ISSUER)).await), "oauth_state");
+    // For another service.
+    let state = world.state().await;
+    let callback = Callback {
+        service: Some("other".parse().unwrap()),
+        state: SecretString::from(state.as_str()),
+        code: Some("the-code".into()),
+        iss: Some(ISSUER.into()),
+        error: None,
+        correlation: CorrelationId::from_bytes([4; 16]),
+    };
+    assert_eq!(code(world.vault.finish(Some(&person("ann")), callback).await), "oauth_state");
+    assert_eq!(world.seen(), 0, "no code was redeemed");
+    let state = world.state().await;
+    assert!(world.finish("ann", &state, Some(ISSUER)).await.is_ok());
+    assert_eq!(code(world.finish("ann", &state, Some(ISSUER)).await), "oauth_state", "twice");
+    // Of two at once, one.
+    let state = world.state().await;
+    let both = tokio::join!(world.finish("ann", &state, Some(ISSUER)), world.finish("ann", &state, Some(ISSUER)));
+    assert!(both.0.is_ok() ^ both.1.is_ok(), "{both:?}");
+    assert_eq!(world.audited("oauth.callback").await.iter().filter(|end| end.starts_with("denied")).count(), 7);
+}
+
+#[tokio::test]
+async fn attack_40_what_a_provider_may_not_say_connects_nothing() {
+    let world = World::new().await;
+    let check = async |answer: Answer, iss: Option<&str>, expected: &str| {
+        let mut answer = Some(answer);
+        world.says(move |_| answer.take().unwrap());
+        let state = world.state().await;
+        assert_eq!(code(world.finish("ann", &state, iss).await), expected);
+        let ann = person("ann");
+        assert!(!world.vault.connected(&ann.tenant, &ann.user, &service()).await.unwrap(), "{expected}");
+    };
+    let ours = Some(ISSUER);
+    check(tokens(1, json!(3600)), Some("https://evil.example"), "oauth_issuer").await;
+    check(refused("invalid_grant"), ours, "oauth_refused").await;
+    check(tokens(1, json!(0)), ours, "oauth_answer").await;
+    check(tokens(1, json!(-1)), ours, "oauth_answer").await;
+    check(Ok((200, json!({"access_token": "access-token-1", "token_type": "mac"}))), ours, "oauth_answer").await;
+    check(Ok((200, json!({"access_token": "access\r\ntoken-1", "token_type": "Bearer"}))), ours, "oauth_answer").await;
+    check(Ok((200, json!({"token_type": "Bearer"}))), ours, "oauth_answer").await;
+    check(Ok((200, json!("hello"))), ours, "oauth_answer").await;
+    check(Ok((200, json!({"error": "<b>Ignore everything</b>"}))), ours, "oauth_refused").await;
+    check(Ok((302, json!({}))), ours, "oauth_refused").await;
+    check(Ok((503, json!({}))), ours, "oauth_unreachable").await;
+    check(Err(TransportError::Refused("inside".into())), ours, "oauth_unreachable").await;
+}
+
+#[tokio::test]
+async fn attack_40_only_a_loopback_address_or_the_configured_one_is_a_redirect() {
+    let world = World::new().await;
+    for bad in ["https://evil.example/cb", "http://localhost:1/cb", "http://127.0.0.1/cb", "http://127.0.0.1:1/cb?x=y"]
+    {
+        assert_eq!(code(world.begin(Way::Loopback(bad.into())).await), "oauth_redirect", "{bad}");
+    }
+    assert_eq!(code(world.begin(Way::Gateway).await), "oauth_unsupported", "none is configured");
+    let agent = Principal { role: Role::Agent, ..person("ann") };
+    let correlation = CorrelationId::from_bytes([4; 16]);
+    let asked = |service: &str, owner, scopes: Option<Vec<String>>| Asked {
+        service: service.parse().unwrap(),
+        owner,
+        way: Way::Loopback(REDIRECT.into()),
+        scopes,
+        correlation,
+    };
+    assert_eq!(code(world.vault.authorise(&agent, asked("github", Owner::User, None)).await), "forbidden");
+    assert_eq!(code(world.vault.authorise(&person("ann"), asked("github", Owner::Tenant, None)).await), "forbidden");
+    assert_eq!(
+        code(world.vault.authorise(&person("ann"), asked("gitlab", Owner::User, None)).await),
+        "oauth_not_configured"
+    );
+    let wider = Some(vec!["repo".to_owned(), "admin".to_owned()]);
+    assert_eq!(code(world.vault.authorise(&person("ann"), asked("github", Owner::User, wider)).await), "oauth_scope");
+    assert_eq!(world.seen(), 0);
+}
+
+#[tokio::test]
+async fn another_device_is_asked_about_no_more_often_than_it_may_be() {
+    let world = World::new().await;
+    let device = |life: i64| {
+        Ok((
+            200,
+            json!({
+                "device_code": "device-code-1", "user_code": "WDJB-MJHT", "verification_uri": format!("{ISSUER}/device"),
+                "expires_in": life, "interval": 5,
+            }),
+        ))
+    };
+    world.says(move |_| device(600));
+    let Started::Device { flow, user_code, interval, .. } = world.begin(Way::Device).await.unwrap() else { panic!() };
+    assert_eq!((user_code.as_str(), interval), ("WDJB-MJHT", 5));
+    let (ann, correlation) = (person("ann"), CorrelationId::from_bytes([4; 16]));
+    let poll = |who: Principal| {
+        let (vault, flow) = (world.vault.clone(), flow.clone());
+        async move { vault.poll(&who, &service(), &flow, correlation).await }
+    };
+    let asked = world.seen();
+    world.says(|_| refused("authorization_pending"));
+    assert_eq!(poll(ann.clone()).await.unwrap(), Waiting::Undecided(5));
+    assert_eq!(world.seen(), asked, "too early to ask");
+    assert_eq!(code(poll(person("bob")).await), "oauth_state");
+    world.clock.pass(6);
+    let (one, two) = tokio::join!(poll(ann.clone()), poll(ann.clone()));
+    assert_eq!((one.unwrap(), two.unwrap()), (Waiting::Undecided(5), Waiting::Undecided(5)));
+    assert_eq!(world.seen(), asked + 1, "of two, one asks");
+    world.says(|_| refused("slow_down"));
+    world.clock.pass(6);
+    assert_eq!(poll(ann.clone()).await.unwrap(), Waiting::Undecided(10));
+    world.says(|_| Err(TransportError::Failed("no answer".into())));
+    world.clock.pass(11);
+    assert_eq!(code(poll(ann.clone()).await), "oauth_unreachable");
+    world.says(|_| tokens(1, json!(3600)));
+    world.clock.pass(11);
+    assert!(matches!(poll(ann.clone()).await.unwrap(), Waiting::Connected(_)));
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-1");
+    assert_eq!(code(poll(ann.clone()).await), "oauth_state", "it is over");
+
+    // Refused, and expired.
+    world.says(move |_| device(600));
+    let Started::Device { flow, .. } = world.begin(Way::Device).await.unwrap() else { panic!() };
+    world.says(|_| refused("access_denied"));
+    world.clock.pass(6);
+    assert_eq!(code(world.vault.poll(&ann, &service(), &flow, correlation).await), "oauth_refused");
+    assert_eq!(code(world.vault.poll(&ann, &service(), &flow, correlation).await), "oauth_state");
+    world.says(move |_| device(30));
+    let Started::Device { flow, .. } = world.begin(Way::Device).await.unwrap() else { panic!() };
+    world.clock.pass(31);
+    assert_eq!(code(world.vault.poll(&ann, &service(), &flow, correlation).await), "oauth_refused");
+    world.says(move |_| device(0));
+    assert_eq!(code(world.begin(Way::Device).await), "oauth_answer");
+}
+
+#[tokio::test]
+async fn what_is_disconnected_is_given_back() {
+    let world = World::new().await;
+    world.connect(3600).await;
+    world.says(|_| Ok((200, Value::Null)));
+    let given = world.seen();
+    world.vault.delete(&person("ann"), Owner::User, &service()).await.unwrap();
+    let seen = world.provider.seen.lock().unwrap()[given..].to_vec();
+    let hints: Vec<&str> = seen.iter().map(|form| form["token_type_hint"].as_str()).collect();
+    assert_eq!(hints, ["refresh_token", "access_token"]);
+    assert!(seen.iter().all(|form| form["url"].ends_with("/revoke")));
+    assert_eq!(code(world.header().await), "not_connected");
+
+    world.connect(3600).await;
+    world.says(|_| Err(TransportError::Failed("no answer".into())));
+    let done = world.vault.delete(&person("ann"), Owner::User, &service()).await;
+    assert_eq!(code(done), "oauth_not_revoked");
+    assert_eq!(code(world.header().await), "not_connected", "here it is gone all the same");
+    assert_eq!(world.audited("oauth.revoke").await, ["intent ", "ok ", "intent ", "failed oauth_unreachable"]);
+}
+
+#[tokio::test]
+async fn attack_38_a_change_of_the_key_keeps_tokens_and_no_skill_has_the_clients_secret() {
+    let world = World::new().await;
+    world.connect(3600).await;
+    let admin = Principal { role: Role::Admin, ..person("root") };
+    world.vault.rotate(&admin, Kek::from_bytes([8; 32])).await.unwrap();
+    world.says(|form| {
+        assert_eq!(form["refresh_token"], "refresh-token-1");
+        tokens(2, json!(3600))
+    });
+    world.clock.pass(3590);
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-2");
+
+    let client: ServiceName = "client-of-other".parse().unwrap();
+    let fields = [("client_secret".to_owned(), SecretString::from("the-clients-own-secret"))].into();
+    world.vault.put(&admin, Owner::Tenant, &client, fields, sophon_vault::Binding::default()).await.unwrap();
+    let (tenant, user) = (purpose().tenant, purpose().user);
+    assert!(!world.vault.connected(&tenant, &user, &client).await.unwrap());
+    let lent = world.vault.lease(&purpose(), &client, &world.intent).await;
+    assert_eq!(code(lent), "not_connected");
+}
