@@ -28,3 +28,4 @@ mod main_job;
 mod oauth;
 mod oauth_lies;
 mod plans;
+mod public_skills;

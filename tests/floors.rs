@@ -69,6 +69,7 @@ const EXPECTED: [(&str, &str); 19] = [
     ("tests/bench/src/host.rs", "a bench reads the clock"),
     ("tests/bench/src/process.rs", "a bench starts what it compares"),
     ("tests/floors.rs", "this table"),
+    ("tests/public_skills.rs", "a test is told of an engine"),
 ];
 
 /// Where unsafe code may stand: compiled components are mapped there, and this file names the lint.

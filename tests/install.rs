@@ -363,17 +363,17 @@ fn native_files(
 fn attack_45_without_its_tier_a_native_skill_is_installed_and_never_run() {
     let stage = Stage::new();
     let agent = stage.gateway.agent();
-    for (name, runtime, entrypoint) in [
-        ("native-python", "python", "main.py"),
-        ("native-image", "container", "image.json"),
-        ("native-net", "csharp", "Skill.cs"),
+    for (name, runtime, entrypoint, code) in [
+        ("native-python", "python", "main.py", "gvisor_not_available"),
+        ("native-image", "container", "image.json", "runtime_not_available"),
+        ("native-net", "csharp", "Skill.cs", "runtime_not_available"),
     ] {
         let files = native_files(name, runtime, entrypoint, "print('hello')");
         let package = Signed { package: sophon_skill::pack(&files).expect("an archive"), envelope: None };
         stage.gateway.install(&package, json!({"dangerously_allow_unsigned": true})).expect(201);
         let answer = stage.gateway.call(&agent, &format!("{name}.run"), json!({}));
-        assert_eq!(answer.json()["code"], "tier_unavailable", "{runtime}: {}", answer.text());
-        assert!(answer.json()["hint"].as_str().expect("a hint").contains("sophon doctor"), "{}", answer.text());
+        assert_eq!(answer.json()["code"], code, "{runtime}: {}", answer.text());
+        assert!(answer.json()["hint"].is_string(), "{}", answer.text());
     }
 }
 

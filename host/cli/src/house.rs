@@ -18,11 +18,12 @@ use sophon_egress::{
 use sophon_executor::{CallLimits, Executor, Parts, Told, Webhook, Webhooks};
 use sophon_gateway::{Gateway, GatewayParts, OperatorToken, Reload};
 use sophon_sandbox::{
-    CodeCache, Compilation, CompileLimits, Limits, PoolLimits, WasmRuntime, Worker, sweep_workspaces,
+    CodeCache, Compilation, CompileLimits, ContainerConfig, ContainerRuntime, Limits, PoolLimits, WasmRuntime, Worker,
+    sweep_workspaces,
 };
 use sophon_skill::Preset;
 use sophon_store::{Store, StoreConfig};
-use sophon_types::{Clock, Entropy, ServiceName};
+use sophon_types::{Clock, Digest, Entropy, ServiceName};
 use sophon_vault::{Kek, OauthParts, Vault, VaultError};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -48,6 +49,7 @@ pub(crate) struct House {
     audit: AuditLog,
     vault: Vault,
     executor: Executor,
+    containers: ContainerRuntime,
     own_listeners: OwnListeners,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -88,12 +90,17 @@ impl House {
         let pool = pool_limits(&config);
         let limits = CallLimits { concurrent: pool.concurrent_calls as usize, ..CallLimits::default() };
         let runtime = runtime(&home, &config, &*entropy)?;
+        let containers = containers(&home, &config, &entropy);
+        if config.containers.engine.is_some() {
+            look_after(containers.clone());
+        }
         let executor = Executor::open(Parts {
             store: store.clone(),
             audit: audit.clone(),
             vault: vault.clone(),
             egress,
             runtime,
+            containers: containers.clone(),
             policy: Policy::new(config.approval.clone()).map_err(|error| CliError::of(&error))?,
             limits,
             clock: Arc::clone(&clock),
@@ -101,7 +108,7 @@ impl House {
         })
         .await
         .map_err(|error| CliError::of(&error))?;
-        Ok(Self { config, store, audit, vault, executor, own_listeners, clock, entropy, _lock: lock })
+        Ok(Self { config, store, audit, vault, executor, containers, own_listeners, clock, entropy, _lock: lock })
     }
 
     /// The gateway over these parts. Where it listens, skills cannot reach it.
@@ -181,6 +188,7 @@ impl House {
     /// Closes everything. What was answered is durable already; this ends the audit log with a checkpoint.
     pub(crate) async fn close(self) -> Result<(), CliError> {
         self.executor.drain(Duration::from_secs(1)).await;
+        self.containers.close().await;
         let closed = self.audit.close().await;
         self.store.close().await;
         Ok(closed?)
@@ -337,6 +345,33 @@ fn runtime(home: &Home, config: &Config, entropy: &dyn Entropy) -> Result<WasmRu
         Err(error) => tracing::warn!(folder = %workspaces.display(), %error, "workspaces cannot be swept"),
     }
     Ok(runtime.with_workspaces_below(&workspaces))
+}
+
+/// Finds the engine, and removes what an earlier run left there, while the host serves already.
+fn look_after(containers: ContainerRuntime) {
+    tokio::spawn(async move {
+        match containers.open().await {
+            Ok(facts) => tracing::info!(leftovers = facts.leftovers, "native skills run under gVisor"),
+            Err(cause) => tracing::warn!(%cause, hint = cause.hint(), "native skills are refused"),
+        }
+    });
+}
+
+/// Where native skills run. The engine is looked for when one is first called.
+fn containers(home: &Home, config: &Config, entropy: &Arc<dyn Entropy>) -> ContainerRuntime {
+    let section = &config.containers;
+    // One engine may serve several homes: each sees, and removes, its own sandboxes only.
+    let owner = Digest::of(home.root().as_os_str().as_encoded_bytes()).to_string();
+    let settings = ContainerConfig {
+        engine: section.engine.clone(),
+        runtime: section.runtime.clone(),
+        owner,
+        images: section.images.clone(),
+        concurrent: section.concurrent.get(),
+        memory_mb: section.memory_mb.get(),
+        warm: section.warm,
+    };
+    ContainerRuntime::new(settings, ceiling(config), Arc::clone(entropy))
 }
 
 /// What `[sandbox]` leaves of the most that any preset gives.

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use sophon_approval::{AssessedCall, Desk, DeskParts, Gate, Policy, assess};
 use sophon_audit::AuditLog;
 use sophon_egress::{DestinationBudget, Egress};
-use sophon_sandbox::WasmRuntime;
+use sophon_sandbox::{ContainerRuntime, WasmRuntime};
 use sophon_store::{Activation, CallRow, Store};
 use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, Entropy, Principal, Role};
 use sophon_vault::Vault;
@@ -44,6 +44,8 @@ pub struct Parts {
     pub egress: Egress,
     /// Where components run.
     pub runtime: WasmRuntime,
+    /// Where everything else runs, if it runs at all.
+    pub containers: ContainerRuntime,
     /// How risk is assessed.
     pub policy: Policy,
     /// How much may happen at one time.

@@ -5,18 +5,22 @@ use crate::install::effective_settings;
 use parking_lot::RwLock;
 use serde_json::Value;
 use sophon_egress::Allowlist;
+use sophon_sandbox::NativeSkill;
 use sophon_skill::{ArgumentCheck, InstalledSkill, Shown};
 use sophon_store::SkillRow;
 use sophon_types::{FaultReport, SkillName, TenantId, ToolName};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 
-/// A skill that can run. Its component is mapped while it is in use: [`Executor::prepared`](crate::Executor::prepared).
+/// A skill that can run. Its component is mapped while it is in use: [`Executor::component`](crate::Executor::component).
 pub(crate) struct Ready {
     pub(crate) skill: Arc<InstalledSkill>,
     pub(crate) settings: Arc<BTreeMap<String, String>>,
     /// By the tool's index in the manifest.
     pub(crate) tools: Vec<ReadyTool>,
+    /// Of a native skill: unpacked for its sandbox, once its tier was there.
+    pub(crate) native: OnceCell<Arc<NativeSkill>>,
 }
 
 /// What a call of one tool needs.
@@ -44,7 +48,7 @@ impl Ready {
             tools.push(ReadyTool { check, allowlist });
         }
         let settings = Arc::new(effective_settings(&skill));
-        Ok(Self { skill, settings, tools })
+        Ok(Self { skill, settings, tools, native: OnceCell::new() })
     }
 }
 

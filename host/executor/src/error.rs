@@ -40,16 +40,6 @@ pub enum CallError {
     /// The idempotency key is empty, too long or holds control characters.
     #[error("an idempotency key is 1 to 255 printable characters")]
     IdempotencyKey,
-    /// The tier that the skill has to run in is not there; nothing has run, and nothing runs elsewhere instead.
-    #[error("{tool}: a skill of the runtime {runtime} runs in a container under gVisor only, and {reason}")]
-    NoTier {
-        /// The tool.
-        tool: ToolName,
-        /// The skill's runtime.
-        runtime: String,
-        /// What is missing.
-        reason: String,
-    },
     /// A rule of the operator forbids the call.
     #[error("{message}")]
     PolicyDenied {
@@ -142,12 +132,9 @@ impl Fault for CallError {
             Self::PolicyDenied { .. } | Self::Graver { .. } => Stage::Gate,
             Self::Desk(error) => error.stage(),
             Self::Json(error) => error.stage(),
-            Self::OverCapacity
-            | Self::ShuttingDown
-            | Self::SkillChanged { .. }
-            | Self::Abandoned
-            | Self::Lost
-            | Self::NoTier { .. } => Stage::Sandbox,
+            Self::OverCapacity | Self::ShuttingDown | Self::SkillChanged { .. } | Self::Abandoned | Self::Lost => {
+                Stage::Sandbox
+            }
             Self::Audit(_) => Stage::Audit,
             Self::Store(error) => error.stage(),
             Self::Vault(error) => error.stage(),
@@ -169,12 +156,9 @@ impl Fault for CallError {
             Self::PolicyDenied { .. } => FaultKind::Denied,
             Self::Desk(error) => error.kind(),
             Self::Json(error) => error.kind(),
-            Self::NoTier { .. }
-            | Self::OverCapacity
-            | Self::ShuttingDown
-            | Self::SkillChanged { .. }
-            | Self::Abandoned
-            | Self::Audit(_) => FaultKind::Unavailable,
+            Self::OverCapacity | Self::ShuttingDown | Self::SkillChanged { .. } | Self::Abandoned | Self::Audit(_) => {
+                FaultKind::Unavailable
+            }
             Self::Store(error) => error.kind(),
             Self::Vault(error) => error.kind(),
             Self::Sandbox(error) => error.kind(),
@@ -189,7 +173,6 @@ impl Fault for CallError {
             Self::Arguments { .. } => "invalid_arguments",
             Self::IdempotencyMismatch => "idempotency_key_reused",
             Self::IdempotencyKey => "invalid_idempotency_key",
-            Self::NoTier { .. } => "tier_unavailable",
             Self::UnknownPlan => "unknown_plan",
             Self::PlanShape { .. } => "invalid_plan",
             Self::Reference { .. } => "reference_unresolved",
@@ -220,7 +203,6 @@ impl Fault for CallError {
             Self::Arguments { .. } => Some("GET /v1/tools gives the schema of each tool's arguments".into()),
             Self::IdempotencyMismatch => Some("use a new idempotency key for each different call".into()),
             Self::IdempotencyKey => Some("a UUID makes a good key".into()),
-            Self::NoTier { .. } => Some("`sophon doctor` says what is missing and what to do about it".into()),
             Self::UnknownPlan => Some("use the plan_id of the answer to your own plan".into()),
             Self::PlanShape { .. } => Some("docs/manual/approvals.md shows a plan with references".into()),
             Self::Reference { .. } => Some("look at the earlier step's result, and name a place that is there".into()),

@@ -270,7 +270,7 @@ impl Executor {
     }
 
     /// The component of a skill, mapped: as it was used last, or out of the cache of compiled code.
-    pub(crate) async fn prepared(&self, ready: &Arc<Ready>) -> Result<Arc<PreparedSkill>, SandboxError> {
+    pub(crate) async fn component(&self, ready: &Arc<Ready>) -> Result<Arc<PreparedSkill>, SandboxError> {
         let runtime = &self.0.parts.runtime;
         if let Some(prepared) = runtime.warm(ready.skill.tenant(), ready.skill.package().digest()) {
             return Ok(prepared);

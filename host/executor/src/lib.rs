@@ -30,6 +30,7 @@ mod stages;
 mod steady;
 #[cfg(test)]
 mod tests;
+mod tier;
 mod webhooks;
 
 pub use api::{

@@ -8,12 +8,13 @@ use crate::events::{Event, Owner};
 use crate::flight::Flight;
 use crate::outcome::{Ending, audit_outcome};
 use crate::places::Place;
+use crate::tier::Prepared;
 use futures::FutureExt as _;
 use sophon_approval::ApprovedCall;
 use sophon_audit::{Action, CallChange, CallState, Outcome, Receipt, Record};
 use sophon_egress::{CallScope, Deadline, EgressSession};
 use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
-use sophon_sandbox::{Connection, Doors, LogLevel, PreparedSkill, Progress, RunFailure, RunReport, StoredState};
+use sophon_sandbox::{Connection, Doors, LogLevel, Progress, RunFailure, RunReport, StoredState};
 use sophon_types::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Run {
     pub(crate) executor: Executor,
     pub(crate) ready: Arc<Ready>,
-    pub(crate) prepared: Arc<PreparedSkill>,
+    pub(crate) prepared: Prepared,
     pub(crate) index: usize,
     pub(crate) connections: Arc<[Connection]>,
     pub(crate) record: Record,
@@ -53,8 +54,7 @@ impl Run {
         let parts = &self.executor.0.parts;
         let deadline = Deadline::at(Instant::now() + self.prepared.limits().wall);
         let session = self.session(&approved, &intent, Arc::clone(&deadline));
-        let doors = self.doors(&session);
-        let report = parts.runtime.run(&self.prepared, approved, &intent, doors, deadline).await;
+        let report = self.in_tier(approved, &intent, &session, deadline).await;
         drop(place);
         let secrets = session.secrets();
         self.log(&report, &secrets);
@@ -161,7 +161,7 @@ impl Run {
             call: request.call,
             correlation: request.correlation,
             allowlist: Arc::clone(&self.ready.tools[self.index].allowlist),
-            credentials: manifest.credentials.clone().into(),
+            credentials: manifest.services().into(),
             approved: approved.risk(),
             intent: intent.clone(),
             gate: Arc::new(gate),
@@ -169,7 +169,7 @@ impl Run {
         }))
     }
 
-    fn doors(&self, session: &Arc<EgressSession>) -> Doors {
+    pub(crate) fn doors(&self, session: &Arc<EgressSession>) -> Doors {
         let parts = &self.executor.0.parts;
         let skill = &self.ready.skill;
         let (known, told) = (Arc::clone(session), Arc::clone(&self.flight));

@@ -10,14 +10,14 @@ use crate::places::Place;
 use crate::plan::step_error;
 use crate::recovery::{Cause, settle_one};
 use crate::run::Run;
+use crate::tier::Prepared;
 use crate::{CallError, Executor};
 use sophon_approval::{
     Answer, ApprovedBy, ApprovedCall, Asked, AssessedCall, DeskError, Question, Setting, Stale, Status, Stopped, assess,
 };
 use sophon_audit::{Action, CallChange, CallState, Outcome, Receipt, Record, Resume};
 use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
-use sophon_sandbox::{Access, Connection, PreparedSkill};
-use sophon_skill::Runtime;
+use sophon_sandbox::{Access, Connection};
 use sophon_store::{Activation, Begun, CallRow};
 use sophon_types::{
     CallId, CanonicalJson, CorrelationId, Digest, Fault as _, FaultKind, Principal, Risk, SessionId, Timestamp,
@@ -204,7 +204,7 @@ impl Executor {
         &self,
         principal: &Principal,
         admitted: &Admitted,
-    ) -> Result<(Arc<PreparedSkill>, Arc<[Connection]>, serde_json::Value), CallError> {
+    ) -> Result<(Prepared, Arc<[Connection]>, serde_json::Value), CallError> {
         let prepared = self.prepared(&admitted.ready).await?;
         let (connections, usable) = self.connections(principal, &admitted.ready).await?;
         let (now_ready, _) = self.resolve(principal, &admitted.tool)?;
@@ -504,11 +504,7 @@ impl Executor {
         let inner = &self.0;
         let tool: ToolName = request.tool.parse()?;
         let (ready, index) = self.resolve(principal, &tool)?;
-        let runtime = &ready.skill.manifest().runtime;
-        if *runtime != Runtime::Wasm {
-            let reason = "this host has no such tier".to_owned();
-            return Err(CallError::NoTier { tool, runtime: runtime.to_string(), reason });
-        }
+        self.check_tier(&ready).await?;
         let setting = self.setting(principal, request.session).await?;
         self.validate(&ready, index, &tool, &request.arguments).await?;
         let asked = sophon_approval::CallRequest {
@@ -610,7 +606,7 @@ impl Executor {
         ready: &Ready,
     ) -> Result<(Arc<[Connection]>, serde_json::Value), CallError> {
         let mut connections = Vec::new();
-        for declared in &ready.skill.manifest().credentials {
+        for declared in ready.skill.manifest().services() {
             let connected = self.0.parts.vault.connected(&principal.tenant, &principal.user, &declared.service).await?;
             connections.push(Connection {
                 service: declared.service.to_string(),

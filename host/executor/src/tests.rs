@@ -6,7 +6,7 @@ use crate::{CallError, CallLimits, CallRequest, CallStatus, CallView, Executor, 
 use sophon_approval::Policy;
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Query, Record};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
-use sophon_sandbox::{Limits, PoolLimits, WasmRuntime};
+use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, WasmRuntime};
 use sophon_skill::Preset;
 use sophon_store::{CallRow, Store, StoreConfig};
 use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, Digest, Entropy, KeyId, Principal, Role, Timestamp};
@@ -79,6 +79,11 @@ impl World {
             vault,
             egress,
             runtime: WasmRuntime::start(&pool, Limits::of(Preset::Minimal)).unwrap(),
+            containers: ContainerRuntime::new(
+                ContainerConfig::default(),
+                Limits::of(Preset::Minimal),
+                Arc::clone(&entropy),
+            ),
             policy: Policy::default(),
             limits: CallLimits { concurrent: 2, ..CallLimits::default() },
             clock,

@@ -12,7 +12,7 @@ use sophon_approval::Policy;
 use sophon_audit::{AuditConfig, AuditKeys, AuditLog};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
 use sophon_executor::{CallLimits, Executor, Parts};
-use sophon_sandbox::{Limits, PoolLimits, WasmRuntime};
+use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, WasmRuntime};
 use sophon_skill::Preset;
 use sophon_store::{Store, StoreConfig};
 use sophon_types::{Clock, Entropy, Timestamp};
@@ -104,6 +104,11 @@ impl World {
             vault: vault.clone(),
             egress,
             runtime: WasmRuntime::start(&pool, Limits::of(Preset::Minimal)).unwrap(),
+            containers: ContainerRuntime::new(
+                ContainerConfig::default(),
+                Limits::of(Preset::Minimal),
+                Arc::clone(&entropy),
+            ),
             policy: Policy::default(),
             limits: CallLimits { concurrent: 2, ..CallLimits::default() },
             clock: Arc::clone(&clock),

@@ -4,7 +4,7 @@ use sophon_approval::Policy;
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Record};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
 use sophon_executor::{CallLimits, CallRequest, CallStatus, Consent, Executor, InstallRequest, Parts, Results};
-use sophon_sandbox::{Limits, PoolLimits, WasmRuntime};
+use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, WasmRuntime};
 use sophon_skill::{HostGrant, Package, Preset, Unsigned};
 use sophon_store::{Store, StoreConfig};
 use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, Entropy, KeyId, Principal, Risk, Role, Timestamp};
@@ -87,6 +87,11 @@ impl Host {
             vault: vault.clone(),
             egress: egress.clone(),
             runtime: WasmRuntime::start(&pool, Limits::of(Preset::Minimal))?,
+            containers: ContainerRuntime::new(
+                ContainerConfig::default(),
+                Limits::of(Preset::Minimal),
+                Arc::clone(&entropy),
+            ),
             policy: Policy::default(),
             limits: CallLimits { concurrent: concurrent as usize, ..CallLimits::default() },
             clock,

@@ -5,7 +5,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use sophon_approval::{ApprovalConfig, Policy};
 use sophon_gateway::{GatewayConfig, RateLimits};
+use sophon_sandbox::ContainerConfig;
 use sophon_vault::Providers;
+use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
@@ -19,6 +21,7 @@ pub(crate) struct Config {
     #[serde(deserialize_with = "approval")]
     pub(crate) approval: ApprovalConfig,
     pub(crate) sandbox: SandboxSection,
+    pub(crate) containers: ContainersSection,
     pub(crate) egress: EgressSection,
     pub(crate) vault: VaultSection,
     /// `[oauth.SERVICE]`: the providers by which accounts are connected.
@@ -62,6 +65,41 @@ pub(crate) struct SandboxSection {
     /// Calls that run at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) concurrent_calls: Option<NonZeroU32>,
+}
+
+/// `[containers]`: where native skills run. Without an engine they are refused.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ContainersSection {
+    /// The engine's address, such as `unix:///run/docker.sock`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) engine: Option<String>,
+    /// The name that the engine knows gVisor's runtime by.
+    pub(crate) runtime: String,
+    /// Images in place of those that `scripts/build-images` makes: `python`, `base`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) images: BTreeMap<String, String>,
+    /// Sandboxes at one time, waiting ones included.
+    pub(crate) concurrent: NonZeroUsize,
+    /// Memory that all of them together may be allowed, in MiB.
+    pub(crate) memory_mb: NonZeroUsize,
+    /// Sandboxes that are kept ready for each kind of skill.
+    pub(crate) warm: usize,
+}
+
+impl Default for ContainersSection {
+    fn default() -> Self {
+        let usual = ContainerConfig::default();
+        let at_least = |number: usize| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            engine: None,
+            runtime: usual.runtime,
+            images: usual.images,
+            concurrent: at_least(usual.concurrent),
+            memory_mb: at_least(usual.memory_mb),
+            warm: usual.warm,
+        }
+    }
 }
 
 /// `[egress]`: how skills reach the world.

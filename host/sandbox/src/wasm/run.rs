@@ -39,7 +39,9 @@ pub(crate) struct Rest {
 
 impl RunReport {
     /// Nothing ran.
-    pub(crate) fn refused(failure: RunFailure) -> Self {
+    /// The report of a call that did not run.
+    #[must_use]
+    pub fn refused(failure: RunFailure) -> Self {
         let (usage, logs) = (Usage::default(), Vec::new());
         Self { output: Err(failure), usage, logs, logs_dropped: 0, progress: None }
     }

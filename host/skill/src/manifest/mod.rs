@@ -126,6 +126,21 @@ impl Manifest {
         self.credentials.iter().find(|credential| credential.service == *service)
     }
 
+    /// The services whose connections a call may use: those that are declared and, of a native skill, the one that it
+    /// integrates, which some public manifests declare nowhere else.
+    #[must_use]
+    pub fn services(&self) -> Vec<CredentialUse> {
+        let mut services = self.credentials.clone();
+        if let Some(integration) = self.integration.as_ref().filter(|_| self.runtime != Runtime::Wasm)
+            && self.credential(&integration.service).is_none()
+        {
+            let required = integration.fields.iter().any(|field| field.required);
+            let service = integration.service.clone();
+            services.push(CredentialUse { service, scopes: Vec::new(), required, access: Access::Proxy });
+        }
+        services
+    }
+
     /// Whether it asks for the network in any form, with or without naming hosts. Decides what the analysis accepts and
     /// what is linked; where requests may go is said by the rules and by a person.
     #[must_use]

@@ -1,0 +1,94 @@
+//! Where a skill runs: a component in this process, everything else in a container under gVisor.
+//!
+//! Promise: there is no third way. What a tier is missing for is refused, with the reason; it never runs in another.
+
+use crate::catalogue::Ready;
+use crate::run::Run;
+use crate::{CallError, Executor};
+use serde_json::{Map, Value};
+use sophon_approval::ApprovedCall;
+use sophon_audit::Receipt;
+use sophon_egress::{Deadline, EgressSession, TokenRefused};
+use sophon_sandbox::{Limits, NativeSkill, PreparedSkill, RunFailure, RunReport, ToolErrorKind};
+use sophon_skill::Runtime;
+use std::sync::Arc;
+
+/// A skill that is ready to run in its tier.
+#[derive(Clone)]
+pub(crate) enum Prepared {
+    /// Mapped.
+    Wasm(Arc<PreparedSkill>),
+    /// Its sandbox is there, or will be made.
+    Native(Arc<NativeSkill>),
+}
+
+impl Prepared {
+    pub(crate) fn limits(&self) -> &Limits {
+        match self {
+            Self::Wasm(skill) => skill.limits(),
+            Self::Native(skill) => skill.limits(),
+        }
+    }
+}
+
+impl Executor {
+    /// Readies a skill for its tier.
+    pub(crate) async fn prepared(&self, ready: &Arc<Ready>) -> Result<Prepared, CallError> {
+        if ready.skill.manifest().runtime == Runtime::Wasm {
+            return Ok(Prepared::Wasm(self.component(ready).await?));
+        }
+        Ok(Prepared::Native(self.native(ready).await?))
+    }
+
+    /// A native skill, unpacked once.
+    pub(crate) async fn native(&self, ready: &Ready) -> Result<Arc<NativeSkill>, CallError> {
+        let prepare = || self.0.parts.containers.prepare(ready.skill.package());
+        Ok(Arc::clone(ready.native.get_or_try_init(prepare).await?))
+    }
+
+    /// Refuses a call whose tier is not there before anybody is asked about it.
+    pub(crate) async fn check_tier(&self, ready: &Ready) -> Result<(), CallError> {
+        if ready.skill.manifest().runtime != Runtime::Wasm {
+            self.native(ready).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Runs the call in its tier.
+    pub(crate) async fn in_tier(
+        &self,
+        approved: ApprovedCall,
+        intent: &Receipt,
+        session: &Arc<EgressSession>,
+        deadline: Arc<Deadline>,
+    ) -> RunReport {
+        let parts = &self.executor.0.parts;
+        let doors = self.doors(session);
+        match &self.prepared {
+            Prepared::Wasm(skill) => parts.runtime.run(skill, approved, intent, doors, deadline).await,
+            Prepared::Native(skill) => match self.fields(session).await {
+                Ok(fields) => parts.containers.run(skill, approved, intent, doors, deadline, fields).await,
+                Err(failure) => RunReport::refused(failure),
+            },
+        }
+    }
+
+    /// The fields of the connections, as the public contract has them: side by side. Secret ones are placeholders.
+    async fn fields(&self, session: &EgressSession) -> Result<Map<String, Value>, RunFailure> {
+        let mut fields = Map::new();
+        for used in self.ready.skill.manifest().services() {
+            match session.connection_fields(&used.service).await {
+                Ok(found) => fields.extend(found.into_iter().map(|(name, value)| (name, value.into()))),
+                Err(TokenRefused::NotConnected(_)) if !used.required => {}
+                Err(TokenRefused::Host(error)) => return Err(RunFailure::Host { cause: error.to_string() }),
+                Err(refused) => {
+                    let message = format!("{refused}; a person connects it: sophon credential set {}", used.service);
+                    return Err(RunFailure::Tool { kind: ToolErrorKind::Denied, message });
+                }
+            }
+        }
+        Ok(fields)
+    }
+}
