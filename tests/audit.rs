@@ -184,3 +184,92 @@ fn an_export_can_be_checked_away_from_the_home() {
     std::fs::write(&file, text.replacen("visit number 2", "visit number 7", 1)).expect("the export");
     Cli::new(&elsewhere, ["audit", "verify", "--file", path]).expect(1);
 }
+
+#[test]
+fn everything_that_a_request_caused_is_found_by_its_traceparent() {
+    let upstream = Upstream::plain();
+    let (_home, gateway, publisher) = Gateway::trusting("Good Co", 1);
+    let rule =
+        json!({"host": "localhost", "ports": [upstream.address.port()], "methods": ["POST"], "credential": "svc"});
+    let request = Request::new("POST", upstream.url("/effect")).body(b"x").credential("svc");
+    let guest = Guest::new("poster", Behaviour::Send(request)).risk("medium").network(rule, "svc");
+    gateway.installed(&publisher.sign(&guest), &[&upstream.host()]);
+    gateway.connect("svc", "tok_that_must_not_travel_4711");
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let agent = gateway.agent();
+    let headers = [agent.header(), ("Content-Type", "application/json"), ("traceparent", &*parent)];
+    let body = json!({"arguments": {}, "wait_seconds": 60}).to_string();
+    gateway.client.send("POST", "/v1/tools/poster.run/call", &headers, Some(body.as_bytes())).expect(200);
+    let found = gateway.audit(&format!("correlation={trace}"));
+    let actions: Vec<&str> = found.iter().filter_map(|record| record["action"].as_str()).collect();
+    for action in ["call.intent", "credential.use", "egress.request", "call.outcome"] {
+        assert!(actions.contains(&action), "{action} is not in {actions:?}");
+    }
+    let of_call = gateway.audit(&format!("call={}", found[0]["call"].as_str().expect("a call")));
+    assert_eq!(of_call.len(), found.len(), "no record of the call lacks the correlation");
+
+    // By any other field too, and as a spreadsheet.
+    assert_eq!(gateway.audit("skill=poster&action=call.intent").len(), 1);
+    assert_eq!(gateway.audit(&format!("key={}&action=call.outcome", agent.id)).len(), 1);
+    assert_eq!(gateway.audit("risk=medium&action=call.outcome").len(), 1);
+    assert_eq!(gateway.audit("field=detail.webhook%3Dnone").len(), 0);
+    gateway.admin("GET", "/v1/audit?field=a%20b%3Dc", None).problem(400, "invalid_parameter");
+    let csv = gateway.admin("GET", "/v1/audit/export?format=csv&action=call.outcome", None);
+    assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
+    let text = csv.text();
+    assert!(text.lines().count() == 2 && text.contains("poster.run") && text.contains(trace), "{text}");
+    gateway.admin("GET", "/v1/audit/export?action=call.outcome", None).problem(400, "invalid_parameter");
+}
+
+#[test]
+fn the_log_can_be_followed() {
+    let home = Home::new();
+    let mut gateway = Gateway::start(&home);
+    let mut child = crate::harness::command(crate::harness::sophon())
+        .env("SOPHON_HOME", home.path())
+        .args(["audit", "tail", "--follow", "--lines", "1", "--json"])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("sophon starts");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().expect("its output")));
+    let mut next = || -> Value { serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON") };
+    let first = next()["position"].as_u64().expect("a position");
+    gateway.key("agent", "eve");
+    let second = next();
+    assert_eq!(second["record"]["action"], "key.create", "{second}");
+    assert!(second["position"].as_u64().is_some_and(|position| position > first));
+    assert!(gateway.stop().success());
+    drop(child.kill());
+    child.wait().expect("it ends");
+}
+
+#[test]
+fn attack_42_records_go_to_every_sink_and_a_required_one_that_fails_refuses_calls() {
+    let home = Home::configured("");
+    let folder = home.beside("records");
+    std::fs::create_dir(&folder).expect("a folder");
+    let file = folder.join("audit.jsonl");
+    home.configure_trusting(&format!("[audit.file]\npath = {file:?}\nrequired = true\n"));
+    let gateway = Gateway::start(&home);
+    let publisher = Publisher::new("Good Co", 1);
+    gateway.trust(&publisher);
+    gateway.installed(&publisher.sign(&Guest::new("echo", Behaviour::Return(b"1".to_vec()))), &[]);
+    let agent = gateway.agent();
+    gateway.content(&agent, "echo.run", json!({}));
+    let text = std::fs::read_to_string(&file).expect("the file");
+    let actions: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["record"]["action"].clone())
+        .collect();
+    assert!(actions.contains(&"call.intent".into()) && actions.contains(&"call.outcome".into()), "{actions:?}");
+    // A folder in its place: it cannot be written.
+    std::fs::rename(&file, folder.join("away")).expect("moved");
+    std::fs::create_dir(&file).expect("a folder in its place");
+    let refused = gateway.call(&agent, "echo.run", json!({}));
+    refused.problem(503, "audit_unavailable");
+    std::fs::remove_dir(&file).expect("removed");
+    gateway.content(&agent, "echo.run", json!({}));
+    assert_eq!(gateway.admin("GET", "/v1/audit/verify", None).expect(200)["intact"], true);
+}

@@ -141,6 +141,8 @@ codes! {
         GatewayStop = "gateway.stop",
         /// A skill's own line of log.
         SkillLog = "skill.log",
+        /// The log itself: bodies of old records were dropped.
+        AuditRetention = "audit.retention",
         /// The log itself: it goes on after it could not be written.
         AuditCheckpoint = "audit.checkpoint",
     }

@@ -18,25 +18,33 @@
 
 mod action;
 mod chain;
+mod csv;
 mod error;
 mod export;
+mod field;
 mod keys;
 mod line;
 mod log;
 mod reader;
 mod record;
 mod redact;
+mod retention;
+mod sink;
 mod task;
 mod verify;
 mod walk;
 
 pub use action::{Action, Outcome, OutcomeKind, UnknownName};
+pub use csv::CsvExport;
 pub use error::AuditError;
 pub use export::{Export, ExportScope, verify_export};
+pub use field::Field;
 pub use keys::AuditKeys;
 pub use log::{AuditConfig, AuditLog, CallState, Receipt};
 pub use reader::{AuditReader, Entry, Page, Query};
 pub use record::Record;
 pub use redact::{Redacted, Redactor};
+pub use retention::LEAST_RETENTION;
+pub use sink::{Demand, Sink, SinkRecord};
 pub use sophon_store::{CallChange, Checkpoint, Decided, Order, Resume};
-pub use verify::{Problem, Unsigned, Verification};
+pub use verify::{DroppedBodies, Problem, Unsigned, Verification};

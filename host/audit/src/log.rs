@@ -1,5 +1,6 @@
 //! The open log: submitting records and receiving evidence that they are durable.
 
+use crate::sink::{Demand, Sink, Sinks};
 use crate::task::{Health, Message, Task};
 use crate::verify::check_end;
 use crate::{Action, AuditError, AuditKeys, AuditReader, Checkpoint, Record, Redactor};
@@ -7,7 +8,7 @@ use sophon_store::{CallChange, Store};
 use sophon_types::{CallId, Clock, Digest};
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -97,6 +98,8 @@ pub struct AuditLog {
     reader: AuditReader,
     redactor: Redactor,
     clock: Arc<dyn Clock>,
+    writer: Arc<str>,
+    sinks: Arc<OnceLock<Sinks>>,
 }
 
 impl AuditLog {
@@ -125,8 +128,10 @@ impl AuditLog {
         let head = check_end(&store, &config.writer, checkpoint.as_ref(), &key, checkpoint_every).await?;
         let health = Arc::new(Health::default());
         let (queue, messages) = mpsc::channel(QUEUE);
+        let (writer, sinks) = (Arc::from(config.writer.as_str()), Arc::<OnceLock<Sinks>>::default());
         let task = Task {
             store: store.clone(),
+            sinks: Arc::clone(&sinks),
             writer: config.writer,
             signing,
             checkpoint_every,
@@ -147,6 +152,8 @@ impl AuditLog {
             reader: AuditReader::with_keys(store, &config.keys).expecting(checkpoint_every, Arc::clone(&clock)),
             redactor: Redactor::new(&config.keys),
             clock,
+            writer,
+            sinks,
         };
         if left_unsigned > 0 {
             tracing::warn!(rows = left_unsigned, "the last process was killed; the records it left are signed now");
@@ -223,6 +230,22 @@ impl AuditLog {
             return Ok(());
         }
         done.await.map_err(|_dropped| closed())?
+    }
+
+    /// From now on every record goes to these sinks too, once it is durable. Once, before anything else is asked of the
+    /// log; must be called within a tokio runtime.
+    pub fn attach(&self, sinks: Vec<(Arc<dyn Sink>, Demand)>) {
+        if !sinks.is_empty() && self.sinks.set(Sinks::new(sinks)).is_err() {
+            tracing::warn!("the audit log has its sinks already; the first ones stay");
+        }
+    }
+
+    pub(crate) fn writer(&self) -> &str {
+        &self.writer
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     /// Makes parameters and foreign text recordable.

@@ -2,7 +2,9 @@
 
 use crate::action::{Action, OutcomeKind};
 use crate::chain::link;
+use crate::csv::CsvExport;
 use crate::export::{Export, ExportScope};
+use crate::field::Field;
 use crate::verify::{self, Expected, Now, Verification};
 use crate::{AuditError, AuditKeys, Checkpoint, Order};
 use ed25519_dalek::SigningKey;
@@ -34,6 +36,8 @@ pub struct Query {
     pub correlation: Option<CorrelationId>,
     /// The call.
     pub call: Option<CallId>,
+    /// Further fields of the record.
+    pub fields: Vec<Field>,
     /// Not earlier than this.
     pub since: Option<Timestamp>,
     /// Earlier than this.
@@ -126,6 +130,7 @@ impl AuditReader {
             outcome: query.outcome.map(|outcome| outcome.to_string()),
             correlation: query.correlation.map(|id| id.to_string()),
             call: query.call.map(|id| id.to_string()),
+            fields: query.fields.iter().map(Field::path).collect(),
             since: query.since,
             until: query.until,
         };
@@ -163,6 +168,16 @@ impl AuditReader {
     /// [`AuditError::Store`] where the store cannot be read.
     pub async fn verify_against(&self, kept: &Checkpoint) -> Result<Verification, AuditError> {
         verify::verify(&self.store, &self.public_key, &self.expected, Some(kept)).await
+    }
+
+    /// Records that match, oldest first, as comma-separated values.
+    #[must_use]
+    pub fn export_csv(&self, query: Query) -> CsvExport {
+        CsvExport::new(self.clone(), query)
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The log as JSON lines, to be kept outside the home and checked by [`crate::verify_export`].

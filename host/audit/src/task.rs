@@ -10,12 +10,12 @@
 use crate::action::{Action, Outcome};
 use crate::chain::{link, sign};
 use crate::log::{CallState, Subject};
+use crate::sink::{self, Sinks};
 use crate::{AuditError, Checkpoint, Receipt, Record};
 use ed25519_dalek::SigningKey;
 use sophon_store::{AuditHead, AuditRow, CallChange, NotOpen, Store, StoreError};
 use sophon_types::{Clock, Digest, Timestamp};
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -70,6 +70,7 @@ impl Health {
 
 pub(crate) struct Task {
     pub(crate) store: Store,
+    pub(crate) sinks: Arc<OnceLock<Sinks>>,
     pub(crate) writer: String,
     pub(crate) signing: SigningKey,
     pub(crate) checkpoint_every: u64,
@@ -177,6 +178,8 @@ impl Task {
         }
         let places: Vec<_> = rows.iter().map(|row| (row.seq, row.hash)).collect();
         let changes = std::mem::take(&mut batch.changes);
+        // Without sinks nothing is copied.
+        let for_sinks = self.sinks.get().map(|_sinks| sink::records(&self.writer, &rows));
         match self.store.audit().append(&self.writer, self.head.clone(), rows, checkpoint.clone(), changes).await {
             Ok(not_open) => {
                 self.head = end;
@@ -186,6 +189,15 @@ impl Task {
                     (None, before, _) => before,
                 };
                 self.checkpoint = checkpoint.or(self.checkpoint.take());
+                if let (Some(sinks), Some(records)) =
+                    (self.sinks.get(), for_sinks.filter(|records| !records.is_empty()))
+                    && let Err(detail) = sinks.write(records).await
+                {
+                    // The records are there; what asked for them must not happen all the same. The next are tried anew.
+                    tracing::error!(detail, "a required sink of the audit log did not take a record");
+                    batch.refuse(&AuditError::Unavailable { detail });
+                    return Ok(());
+                }
                 batch.confirm(places, &not_open, self.checkpoint.as_ref());
                 Ok(())
             }

@@ -40,6 +40,17 @@ pub struct Unsigned {
     pub rows: u64,
 }
 
+/// Bodies that retention has dropped: the rows' places are proven, their content is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedBodies {
+    /// Whose chain.
+    pub writer: String,
+    /// Up to which row.
+    pub upto: u64,
+    /// How many rows have no body.
+    pub rows: u64,
+}
+
 /// What a check has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Verification {
@@ -47,6 +58,8 @@ pub struct Verification {
     pub records: u64,
     /// Of these, rows whose body was withheld from an export: their place is proven, their content is not shown.
     pub withheld: u64,
+    /// Chains of which retention has dropped bodies, as signed records of theirs say.
+    pub dropped: Vec<DroppedBodies>,
     /// Chains.
     pub writers: u64,
     /// Checkpoints that were checked.

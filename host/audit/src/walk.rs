@@ -3,8 +3,9 @@
 
 use crate::Checkpoint;
 use crate::chain::{GENESIS, is_signed, link};
+use crate::retention::Dropped;
 use crate::task::between;
-use crate::verify::{Unsigned, Verification};
+use crate::verify::{DroppedBodies, Unsigned, Verification};
 use ed25519_dalek::VerifyingKey;
 use sophon_store::{AuditHead, AuditRow};
 use sophon_types::{Digest, Timestamp};
@@ -62,6 +63,10 @@ pub(crate) struct Chain {
     sealed: Option<Checkpoint>,
     /// The times of the first and the latest row after it.
     since: Option<(Timestamp, Timestamp)>,
+    /// Rows without a body, as ranges.
+    gone: Vec<(u64, u64)>,
+    /// What records of retention say was dropped, and where they stand.
+    told: Vec<(u64, Dropped)>,
     /// The last row to check.
     pub(crate) upto: u64,
 }
@@ -78,6 +83,8 @@ impl Chain {
             kept: None,
             sealed: None,
             since: None,
+            gone: Vec::new(),
+            told: Vec::new(),
             upto: 0,
         }
     }
@@ -128,13 +135,19 @@ impl Chain {
         if row.hash != link(writer, seq, &row.prev, &row.body_digest) {
             found.add(writer, seq, "its hash is wrong: the row was changed");
         }
+        if let Some(dropped) = row.body.and_then(Dropped::read) {
+            self.told.push((seq, dropped));
+        }
         match (row.body, rule) {
             (Some(body), _) if Digest::of(body.as_bytes()) != row.body_digest => {
                 found.add(writer, seq, "its body was changed");
             }
             (Some(_), _) => {}
             (None, BodyRule::MayBeWithheld) => found.withheld += 1,
-            (None, BodyRule::Kept) => found.add(writer, seq, "its body is missing"),
+            (None, BodyRule::Kept) => match self.gone.last_mut() {
+                Some((_, last)) if *last + 1 == seq => *last = seq,
+                _ => self.gone.push((seq, seq)),
+            },
         }
         if let Some(kept) = self.kept.take_if(|kept| kept.seq == seq)
             && kept.hash != row.hash
@@ -155,6 +168,7 @@ impl Chain {
     pub(crate) fn finish(self, checkpoint_every: Option<u64>, now: Option<Timestamp>, found: &mut Verification) {
         found.writers += 1;
         self.judge_end(checkpoint_every, now, found);
+        self.judge_bodies(found);
         if let Some(kept) = &self.kept {
             let what =
                 format!("the kept checkpoint was signed here, but the log ends at {}: it was truncated", self.end.seq);
@@ -172,6 +186,24 @@ impl Chain {
 }
 
 impl Chain {
+    /// Whether bodies are missing only where a signed record says that they were dropped.
+    fn judge_bodies(&self, found: &mut Verification) {
+        let sealed = self.sealed.as_ref().map_or(0, |checkpoint| checkpoint.seq);
+        let signed = self.told.iter().filter(|(seq, dropped)| *seq <= sealed && dropped.upto < *seq);
+        // Each goes on where the one before has ended, so the last one says it all.
+        let upto = signed.map(|(_, dropped)| dropped.upto).max().unwrap_or(0);
+        let mut rows = 0;
+        for &(first, last) in &self.gone {
+            rows += last.min(upto).saturating_sub(first - 1);
+            for seq in first.max(upto + 1)..=last {
+                found.add(&self.writer, seq, "its body is missing, and no record says that it was dropped");
+            }
+        }
+        if rows > 0 {
+            found.dropped.push(DroppedBodies { writer: self.writer.clone(), upto, rows });
+        }
+    }
+
     /// Whether the rows that no checkpoint covers can be so few and so young as the host leaves them.
     fn judge_end(&self, checkpoint_every: Option<u64>, now: Option<Timestamp>, found: &mut Verification) {
         let sealed = self.sealed.as_ref().map_or(0, |checkpoint| checkpoint.seq);

@@ -756,3 +756,156 @@ async fn append_until_killed(folder: &Path) {
     // Only a failure ends a task; then the process ends too, and the test sees what is missing.
     tasks.join_next().await;
 }
+
+/// A clock that a test sets.
+struct Set(AtomicI64);
+
+impl Clock for Set {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::Relaxed))
+    }
+}
+
+const DAY: i64 = 24 * 3600 * 1_000_000;
+
+#[tokio::test]
+async fn attack_43_retention_drops_content_and_the_chain_still_verifies() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = Arc::new(Set(AtomicI64::new(1_769_850_000_000_000)));
+    let log =
+        AuditLog::open(config(100), store(folder.path()).await, Arc::clone(&set) as Arc<dyn Clock>).await.unwrap();
+    let retain = || log.retain(Duration::from_secs(3 * 24 * 3600));
+    for n in 0..5 {
+        log.append(record(n)).await.unwrap();
+    }
+    assert_eq!(retain().await.unwrap(), 0, "nothing is old");
+    set.0.fetch_add(4 * DAY, Ordering::Relaxed);
+    for n in 5..8 {
+        log.append(record(n)).await.unwrap();
+    }
+    log.checkpoint().await.unwrap();
+    assert_eq!(retain().await.unwrap(), 5);
+    assert_eq!(retain().await.unwrap(), 0);
+    let found = log.verify().await.unwrap();
+    assert!(found.is_intact(), "{:?}", found.problems);
+    assert_eq!((found.records, found.dropped[0].rows, found.dropped[0].upto), (9, 5, 5));
+    let entries = log.query(&Query::default()).await.unwrap().entries;
+    assert!(entries[..5].iter().all(|entry| entry.record.is_null() && entry.suspect.is_none()));
+    assert_eq!(entries[8].record["action"], "audit.retention");
+    // Again after a while; what was dropped before stays told.
+    set.0.fetch_add(4 * DAY, Ordering::Relaxed);
+    log.append(record(8)).await.unwrap();
+    log.checkpoint().await.unwrap();
+    assert_eq!(retain().await.unwrap(), 4);
+    let found = log.verify().await.unwrap();
+    assert!(found.is_intact(), "{:?}", found.problems);
+    assert_eq!((found.dropped[0].rows, found.dropped[0].upto), (8, 9), "a record of retention keeps its own content");
+    log.close().await.unwrap();
+
+    let text = export(folder.path(), ExportScope::Everything).await;
+    let exported = verify_export(text.as_bytes(), None).unwrap();
+    assert!(exported.is_intact(), "{:?}", exported.problems);
+    assert_eq!(exported.dropped[0].rows, 8);
+    open(folder.path(), 100).await.unwrap().close().await.unwrap();
+
+    // A body that nobody says was dropped.
+    sql(folder.path(), "UPDATE audit SET body = NULL WHERE seq = 10").await;
+    let found = verify(folder.path()).await;
+    assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
+    assert!(found.problems[0].seq == 10 && found.problems[0].what.contains("no record says"), "{:?}", found.problems);
+    // Nor does it help to say so without the log's key.
+    let forged = copy(&folder);
+    sql(
+        forged.path(),
+        "UPDATE audit SET body = replace(body, '\"upto\":9', '\"upto\":10') WHERE action = 'audit.retention'",
+    )
+    .await;
+    assert!(verify(forged.path()).await.problems.iter().any(|problem| problem.what.contains("body was changed")));
+}
+
+#[tokio::test]
+async fn records_are_found_by_any_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path(), 100).await.unwrap();
+    for cause in ["restart", "lost", "it's \"odd\""] {
+        let record = Record::new(Action::CallOutcome, Outcome::Unknown).detail("cause", cause).detail("n", 3);
+        log.append(record).await.unwrap();
+    }
+    let count = |fields: Vec<sophon_audit::Field>| {
+        let query = Query { fields, ..Query::default() };
+        let log = log.clone();
+        async move { log.query(&query).await.unwrap().entries.len() }
+    };
+    let field = |text: &str| text.parse::<sophon_audit::Field>().unwrap();
+    assert_eq!(count(vec![field("detail.cause=restart")]).await, 1);
+    assert_eq!(count(vec![field("detail.cause=it's \"odd\"")]).await, 1);
+    assert_eq!(count(vec![field("detail.n=3")]).await, 3);
+    assert_eq!(count(vec![field("detail.n=3"), field("detail.cause=lost")]).await, 1);
+    assert_eq!(count(vec![field("detail.none=3")]).await, 0);
+    // What is no JSON was written by somebody else, and does not stand in the way.
+    sql(folder.path(), "UPDATE audit SET body = 'no json' WHERE seq = 1").await;
+    assert_eq!(count(vec![field("detail.n=3")]).await, 2);
+    let mut export = log.export_csv(Query { fields: vec![field("detail.cause=lost")], ..Query::default() });
+    let mut text = String::new();
+    while let Some(chunk) = export.next_chunk().await.unwrap() {
+        text.push_str(&chunk);
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines.len() == 2 && lines[0].starts_with("position,writer,seq,time,") && lines[1].contains("call.outcome"),
+        "{text}"
+    );
+}
+
+/// A sink that takes records, or does not.
+#[derive(Default)]
+struct Shelf {
+    taken: std::sync::Mutex<Vec<u64>>,
+    full: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl sophon_audit::Sink for Shelf {
+    fn name(&self) -> &str {
+        "shelf"
+    }
+
+    async fn write(&self, records: &[sophon_audit::SinkRecord]) -> Result<(), String> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err("it is full".into());
+        }
+        self.taken.lock().unwrap().extend(records.iter().map(|record| record.seq));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn attack_42_where_a_required_sink_takes_nothing_nothing_is_receipted() {
+    use sophon_audit::Demand;
+    for demand in [Demand::Required, Demand::BestEffort] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = open(folder.path(), 100).await.unwrap();
+        let shelf = Arc::new(Shelf::default());
+        log.attach(vec![(Arc::clone(&shelf) as Arc<_>, demand)]);
+        log.append(record(1)).await.unwrap();
+        shelf.full.store(true, Ordering::SeqCst);
+        let refused = log.append(record(2)).await;
+        match demand {
+            Demand::Required => {
+                let refused = refused.unwrap_err();
+                assert!(refused.to_string().contains("shelf did not take the record: it is full"), "{refused}");
+            }
+            Demand::BestEffort => drop(refused.unwrap()),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        shelf.full.store(false, Ordering::SeqCst);
+        log.append(record(3)).await.unwrap();
+        log.close().await.unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while *shelf.taken.lock().unwrap() != [1, 3] {
+            assert!(std::time::Instant::now() < until, "{:?}", shelf.taken.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(verify(folder.path()).await.is_intact());
+    }
+}

@@ -205,12 +205,15 @@ async fn open_audit(
     let missing = if store.audit().writers().await?.is_empty() { Missing::Unused } else { Missing::Lost };
     let signing = home.key("audit-signing", missing, entropy)?;
     let hashing = home.key("audit-hash", missing, entropy)?;
+    let sinks = crate::sinks::of(home, &config.audit);
     let config = AuditConfig {
         writer: "host".to_owned(),
         keys: AuditKeys::new(*signing, *hashing),
         checkpoint_every: config.audit.checkpoint_every.get(),
     };
-    Ok(AuditLog::open(config, store.clone(), clock).await?)
+    let log = AuditLog::open(config, store.clone(), clock).await?;
+    log.attach(sinks);
+    Ok(log)
 }
 
 /// Opens the vault. Where an earlier process ended in the middle of a change of the key, this finishes or undoes it.

@@ -15,6 +15,7 @@ mod house;
 mod identity;
 mod output;
 mod secret_input;
+mod sinks;
 mod system;
 mod telemetry;
 mod verbs;

@@ -3,9 +3,9 @@
 
 use crate::calls::{self, CallChange, NotOpen};
 use crate::chunks::Chunks;
-use crate::engine::{Connection, Engine, Row, Script, UNLESS, classify};
+use crate::engine::{Connection, Engine, Row, Script, TEXT_AT, UNLESS, classify};
 use crate::row::{all, bytes, column, count, digest, signed, time};
-use crate::writer::Failed;
+use crate::writer::{Failed, Scope};
 use crate::{Store, StoreError};
 use sophon_types::{Digest, Timestamp};
 use sqlx::QueryBuilder;
@@ -105,6 +105,8 @@ pub struct AuditFilter {
     pub correlation: Option<String>,
     /// The call.
     pub call: Option<String>,
+    /// Paths into the body, and the text that stands there.
+    pub fields: Vec<(String, String)>,
     /// Not earlier than this.
     pub since: Option<Timestamp>,
     /// Earlier than this.
@@ -249,6 +251,65 @@ impl<'s> AuditLines<'s> {
         rows.iter().map(read_checkpoint).collect()
     }
 
+    /// The body of the newest record that tells of dropped bodies.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn newest_retention(&self, writer: &str) -> Result<Option<String>, StoreError> {
+        let row = sqlx::query(
+            "SELECT body FROM audit WHERE writer = $1 AND action = 'audit.retention' ORDER BY seq DESC LIMIT 1",
+        )
+        .bind(writer)
+        .fetch_optional(self.store.readers())
+        .await
+        .map_err(|error| classify(&error))?;
+        row.map_or(Ok(None), |row| column(&row, "body"))
+    }
+
+    /// The first row of a chain, from `seq` on, that is not earlier than `time`.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn first_since(&self, writer: &str, seq: u64, time: Timestamp) -> Result<Option<u64>, StoreError> {
+        // `+` keeps the search on the chain's own index, which gives the order.
+        let row =
+            sqlx::query("SELECT seq FROM audit WHERE writer = $1 AND seq >= $2 AND +time >= $3 ORDER BY seq LIMIT 1")
+                .bind(writer)
+                .bind(signed(seq))
+                .bind(time.as_micros())
+                .fetch_optional(self.store.readers())
+                .await
+                .map_err(|error| classify(&error))?;
+        row.map(|row| count(&row, "seq")).transpose()
+    }
+
+    /// Drops the bodies of these rows, and the columns that name people and calls; but for the rows that tell of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the change cannot be made durable.
+    pub async fn drop_bodies(&self, writer: &str, from: u64, upto: u64) -> Result<(), StoreError> {
+        let writer = writer.to_owned();
+        self.store
+            .writer()
+            .run(Scope::Statement, move |connection| {
+                Box::pin(async move {
+                    sqlx::query(
+                        "UPDATE audit SET body = NULL, user_id = NULL, tool = NULL, correlation = NULL, call_id = NULL \
+                         WHERE writer = $1 AND seq >= $2 AND seq <= $3 AND body IS NOT NULL \
+                         AND action <> 'audit.retention'",
+                    )
+                    .bind(writer)
+                    .bind(signed(from))
+                    .bind(signed(upto))
+                    .execute(connection)
+                    .await
+                    .map_err(|error| classify(&error))?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
     /// The newest checkpoint of a writer.
     ///
     /// # Errors
@@ -342,6 +403,10 @@ fn select(filter: &AuditFilter, order: Order, after: Option<u64>, limit: u32) ->
         if let Some(value) = value {
             query.push(column).push_bind(value.clone());
         }
+    }
+    for (path, value) in &filter.fields {
+        let [before, between, behind] = TEXT_AT;
+        query.push(before).push_bind(path.clone()).push(between).push_bind(value.clone()).push(behind);
     }
     // Times follow positions but for a clock that was set back, so the index on time gives the bounds of the scan,
     // and the exact test (`+` keeps it off the index, which would need a sort) is made row by row.

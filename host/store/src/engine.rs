@@ -74,6 +74,10 @@ pub(crate) async fn readers(database: &Path) -> Result<Pool, StoreError> {
         .map_err(|error| classify(&error))
 }
 
+/// A condition on the text at a path of a row's JSON body, around the path and the text. A body that is no JSON has none.
+pub(crate) const TEXT_AT: [&str; 3] =
+    [" AND CASE WHEN json_valid(body) THEN CAST(json_extract(body, ", ") AS TEXT) END = ", ""];
+
 /// Brings the tables up to date.
 pub(crate) async fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let migrations = [

@@ -1,5 +1,6 @@
 //! The sections of `sophon.toml` and their defaults.
 
+use super::audit::AuditSection;
 use super::webhooks::WebhookSection;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -155,20 +156,6 @@ pub(crate) enum VaultKey {
     Env,
     /// A passphrase in `SOPHON_VAULT_PASSPHRASE`, or asked for on a terminal.
     Passphrase,
-}
-
-/// `[audit]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct AuditSection {
-    /// Records between two signed checkpoints.
-    pub(crate) checkpoint_every: NonZeroU64,
-}
-
-impl Default for AuditSection {
-    fn default() -> Self {
-        Self { checkpoint_every: NonZeroU64::MIN.saturating_add(999) }
-    }
 }
 
 /// `[log]`: what goes to standard error.

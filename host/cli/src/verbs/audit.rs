@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::door::{Acting, Door};
 use crate::error::CliError;
 use crate::home::write_private;
-use crate::output::{columns, field, plain};
+use crate::output::{Format, columns, field, plain};
 use clap::{Args, Subcommand};
 use http::Method;
 use http_body_util::BodyExt as _;
@@ -16,6 +16,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The audit log. Without a tenant: of the whole home.
 #[derive(Debug, Args)]
@@ -31,6 +32,9 @@ enum Verb {
         /// How many.
         #[arg(short = 'n', long, default_value_t = 20)]
         lines: u32,
+        /// Go on with every record that follows, until the gateway stops.
+        #[arg(short, long)]
+        follow: bool,
         #[command(flatten)]
         tenant: InTenant,
     },
@@ -45,8 +49,20 @@ enum Verb {
         #[arg(long, requires = "file", value_name = "KEY")]
         public_key: Option<String>,
     },
-    /// Write the log as JSON lines, to be kept outside the home.
+    /// Write the log as JSON lines, to be kept outside the home; or the records that match as CSV.
     Export {
+        /// jsonl, which proves itself, or csv.
+        #[arg(long, default_value = "jsonl")]
+        format: String,
+        /// Of csv: only records of this action.
+        #[arg(long)]
+        action: Option<String>,
+        /// Of csv: only records not earlier than this.
+        #[arg(long)]
+        since: Option<String>,
+        /// Of csv: only records earlier than this.
+        #[arg(long)]
+        until: Option<String>,
         /// A new file [default: standard output].
         #[arg(long)]
         out: Option<PathBuf>,
@@ -75,6 +91,21 @@ struct QueryArguments {
     /// The call's id.
     #[arg(long)]
     call: Option<String>,
+    /// The id of the key that was shown.
+    #[arg(long)]
+    key: Option<String>,
+    /// The skill.
+    #[arg(long)]
+    skill: Option<String>,
+    /// none, low, medium, high or critical.
+    #[arg(long)]
+    risk: Option<String>,
+    /// The code of a denial or failure.
+    #[arg(long)]
+    code: Option<String>,
+    /// Any other field, such as detail.cause=restart.
+    #[arg(long, value_name = "NAME=VALUE")]
+    field: Option<String>,
     /// Not earlier than this: 2026-01-31 or 2026-01-31T09:00:00Z.
     #[arg(long)]
     since: Option<String>,
@@ -94,11 +125,15 @@ struct QueryArguments {
 impl Audit {
     pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         match self.verb {
-            Verb::Tail { lines, tenant } => tail(context, lines, tenant).await,
+            Verb::Tail { lines, follow: true, tenant } => follow(context, lines, tenant).await,
+            Verb::Tail { lines, follow: false, tenant } => tail(context, lines, tenant).await,
             Verb::Query(arguments) => arguments.run(context).await,
             Verb::Verify { file: Some(file), public_key } => verify_file(context, file, public_key.as_deref()),
             Verb::Verify { file: None, .. } => verify(context).await,
-            Verb::Export { out, tenant } => export(context, out, tenant).await,
+            Verb::Export { format, action, since, until, out, tenant } => {
+                let path = query(&[("format", Some(format)), ("action", action), ("since", since), ("until", until)]);
+                export(context, &format!("/v1/audit/export{path}"), out, tenant).await
+            }
         }
     }
 }
@@ -113,6 +148,40 @@ async fn tail(context: &Context, lines: u32, tenant: InTenant) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+/// How often a log that is followed is asked for more.
+const AGAIN: Duration = Duration::from_millis(500);
+
+async fn follow(context: &Context, lines: u32, tenant: InTenant) -> Result<ExitCode, CliError> {
+    crate::telemetry::quiet(&context.config()?.log)?;
+    let door = Door::open(context, tenant.into()).await?;
+    if door.is_in_process() {
+        door.close().await?;
+        return Err(CliError::usage("no gateway runs in this home, so nothing follows", "sophon audit tail"));
+    }
+    let newest = door.json(Method::GET, &format!("/v1/audit?order=newest&limit={}", lines.max(1)), None).await?.value;
+    let mut entries = newest["entries"].as_array().cloned().unwrap_or_default();
+    entries.reverse();
+    let mut after = entries.last().and_then(|entry| entry["position"].as_u64()).unwrap_or(0);
+    loop {
+        for entry in &entries {
+            match context.output().format() {
+                Format::Json => context.output().bytes(format!("{entry}\n").as_bytes())?,
+                Format::Text => context.output().bytes(shown(&json!({"entries": [entry]})).as_bytes())?,
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+        let path = format!("/v1/audit?order=oldest&limit=1000&after={after}");
+        let page = match door.json(Method::GET, &path, None).await {
+            Ok(page) => page.value,
+            // It has stopped: there is nothing to follow any more.
+            Err(CliError::Gateway { .. }) => return Ok(ExitCode::SUCCESS),
+            Err(error) => return Err(error),
+        };
+        entries = page["entries"].as_array().cloned().unwrap_or_default();
+        after = entries.last().and_then(|entry| entry["position"].as_u64()).unwrap_or(after);
+    }
+}
+
 impl QueryArguments {
     async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let values = [
@@ -122,6 +191,11 @@ impl QueryArguments {
             ("outcome", self.outcome),
             ("correlation", self.correlation),
             ("call", self.call),
+            ("key", self.key),
+            ("skill", self.skill),
+            ("risk", self.risk),
+            ("code", self.code),
+            ("field", self.field),
             ("since", self.since),
             ("until", self.until),
             ("after", self.after.map(|after| after.to_string())),
@@ -153,7 +227,7 @@ fn verify_file(context: &Context, file: PathBuf, public_key: Option<&str>) -> Re
     let answer = json!({
         "intact": found.is_intact(), "records": found.records, "writers": found.writers,
         "checkpoints": found.checkpoints, "unsigned": found.unsigned.iter().map(|end| end.rows).sum::<u64>(), "problems": found.problems, "unlisted": found.unlisted,
-        "withheld": found.withheld,
+        "withheld": found.withheld, "dropped": found.dropped.iter().map(|dropped| dropped.rows).sum::<u64>(),
     });
     verdict(context, &answer)
 }
@@ -167,6 +241,12 @@ fn verdict(context: &Context, answer: &Value) -> Result<ExitCode, CliError> {
             value["unsigned"],
             if value["intact"] == true { "intact" } else { "NOT INTACT" }
         );
+        if value["dropped"].as_u64().is_some_and(|rows| rows > 0) {
+            text.push_str(&format!(
+                "of {} records retention has dropped the content, as the log itself says\n",
+                value["dropped"]
+            ));
+        }
         for problem in value["problems"].as_array().into_iter().flatten() {
             text.push_str(&format!("{} {}: {}\n", field(problem, "writer"), problem["seq"], field(problem, "what")));
         }
@@ -175,7 +255,7 @@ fn verdict(context: &Context, answer: &Value) -> Result<ExitCode, CliError> {
     Ok(if answer["intact"] == true { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn export(context: &Context, out: Option<PathBuf>, tenant: InTenant) -> Result<ExitCode, CliError> {
+async fn export(context: &Context, log: &str, out: Option<PathBuf>, tenant: InTenant) -> Result<ExitCode, CliError> {
     let config = context.config()?;
     crate::telemetry::quiet(&config.log)?;
     let mut file = match &out {
@@ -187,7 +267,7 @@ async fn export(context: &Context, out: Option<PathBuf>, tenant: InTenant) -> Re
         None => None,
     };
     let door = Door::open(context, tenant.into()).await?;
-    let exported = stream(context, &door, file.as_mut()).await;
+    let exported = stream(context, &door, log, file.as_mut()).await;
     let closed = door.close().await;
     exported?;
     closed?;
@@ -198,8 +278,8 @@ async fn export(context: &Context, out: Option<PathBuf>, tenant: InTenant) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-async fn stream(context: &Context, door: &Door, mut file: Option<&mut File>) -> Result<(), CliError> {
-    let mut body = door.send(Method::GET, "/v1/audit/export", None).await?.into_body();
+async fn stream(context: &Context, door: &Door, path: &str, mut file: Option<&mut File>) -> Result<(), CliError> {
+    let mut body = door.send(Method::GET, path, None).await?.into_body();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| CliError::Gateway { message: format!("the export ended early: {error}") })?;
         let Ok(bytes) = frame.into_data() else { continue };

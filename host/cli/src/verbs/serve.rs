@@ -6,6 +6,7 @@ use crate::error::CliError;
 use crate::house::House;
 use crate::telemetry;
 use clap::Args;
+use sophon_audit::AuditLog;
 use sophon_gateway::{Gateway, OperatorToken, RunFile, write_whole};
 use sophon_sandbox::{Confinement, Needs, confine, folder_of};
 use std::io;
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -36,6 +38,7 @@ impl Serve {
             let program = std::env::current_exe().map_err(|error| CliError::Start { message: error.to_string() })?;
             let mut write = vec![home.root().to_owned()];
             write.extend(self.port_file.as_deref().map(folder_of));
+            write.extend(config.audit.file.as_ref().map(|file| folder_of(&home.root().join(&file.path))));
             let authorities = config.egress.extra_ca_files.iter();
             let secrets = config.webhooks.iter().map(|webhook| &webhook.secret_file);
             let read = authorities.chain(secrets).map(|file| home.root().join(file)).collect();
@@ -83,6 +86,8 @@ impl Serve {
         }
         tracing::info!(address = %bound, home = %home.root().display(), "serving");
 
+        let retaining =
+            house.config().audit.retain_days.map(|days| tokio::spawn(retain(house.audit().clone(), days.span())));
         let reloading = tokio::spawn(reload_on(hang_up, gateway.clone()));
         let (first, asked) = tokio::sync::oneshot::channel();
         let serving = gateway.serve(listener, async {
@@ -97,12 +102,31 @@ impl Serve {
             }
         };
         reloading.abort();
+        if let Some(retaining) = retaining {
+            retaining.abort();
+        }
         drop((run_file, webhooks));
         let closed = house.close().await;
         served?;
         closed?;
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// How often old records are looked for.
+const RETENTION: Duration = Duration::from_secs(60 * 60);
+
+/// Drops the content of records of this age, now and then.
+async fn retain(audit: AuditLog, age: Duration) {
+    let mut ticks = tokio::time::interval(RETENTION);
+    loop {
+        ticks.tick().await;
+        match audit.retain(age).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "the content of old audit records is dropped"),
+            Err(error) => tracing::warn!(%error, "the content of old audit records cannot be dropped now"),
+        }
     }
 }
 

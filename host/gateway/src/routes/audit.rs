@@ -10,7 +10,7 @@ use crate::{Gateway, GatewayError};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use sophon_audit::{ExportScope, Order, Query};
+use sophon_audit::{ExportScope, Field, Order, Query};
 use sophon_types::{TenantId, Timestamp};
 use std::fmt::Display;
 use std::str::FromStr;
@@ -23,11 +23,22 @@ pub(crate) const QUERIES: &[(&str, &str)] = &[
     ("outcome", "intent, ok, denied, failed or unknown."),
     ("correlation", "The correlation id."),
     ("call", "The call's id."),
+    ("key", "The id of the key that was shown."),
+    ("skill", "The skill."),
+    ("risk", "none, low, medium, high or critical."),
+    ("code", "The code of a denial or failure."),
+    ("field", "Any other field of the record, as name=value, such as detail.cause=restart."),
     ("since", "Not earlier than this (RFC 3339, or a date)."),
     ("until", "Earlier than this."),
     ("order", "oldest (default) or newest first."),
     ("after", "Continue behind this: `next` of the page before."),
     ("limit", "Entries wanted: 1 to 1000, 100 where nothing is said."),
+];
+
+/// What an export may name besides.
+pub(crate) const EXPORT_QUERIES: &[(&str, &str)] = &[
+    ("format", "jsonl (default): the whole log, which proves itself; csv: the records that match, for a spreadsheet."),
+    ("action", "Of csv: this and every other filter of GET /v1/audit."),
 ];
 
 /// Records.
@@ -36,27 +47,39 @@ pub(crate) async fn query(
     caller: Caller,
     InQuery(asked): InQuery<AuditQuery>,
 ) -> Result<axum::Json<AuditPage>, Problem> {
-    let query = Query {
-        tenant: tenant(&caller),
+    if asked.format.is_some() {
+        return Err(wrong("format", "is for exports").into());
+    }
+    let query = filter(&caller, &asked)?;
+    let turn = gateway.audit_queries().begin(query.tenant.clone()).await;
+    let _turn = turn.map_err(|closed| GatewayError::Broken { detail: closed.to_string() })?;
+    Ok(axum::Json(gateway.audit().query(&query).await?.into()))
+}
+
+fn filter(caller: &Caller, asked: &AuditQuery) -> Result<Query, GatewayError> {
+    let named = [("key", &asked.key), ("skill", &asked.skill), ("risk", &asked.risk), ("code", &asked.code)];
+    let named = named.into_iter().filter_map(|(name, value)| Some(Field::new(name, value.as_ref()?)));
+    let further = asked.field.iter().map(|text| text.parse::<Field>());
+    let fields: Result<Vec<Field>, String> = named.chain(further).collect();
+    Ok(Query {
+        tenant: tenant(caller),
         user: read("user", asked.user.as_deref())?,
         action: read("action", asked.action.as_deref())?,
         tool: read("tool", asked.tool.as_deref())?,
         outcome: read("outcome", asked.outcome.as_deref())?,
         correlation: read("correlation", asked.correlation.as_deref())?,
         call: read("call", asked.call.as_deref())?,
+        fields: fields.map_err(|message| wrong("field", &message))?,
         since: asked.since.as_deref().map(|text| time("since", text)).transpose()?,
         until: asked.until.as_deref().map(|text| time("until", text)).transpose()?,
         order: match asked.order.as_deref() {
             None | Some("oldest") => Order::Oldest,
             Some("newest") => Order::Newest,
-            Some(_) => return Err(wrong("order", "is neither oldest nor newest").into()),
+            Some(_) => return Err(wrong("order", "is neither oldest nor newest")),
         },
         after: asked.after,
         limit: asked.limit,
-    };
-    let turn = gateway.audit_queries().begin(query.tenant.clone()).await;
-    let _turn = turn.map_err(|closed| GatewayError::Broken { detail: closed.to_string() })?;
-    Ok(axum::Json(gateway.audit().query(&query).await?.into()))
+    })
 }
 
 /// Checks the chain and its checkpoints.
@@ -69,10 +92,25 @@ pub(crate) async fn verify(
     Ok(axum::Json(AuditVerification::of(found, gateway.audit().public_key())))
 }
 
-/// The log as JSON lines, to be kept outside the home. Ends with a fresh checkpoint, so that what is cut off later shows.
-/// The checkpoint is signed only where something was appended since the last one.
-pub(crate) async fn export(State(gateway): State<Gateway>, caller: Caller) -> Result<Response, Problem> {
+/// The log, to be kept outside the home: as JSON lines, whole, which prove themselves; or the records that match, as
+/// comma-separated values. JSON lines end with a fresh checkpoint, so that what is cut off later shows; it is signed only
+/// where something was appended since the last one.
+pub(crate) async fn export(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    InQuery(asked): InQuery<AuditQuery>,
+) -> Result<Response, Problem> {
     let pass = pass(&gateway, &caller)?;
+    match asked.format.as_deref() {
+        None | Some("jsonl") => {
+            let whole = AuditQuery { format: asked.format.clone(), ..AuditQuery::default() };
+            if asked != whole {
+                return Err(wrong("format", "JSON lines prove the whole log: filters go with format=csv").into());
+            }
+        }
+        Some("csv") => return Ok(csv(&gateway, filter(&caller, &asked)?, pass)),
+        Some(_) => return Err(wrong("format", "is neither jsonl nor csv").into()),
+    }
     gateway.audit().checkpoint().await?;
     let scope = tenant(&caller).map_or(ExportScope::Everything, ExportScope::Tenant);
     let export = gateway.audit().export(scope, gateway.clock().now());
@@ -87,6 +125,16 @@ pub(crate) async fn export(State(gateway): State<Gateway>, caller: Caller) -> Re
         }
     });
     Ok(streamed(Body::from_stream(chunks), "application/x-ndjson"))
+}
+
+fn csv(gateway: &Gateway, query: Query, pass: Pass) -> Response {
+    let export = gateway.audit().export_csv(query);
+    let chunks = futures::stream::try_unfold((export, pass), |(mut export, pass)| async move {
+        let chunk = export.next_chunk().await;
+        let chunk = chunk.inspect_err(|error| tracing::error!(%error, "an export of the audit log ended early"))?;
+        Ok::<_, sophon_audit::AuditError>(chunk.map(|chunk| (chunk, (export, pass))))
+    });
+    streamed(Body::from_stream(chunks), "text/csv; charset=utf-8")
 }
 
 /// The right to read the whole log.

@@ -223,7 +223,8 @@ pub(crate) fn table() -> Vec<Route> {
         get("/v1/audit/verify", ADMINS, "Checks the chain and its checkpoints.", audit::verify)
             .unhurried()
             .answers::<wire::AuditVerification>(200),
-        get("/v1/audit/export", ADMINS, "The whole log as JSON lines, with checkpoints.", audit::export)
+        get("/v1/audit/export", ADMINS, "The log as JSON lines that prove themselves, or as CSV.", audit::export)
+            .queries(audit::EXPORT_QUERIES)
             .unhurried()
             .raw("application/x-ndjson"),
     ]

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use utoipa::ToSchema;
 
 /// Which records.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditQuery {
     pub(crate) user: Option<String>,
@@ -16,6 +16,13 @@ pub(crate) struct AuditQuery {
     pub(crate) outcome: Option<String>,
     pub(crate) correlation: Option<String>,
     pub(crate) call: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) skill: Option<String>,
+    pub(crate) risk: Option<String>,
+    pub(crate) code: Option<String>,
+    pub(crate) field: Option<String>,
+    /// Of an export only: jsonl or csv.
+    pub(crate) format: Option<String>,
     pub(crate) since: Option<String>,
     pub(crate) until: Option<String>,
     pub(crate) order: Option<String>,
@@ -78,6 +85,8 @@ pub(crate) struct AuditVerification {
     checkpoints: u64,
     /// Records, at the ends of chains, that no checkpoint covers yet; those of the last minute as a rule.
     unsigned: u64,
+    /// Records whose body retention has dropped, as signed records of the log say.
+    dropped: u64,
     /// What was found wrong.
     problems: Vec<ChainProblem>,
     /// Problems beyond those listed.
@@ -102,6 +111,7 @@ impl AuditVerification {
             writers: found.writers,
             checkpoints: found.checkpoints,
             unsigned: found.unsigned.iter().map(|end| end.rows).sum(),
+            dropped: found.dropped.iter().map(|dropped| dropped.rows).sum(),
             unlisted: found.unlisted,
             problems: found.problems.into_iter().map(problem).collect(),
             public_key: hex,

@@ -1,0 +1,173 @@
+//! `[audit]`: how records are signed, how long their content is kept, and where else they go.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Days that the content of a record is kept at the least.
+const LEAST_DAYS: u32 = 2;
+
+/// `[audit]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AuditSection {
+    /// Records between two signed checkpoints.
+    pub(crate) checkpoint_every: NonZeroU64,
+    /// Days after which the content of records is dropped; never, where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retain_days: Option<Days>,
+    /// A file that records are appended to as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<FileSection>,
+    /// A syslog that records go to as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) syslog: Option<SyslogSection>,
+}
+
+impl Default for AuditSection {
+    fn default() -> Self {
+        Self { checkpoint_every: NonZeroU64::MIN.saturating_add(999), retain_days: None, file: None, syslog: None }
+    }
+}
+
+/// `[audit.file]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileSection {
+    /// The file; a relative path starts at the home.
+    pub(crate) path: PathBuf,
+    /// Whether a call is refused where the file does not take its record.
+    #[serde(default)]
+    pub(crate) required: bool,
+}
+
+/// `[audit.syslog]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SyslogSection {
+    /// `unix:/dev/log`, `udp://192.0.2.1:514` or `tcp://192.0.2.1:601`.
+    pub(crate) address: SyslogAddress,
+    /// The facility of the messages.
+    #[serde(default)]
+    pub(crate) facility: Facility,
+    /// Whether a call is refused where the syslog does not take its record.
+    #[serde(default)]
+    pub(crate) required: bool,
+}
+
+/// A number of days, two at the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32")]
+pub(crate) struct Days(u32);
+
+impl Days {
+    pub(crate) fn span(self) -> Duration {
+        Duration::from_secs(u64::from(self.0) * 24 * 60 * 60)
+    }
+}
+
+impl TryFrom<u32> for Days {
+    type Error = String;
+    fn try_from(days: u32) -> Result<Self, String> {
+        if days >= LEAST_DAYS {
+            Ok(Self(days))
+        } else {
+            Err(format!("{days} days are too few: {LEAST_DAYS} are the least"))
+        }
+    }
+}
+
+/// Where a syslog is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) enum SyslogAddress {
+    /// A datagram socket in the file system.
+    Unix(PathBuf),
+    /// A message a datagram.
+    Udp(SocketAddr),
+    /// Messages with their length before them.
+    Tcp(SocketAddr),
+}
+
+impl TryFrom<String> for SyslogAddress {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let socket = |rest: &str| rest.parse::<SocketAddr>().ok();
+        let found = if let Some(path) = text.strip_prefix("unix:") {
+            path.starts_with('/').then(|| Self::Unix(path.into()))
+        } else if let Some(rest) = text.strip_prefix("udp://") {
+            socket(rest).map(Self::Udp)
+        } else if let Some(rest) = text.strip_prefix("tcp://") {
+            socket(rest).map(Self::Tcp)
+        } else {
+            None
+        };
+        found.ok_or_else(|| {
+            format!("{text:?} is no address of a syslog: unix:/dev/log, udp://192.0.2.1:514 or tcp://192.0.2.1:601")
+        })
+    }
+}
+
+impl fmt::Display for SyslogAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Udp(to) => write!(f, "udp://{to}"),
+            Self::Tcp(to) => write!(f, "tcp://{to}"),
+        }
+    }
+}
+
+impl From<SyslogAddress> for String {
+    fn from(address: SyslogAddress) -> Self {
+        address.to_string()
+    }
+}
+
+/// The facility of syslog messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Facility {
+    /// Security and authorisation, private.
+    #[default]
+    Authpriv,
+    /// The log audit.
+    Audit,
+    /// For local use.
+    Local0,
+    /// For local use.
+    Local1,
+    /// For local use.
+    Local2,
+    /// For local use.
+    Local3,
+    /// For local use.
+    Local4,
+    /// For local use.
+    Local5,
+    /// For local use.
+    Local6,
+    /// For local use.
+    Local7,
+}
+
+impl Facility {
+    /// Its number (RFC 5424, table 1).
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Authpriv => 10,
+            Self::Audit => 13,
+            Self::Local0 => 16,
+            Self::Local1 => 17,
+            Self::Local2 => 18,
+            Self::Local3 => 19,
+            Self::Local4 => 20,
+            Self::Local5 => 21,
+            Self::Local6 => 22,
+            Self::Local7 => 23,
+        }
+    }
+}
