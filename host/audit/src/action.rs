@@ -139,6 +139,8 @@ codes! {
         GatewayStart = "gateway.start",
         /// The gateway stopped serving.
         GatewayStop = "gateway.stop",
+        /// Text on its way to a model was told of: it speaks to the model, forges a marker or hides something.
+        ContentFlagged = "content.flagged",
         /// A skill's own line of log.
         SkillLog = "skill.log",
         /// The log itself: bodies of old records were dropped.

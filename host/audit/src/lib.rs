@@ -22,6 +22,7 @@ mod csv;
 mod error;
 mod export;
 mod field;
+mod flagged;
 mod keys;
 mod line;
 mod log;

@@ -17,6 +17,7 @@ use sophon_egress::{
 };
 use sophon_executor::{CallLimits, Executor, Parts, Told, Webhook, Webhooks};
 use sophon_gateway::{Gateway, GatewayParts, OperatorToken, Reload};
+use sophon_guard::Detector;
 use sophon_sandbox::{
     CodeCache, Compilation, CompileLimits, ContainerConfig, ContainerRuntime, Limits, PoolLimits, WasmRuntime, Worker,
     sweep_workspaces,
@@ -101,6 +102,7 @@ impl House {
             egress,
             runtime,
             containers: containers.clone(),
+            detector: Detector::new(config.prompt_injection.clone()),
             policy: Policy::new(config.approval.clone()).map_err(|error| CliError::of(&error))?,
             limits,
             clock: Arc::clone(&clock),

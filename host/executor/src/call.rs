@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use sophon_approval::{AssessedCall, Desk, DeskParts, Gate, Policy, assess};
 use sophon_audit::AuditLog;
 use sophon_egress::{DestinationBudget, Egress};
+use sophon_guard::Detector;
 use sophon_sandbox::{ContainerRuntime, WasmRuntime};
 use sophon_store::{Activation, CallRow, Store};
 use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, Entropy, Principal, Role};
@@ -46,6 +47,8 @@ pub struct Parts {
     pub runtime: WasmRuntime,
     /// Where everything else runs, if it runs at all.
     pub containers: ContainerRuntime,
+    /// How text on its way to a model is searched.
+    pub detector: Detector,
     /// How risk is assessed.
     pub policy: Policy,
     /// How much may happen at one time.
@@ -183,6 +186,12 @@ impl Executor {
     /// From now on requests of skills are counted by their destination. Once.
     pub fn bound_destinations(&self, budget: Arc<dyn DestinationBudget>) {
         self.0.parts.egress.bound_destinations(budget);
+    }
+
+    /// How text on its way to a model is searched.
+    #[must_use]
+    pub fn detector(&self) -> &Detector {
+        &self.0.parts.detector
     }
 
     /// The tools that the caller may use.

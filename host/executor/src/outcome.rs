@@ -4,7 +4,7 @@ use crate::api::{CallOutput, ErrorView};
 use crate::{CallError, CallStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sophon_guard::{Finding, KnownSecrets, RawOutput, Source, sanitise};
+use sophon_guard::{Detector, Finding, KnownSecrets, RawOutput, Source};
 use sophon_sandbox::RunFailure;
 use sophon_types::{CallId, Entropy, Fault, FaultKind, Stage, ToolName};
 use sophon_vault::Vault;
@@ -29,20 +29,26 @@ struct AtRest {
 const PURPOSE: &str = "call-result";
 
 impl Ending {
-    /// Scans and wraps what a run gave: nothing of it leaves in another way.
+    /// Scans and wraps what a run gave: nothing of it leaves in another way. Beside it what was noticed in its text.
     pub(crate) fn of(
         tool: &ToolName,
         output: Result<RawOutput, RunFailure>,
         secrets: &KnownSecrets,
+        detector: &Detector,
         entropy: &dyn Entropy,
-    ) -> Self {
+    ) -> (Self, Vec<Finding>) {
         match output {
-            Ok(raw) => Self { output: Some(CallOutput::of(&sanitise(raw, secrets, entropy))), error: None },
+            Ok(raw) => {
+                let clean = detector.sanitise(raw, secrets, entropy);
+                let ending = Self { output: Some(CallOutput::of(&clean)), error: None };
+                (ending, clean.findings().to_vec())
+            }
             Err(failure) => {
                 if let RunFailure::Host { cause } = &failure {
                     tracing::error!(%tool, cause, "the host could not run the skill");
                 }
-                let wrapped = sanitise(RawOutput::new(Source::error(tool), failure.to_string()), secrets, entropy);
+                let raw = RawOutput::new(Source::error(tool), failure.to_string());
+                let wrapped = detector.sanitise(raw, secrets, entropy);
                 let error = ErrorView {
                     stage: failure.stage(),
                     kind: failure.kind(),
@@ -50,8 +56,7 @@ impl Ending {
                     message: wrapped.content().to_owned(),
                     hint: failure.hint(),
                 };
-                // The findings stay with the error's text.
-                Self { output: None, error: Some(error) }
+                (Self { output: None, error: Some(error) }, wrapped.findings().to_vec())
             }
         }
     }

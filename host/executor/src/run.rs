@@ -13,7 +13,7 @@ use futures::FutureExt as _;
 use sophon_approval::ApprovedCall;
 use sophon_audit::{Action, CallChange, CallState, Outcome, Receipt, Record};
 use sophon_egress::{CallScope, Deadline, EgressSession};
-use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
+use sophon_guard::{Finding, KnownSecrets, RawOutput, Source};
 use sophon_sandbox::{Connection, Doors, LogLevel, Progress, RunFailure, RunReport, StoredState};
 use sophon_types::Timestamp;
 use std::panic::AssertUnwindSafe;
@@ -59,9 +59,21 @@ impl Run {
         let secrets = session.secrets();
         self.log(&report, &secrets);
         let record = self.outcome_record(&report);
-        let ending = Ending::of(&self.view.tool, report.output, &secrets, &*parts.entropy);
+        let (ending, findings) = Ending::of(&self.view.tool, report.output, &secrets, &parts.detector, &*parts.entropy);
+        self.flag(&ending, &findings);
         let record = record.then(Action::CallOutcome, audit_outcome(&ending));
         (ending, record)
+    }
+
+    /// Records what was noticed in the text that the call gives. It annotates: a log that does not take it at once is
+    /// said out loud, and stops the call at its outcome, where it has to.
+    fn flag(&self, ending: &Ending, findings: &[Finding]) {
+        let parts = &self.executor.0.parts;
+        let from = if ending.error.is_some() { "error" } else { "tool" };
+        let Some(record) = self.record.clone().flagged(from, findings, &parts.detector) else { return };
+        if let Err(error) = parts.audit.enqueue(record) {
+            tracing::warn!(call = %self.view.call_id, %error, "findings in a result could not be recorded");
+        }
     }
 
     fn outcome_record(&self, report: &RunReport) -> Record {
@@ -77,8 +89,9 @@ impl Run {
     /// The end of a call in which the host itself broke.
     fn broken(&self) -> (Ending, Record) {
         let failure = RunFailure::Host { cause: "a panic in the host".into() };
-        let entropy = &*self.executor.0.parts.entropy;
-        let ending = Ending::of(&self.view.tool, Err(failure), &KnownSecrets::none(), entropy);
+        let parts = &self.executor.0.parts;
+        let (ending, _) =
+            Ending::of(&self.view.tool, Err(failure), &KnownSecrets::none(), &parts.detector, &*parts.entropy);
         let record = self.record.clone().then(Action::CallOutcome, audit_outcome(&ending));
         (ending, record)
     }
@@ -173,7 +186,8 @@ impl Run {
         let parts = &self.executor.0.parts;
         let skill = &self.ready.skill;
         let (known, told) = (Arc::clone(session), Arc::clone(&self.flight));
-        let (entropy, source) = (Arc::clone(&parts.entropy), Source::tool(&self.view.tool));
+        let (entropy, detector) = (Arc::clone(&parts.entropy), parts.detector.clone());
+        let source = Source::tool(&self.view.tool);
         Doors {
             http: Some(Arc::clone(session) as Arc<_>),
             state: Arc::new(StoredState::new(
@@ -186,7 +200,7 @@ impl Run {
             settings: Arc::clone(&self.ready.settings),
             progress: Some(Arc::new(move |progress: &Progress| {
                 let raw = RawOutput::new(source.clone(), progress.message.clone());
-                let message = sanitise(raw, &known.secrets(), &*entropy).content().to_owned();
+                let message = detector.sanitise(raw, &known.secrets(), &*entropy).content().to_owned();
                 told.progress(ProgressView { percent: progress.percent, message });
             })),
         }

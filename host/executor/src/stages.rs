@@ -16,7 +16,7 @@ use sophon_approval::{
     Answer, ApprovedBy, ApprovedCall, Asked, AssessedCall, DeskError, Question, Setting, Stale, Status, Stopped, assess,
 };
 use sophon_audit::{Action, CallChange, CallState, Outcome, Receipt, Record, Resume};
-use sophon_guard::{KnownSecrets, RawOutput, Source, sanitise};
+use sophon_guard::{KnownSecrets, RawOutput, Source};
 use sophon_sandbox::{Access, Connection};
 use sophon_store::{Activation, Begun, CallRow};
 use sophon_types::{
@@ -568,7 +568,8 @@ impl Executor {
         }
         // The skill's author wrote the schema: its words are wrapped like everything of a skill.
         let raw = RawOutput::new(Source::error(tool), violations.join("; "));
-        let wrapped = sanitise(raw, &KnownSecrets::none(), &*self.0.parts.entropy).content().to_owned();
+        let parts = &self.0.parts;
+        let wrapped = parts.detector.sanitise(raw, &KnownSecrets::none(), &*parts.entropy).content().to_owned();
         Err(CallError::Arguments { tool: tool.clone(), violations: vec![wrapped] })
     }
 

@@ -84,6 +84,7 @@ impl World {
                 Limits::of(Preset::Minimal),
                 Arc::clone(&entropy),
             ),
+            detector: sophon_guard::Detector::default(),
             policy: Policy::default(),
             limits: CallLimits { concurrent: 2, ..CallLimits::default() },
             clock,

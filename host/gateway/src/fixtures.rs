@@ -109,6 +109,7 @@ impl World {
                 Limits::of(Preset::Minimal),
                 Arc::clone(&entropy),
             ),
+            detector: sophon_guard::Detector::default(),
             policy: Policy::default(),
             limits: CallLimits { concurrent: 2, ..CallLimits::default() },
             clock: Arc::clone(&clock),

@@ -3,12 +3,12 @@
 //! forged boundary marker leaves this gateway.
 
 use serde_json::Value;
-use sophon_guard::{Wrapped, wrap};
+use sophon_guard::{Detector, Wrapped, wrap};
 use sophon_types::{Entropy, ToolName};
 
-/// The description of a tool.
-pub(crate) fn description(tool: &ToolName, text: &str, entropy: &dyn Entropy) -> Wrapped {
-    wrap(&format!("tool-description:{tool}"), text, entropy)
+/// The description of a tool, searched as `detector` is configured.
+pub(crate) fn description(detector: &Detector, tool: &ToolName, text: &str, entropy: &dyn Entropy) -> Wrapped {
+    detector.wrap(&format!("tool-description:{tool}"), text, entropy)
 }
 
 /// A schema whose texts are harmless: names of properties and patterns too, because all of it is its author's. A value

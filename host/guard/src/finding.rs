@@ -23,6 +23,42 @@ pub enum FindingKind {
     PromptInjection,
 }
 
+/// How much a finding matters. Nothing is blocked by it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth a note: what ordinary text has too.
+    Low,
+    /// Worth a look.
+    #[default]
+    Medium,
+    /// Worth it now: text that gives the model orders, or was made so that nobody sees what it says.
+    High,
+}
+
+impl FindingKind {
+    /// How much a finding of `rule` matters, where nothing else is configured.
+    fn severity(self, rule: &str) -> Severity {
+        match self {
+            Self::SecretRedacted | Self::BoundaryForgery => Severity::High,
+            Self::PossibleSecret | Self::RoleMarker => Severity::Medium,
+            Self::TerminalEscape => Severity::Low,
+            Self::HiddenUnicode if rule == "unicode-tags" => Severity::High,
+            Self::HiddenUnicode => Severity::Low,
+            Self::PromptInjection => match rule.split_once(':') {
+                Some(("disguised" | "encoded" | "hidden", _)) => Severity::High,
+                _ => match rule {
+                    "override-instructions" | "prompt-extraction" | "credential-request" | "exfiltration" => {
+                        Severity::High
+                    }
+                    "smuggled-order" | "encoded-order" => Severity::High,
+                    _ => Severity::Medium,
+                },
+            },
+        }
+    }
+}
+
 /// One thing that was noticed.
 ///
 /// `start..end` are byte offsets: into the wrapped content where the finding comes from [`crate::sanitise`] or
@@ -38,11 +74,16 @@ pub struct Finding {
     pub start: usize,
     /// Where it ends, in bytes.
     pub end: usize,
+    /// How much it matters.
+    #[serde(default)]
+    pub severity: Severity,
 }
 
 impl Finding {
     pub(crate) fn new(kind: FindingKind, rule: impl Into<String>, start: usize, end: usize) -> Self {
-        Self { kind, rule: rule.into(), start, end }
+        let rule = rule.into();
+        let severity = kind.severity(&rule);
+        Self { kind, rule, start, end, severity }
     }
 
     pub(crate) fn moved(mut self, by: usize) -> Self {

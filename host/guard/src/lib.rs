@@ -20,6 +20,7 @@
 
 mod annotate;
 mod automata;
+mod detector;
 mod finding;
 mod fold;
 mod injection;
@@ -32,7 +33,8 @@ mod skip;
 mod spellings;
 mod wrap;
 
-pub use finding::{Finding, FindingKind};
+pub use detector::{Detector, ExtraPattern, ExtraPatterns, InjectionConfig, Level, RuleName, SourcePattern};
+pub use finding::{Finding, FindingKind, Severity};
 pub use injection::PATTERNS_VERSION;
 pub use known::{Encoding, Hit, KnownSecrets, KnownSecretsBuilder, Redaction, TextRedaction};
 pub use sanitise::{RawOutput, SanitizedOutput, Source, sanitise};

@@ -3,7 +3,7 @@
 //! Promises: the private constructor of [`SanitizedOutput`] is called here only, after redaction and wrapping.
 
 use crate::wrap::wrap_owned;
-use crate::{Finding, FindingKind, Hit, KnownSecrets};
+use crate::{Detector, Finding, FindingKind, Hit, KnownSecrets};
 use serde_json::{Map, Value};
 use sophon_types::{Entropy, ToolName};
 use std::fmt;
@@ -122,6 +122,23 @@ impl SanitizedOutput {
 /// Secrets shorter than [`crate::MIN_SECRET_BYTES`] are not in a [`KnownSecrets`]: they cannot be told from ordinary text.
 #[must_use]
 pub fn sanitise(output: RawOutput, secrets: &KnownSecrets, entropy: &dyn Entropy) -> SanitizedOutput {
+    Detector::default().sanitise(output, secrets, entropy)
+}
+
+impl Detector {
+    /// As [`sanitise`], with the search as this detector is configured.
+    #[must_use]
+    pub fn sanitise(&self, output: RawOutput, secrets: &KnownSecrets, entropy: &dyn Entropy) -> SanitizedOutput {
+        sanitise_with(self, output, secrets, entropy)
+    }
+}
+
+fn sanitise_with(
+    detector: &Detector,
+    output: RawOutput,
+    secrets: &KnownSecrets,
+    entropy: &dyn Entropy,
+) -> SanitizedOutput {
     let mut hits = Vec::new();
     let (text, result) = match output.body {
         Body::Text(text) => (redact_text(text, secrets, &mut hits), None),
@@ -143,7 +160,7 @@ pub fn sanitise(output: RawOutput, secrets: &KnownSecrets, entropy: &dyn Entropy
     };
     let source = output.source.to_string();
     let source = if secrets.is_empty() { source } else { redact_text(source, secrets, &mut hits) };
-    let wrapped = wrap_owned(&source, text, entropy);
+    let wrapped = wrap_owned(detector, &source, text, entropy);
     let mut findings = redactions(&wrapped.content, &hits);
     findings.extend(wrapped.findings);
     SanitizedOutput { content: wrapped.content, nonce: wrapped.nonce, result, findings }

@@ -6,7 +6,7 @@
 
 use crate::annotate::annotate;
 use crate::neutral::neutralise;
-use crate::{Finding, FindingKind};
+use crate::{Detector, Finding, FindingKind};
 use sophon_types::{Entropy, is_invisible};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -27,20 +27,32 @@ pub struct Wrapped {
 /// Longest `source` that is shown, in characters.
 const MAX_SOURCE: usize = 256;
 
-/// Wraps `text`, which came from `source`. Neither is trusted.
+/// Wraps `text`, which came from `source`, and searches it for everything that is built in. Neither is trusted.
 #[must_use]
 pub fn wrap(source: &str, text: &str, entropy: &dyn Entropy) -> Wrapped {
-    wrap_cow(source, Cow::Borrowed(text), entropy)
+    Detector::default().wrap(source, text, entropy)
 }
 
-pub(crate) fn wrap_owned(source: &str, text: String, entropy: &dyn Entropy) -> Wrapped {
-    wrap_cow(source, Cow::Owned(text), entropy)
+impl Detector {
+    /// Wraps `text`, which came from `source`, and searches it as this detector is configured. Neither is trusted.
+    #[must_use]
+    pub fn wrap(&self, source: &str, text: &str, entropy: &dyn Entropy) -> Wrapped {
+        wrap_cow(self, source, Cow::Borrowed(text), entropy)
+    }
 }
 
-fn wrap_cow(source: &str, text: Cow<'_, str>, entropy: &dyn Entropy) -> Wrapped {
+pub(crate) fn wrap_owned(detector: &Detector, source: &str, text: String, entropy: &dyn Entropy) -> Wrapped {
+    wrap_cow(detector, source, Cow::Owned(text), entropy)
+}
+
+fn wrap_cow(detector: &Detector, source: &str, text: Cow<'_, str>, entropy: &dyn Entropy) -> Wrapped {
+    let searches = detector.searches(source);
     let (source, said) = attribute(source);
     let (text, mut findings) = neutralise(&text);
     findings.extend(annotate(&text));
+    if searches {
+        findings.extend(detector.extra(&text));
+    }
     let nonce = fresh_nonce(&source, &text, entropy);
     let mut content = String::with_capacity(text.len() + source.len() + 96);
     content.push_str("<external_content id=\"");
@@ -57,7 +69,10 @@ fn wrap_cow(source: &str, text: Cow<'_, str>, entropy: &dyn Entropy) -> Wrapped 
     content.push_str("\n</external_content id=\"");
     content.push_str(&nonce);
     content.push_str("\">");
-    let findings = named.into_iter().chain(findings.into_iter().map(|finding| finding.moved(head))).collect();
+    let speaks = |kind| matches!(kind, FindingKind::PromptInjection | FindingKind::RoleMarker);
+    let all = named.into_iter().chain(findings.into_iter().map(|finding| finding.moved(head)));
+    let told = all.filter(|finding| searches || !speaks(finding.kind));
+    let findings = told.filter_map(|finding| detector.judged(finding)).collect();
     Wrapped { content, nonce, findings }
 }
 

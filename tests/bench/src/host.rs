@@ -92,6 +92,7 @@ impl Host {
                 Limits::of(Preset::Minimal),
                 Arc::clone(&entropy),
             ),
+            detector: sophon_guard::Detector::default(),
             policy: Policy::default(),
             limits: CallLimits { concurrent: concurrent as usize, ..CallLimits::default() },
             clock,

@@ -124,6 +124,7 @@ mod tests {
                 ("SOPHON__GATEWAY__ALLOWED_HOSTS", "[\"a.example\", \"b.example\"]"),
                 ("SOPHON__GATEWAY__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]"),
                 ("SOPHON__VAULT__KEY", "env"),
+                ("SOPHON__PROMPT_INJECTION__ENABLED", "false"),
                 ("SOPHON__LOG__LEVEL", "debug"),
                 ("SOPHON__RATE_LIMIT__USER_PER_MINUTE", "7"),
                 ("SOPHON_HOME", "/elsewhere"),
@@ -152,6 +153,13 @@ mod tests {
         assert!(zero.starts_with("HOME/sophon.toml:2: ") && zero.contains("user_burst"), "{zero}");
         let proxy = error("[gateway]\ntrusted_proxies = [\"10.0.0.0/99\"]\n");
         assert!(proxy.contains(":2: ") && proxy.contains("10.0.0.0/99"), "{proxy}");
+        let slow = error(
+            "[prompt_injection]\nenabled = true\n\n[[prompt_injection.extra_patterns]]\nname = \"wire\"\npattern = \"wire .*\"\n",
+        );
+        assert!(slow.starts_with("HOME/sophon.toml:6: ") && slow.contains("would be slow"), "{slow}");
+        assert!(slow.contains("pattern = "), "{slow}");
+        let rule = error("[prompt_injection.severities]\npersona = \"low\"\noverride = \"low\"\n");
+        assert!(rule.starts_with("HOME/sophon.toml:3: ") && rule.contains("override-instructions"), "{rule}");
         let syntax = error("[gateway\n");
         assert!(syntax.starts_with("HOME/sophon.toml:1: "), "{syntax}");
 

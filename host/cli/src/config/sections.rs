@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sophon_approval::{ApprovalConfig, Policy};
 use sophon_gateway::{GatewayConfig, RateLimits};
 use sophon_sandbox::ContainerConfig;
+use sophon_guard::InjectionConfig;
 use sophon_vault::Providers;
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -21,6 +22,7 @@ pub(crate) struct Config {
     pub(crate) rate_limit: RateLimits,
     #[serde(deserialize_with = "approval")]
     pub(crate) approval: ApprovalConfig,
+    pub(crate) prompt_injection: InjectionConfig,
     pub(crate) sandbox: SandboxSection,
     pub(crate) containers: ContainersSection,
     pub(crate) egress: EgressSection,

@@ -42,7 +42,7 @@ pub(crate) async fn list(
         limit: query.limit.unwrap_or(USUAL).clamp(1, MOST),
     };
     let views = gateway.executor().approvals(&caller.principal, listing).await?;
-    Ok(axum::Json(ApprovalList::of(views, gateway.entropy())))
+    Ok(axum::Json(ApprovalList::of(views, gateway.executor().detector(), gateway.entropy())))
 }
 
 /// A question.
@@ -52,7 +52,7 @@ pub(crate) async fn show(
     InPath(id): InPath<ApprovalId>,
 ) -> Result<axum::Json<ApprovalBody>, Problem> {
     let view = gateway.executor().approval(&caller.principal, id).await?;
-    Ok(axum::Json(ApprovalBody::of(view, gateway.entropy())))
+    Ok(axum::Json(ApprovalBody::of(view, gateway.executor().detector(), gateway.entropy())))
 }
 
 /// A person says yes.
@@ -70,7 +70,7 @@ pub(crate) async fn approve(
     let arguments = body.arguments.map(|raw| CanonicalJson::parse(raw.get().as_bytes())).transpose()?;
     detached(async move {
         let view = gateway.executor().approve(&caller.principal, id, Approve { arguments, scope }).await?;
-        Ok(axum::Json(ApprovalBody::of(view, gateway.entropy())))
+        Ok(axum::Json(ApprovalBody::of(view, gateway.executor().detector(), gateway.entropy())))
     })
     .await
 }
@@ -87,7 +87,7 @@ pub(crate) async fn reject(
     }
     detached(async move {
         let view = gateway.executor().reject(&caller.principal, id, body.reason).await?;
-        Ok(axum::Json(ApprovalBody::of(view, gateway.entropy())))
+        Ok(axum::Json(ApprovalBody::of(view, gateway.executor().detector(), gateway.entropy())))
     })
     .await
 }

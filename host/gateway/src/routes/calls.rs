@@ -19,7 +19,7 @@ pub(crate) const USUAL_WAIT: Duration = Duration::from_secs(30);
 pub(crate) async fn tools(State(gateway): State<Gateway>, caller: Caller) -> Result<axum::Json<ToolList>, Problem> {
     // Scanning what authors wrote takes a moment where there is much of it.
     let listed = tokio::task::spawn_blocking(move || {
-        ToolList::of(gateway.executor().tools(&caller.principal), gateway.entropy())
+        ToolList::of(gateway.executor().tools(&caller.principal), gateway.executor().detector(), gateway.entropy())
     });
     match listed.await {
         Ok(tools) => Ok(axum::Json(tools)),

@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sophon_approval::{Change, Question, Reason, Terms};
 use sophon_executor::{ApprovalView, Standing};
+use sophon_guard::Detector;
 use sophon_store::SessionRow;
 use sophon_types::Entropy;
 use utoipa::ToSchema;
@@ -30,8 +31,8 @@ pub(crate) struct ApprovalList {
 }
 
 impl ApprovalList {
-    pub(crate) fn of(views: Vec<ApprovalView>, entropy: &dyn Entropy) -> Self {
-        Self { approvals: views.into_iter().map(|view| ApprovalBody::of(view, entropy)).collect() }
+    pub(crate) fn of(views: Vec<ApprovalView>, detector: &Detector, entropy: &dyn Entropy) -> Self {
+        Self { approvals: views.into_iter().map(|view| ApprovalBody::of(view, detector, entropy)).collect() }
     }
 }
 
@@ -167,7 +168,7 @@ impl From<Change> for ChangeBody {
 }
 
 impl ApprovalBody {
-    pub(crate) fn of(view: ApprovalView, entropy: &dyn Entropy) -> Self {
+    pub(crate) fn of(view: ApprovalView, detector: &Detector, entropy: &dyn Entropy) -> Self {
         let ApprovalView { card, edited, since_last_time, second_person_needed } = view;
         let (row, question) = (card.row, &card.question);
         let plan = question.call_id().is_none().then(|| question.subject().to_owned());
@@ -185,7 +186,7 @@ impl ApprovalBody {
             skill: question.skill().0.to_string(),
             version: question.skill().1.to_string(),
             skill_digest: question.skill_digest().to_string(),
-            description: untrusted::description(question.tool(), question.description(), entropy).content,
+            description: untrusted::description(detector, question.tool(), question.description(), entropy).content,
             risk: question.risk().to_string(),
             reasons: question.reasons().iter().map(ReasonBody::from).collect(),
             destructive: question.is_destructive(),

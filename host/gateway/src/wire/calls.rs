@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sophon_executor::{CallView, ErrorView, ToolView};
+use sophon_guard::Detector;
 use sophon_types::Entropy;
 use utoipa::ToSchema;
 
@@ -43,9 +44,9 @@ pub(crate) struct ToolBody {
 
 impl ToolList {
     /// The tools, with everything their authors wrote made fit for a model.
-    pub(crate) fn of(tools: Vec<ToolView>, entropy: &dyn Entropy) -> Self {
+    pub(crate) fn of(tools: Vec<ToolView>, detector: &Detector, entropy: &dyn Entropy) -> Self {
         let body = |tool: ToolView| {
-            let wrapped = untrusted::description(&tool.name, &tool.description, entropy);
+            let wrapped = untrusted::description(detector, &tool.name, &tool.description, entropy);
             ToolBody {
                 name: tool.name.to_string(),
                 skill: tool.skill.to_string(),
@@ -204,7 +205,8 @@ mod tests {
         };
         let entropy = CountingEntropy::default();
         let listed = |entropy: &CountingEntropy| {
-            serde_json::to_value(ToolList::of(vec![view.clone()], entropy)).unwrap()["tools"][0].clone()
+            serde_json::to_value(ToolList::of(vec![view.clone()], &Detector::default(), entropy)).unwrap()["tools"][0]
+                .clone()
         };
         let tool = listed(&entropy);
         let description = tool["description"].as_str().unwrap();

@@ -34,6 +34,8 @@ pub(crate) struct FindingBody {
     pub(crate) kind: String,
     /// The rule that noticed it.
     pub(crate) rule: String,
+    /// How much it matters: low, medium or high.
+    pub(crate) severity: String,
     /// Where it begins, in bytes.
     pub(crate) start: usize,
     /// Where it ends.
@@ -42,7 +44,13 @@ pub(crate) struct FindingBody {
 
 impl From<&sophon_guard::Finding> for FindingBody {
     fn from(finding: &sophon_guard::Finding) -> Self {
-        Self { kind: super::name_of(&finding.kind), rule: finding.rule.clone(), start: finding.start, end: finding.end }
+        Self {
+            kind: super::name_of(&finding.kind),
+            rule: finding.rule.clone(),
+            severity: super::name_of(&finding.severity),
+            start: finding.start,
+            end: finding.end,
+        }
     }
 }
 

@@ -72,6 +72,15 @@ fn cases(word: &'static str) -> Vec<&'static str> {
     spelled
 }
 
+/// The names of all rules, in order.
+pub(crate) fn rules() -> Vec<&'static str> {
+    let mut rules: Vec<_> =
+        PHRASES.iter().map(|phrase| phrase.rule).chain(TONGUES.iter().map(|tongue| tongue.rule)).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    rules
+}
+
 /// The keywords that a [`Search`] is to be told of.
 pub(crate) fn keywords() -> &'static [&'static str] {
     &TABLE.keywords
