@@ -139,6 +139,12 @@ codes! {
         GatewayStart = "gateway.start",
         /// The gateway stopped serving.
         GatewayStop = "gateway.stop",
+        /// A call that comes round was made, or refused.
+        ScheduleCreate = "schedule.create",
+        /// A call that comes round was removed.
+        ScheduleDelete = "schedule.delete",
+        /// A call came round; how its own story goes on is told by the call's records.
+        ScheduleFire = "schedule.fire",
         /// Text on its way to a model was told of: it speaks to the model, forges a marker or hides something.
         ContentFlagged = "content.flagged",
         /// A skill's own line of log.

@@ -59,6 +59,8 @@ pub(crate) enum Verb {
     Call(verbs::call::Call),
     /// Questions that wait for a person, and the answers.
     Approvals(verbs::approvals::Approvals),
+    /// Make, list and remove calls that come round.
+    Schedules(verbs::schedules::Schedules),
     /// API keys, signing identities and trusted publishers.
     Key(verbs::key::Key),
     /// Credentials of services.
@@ -100,6 +102,7 @@ impl Verb {
             Self::Tools(verb) => verb.run(context).await,
             Self::Call(verb) => verb.run(context).await,
             Self::Approvals(verb) => verb.run(context).await,
+            Self::Schedules(verb) => verb.run(context).await,
             Self::Key(verb) => verb.run(context).await,
             Self::Credential(verb) => verb.run(context).await,
             Self::Events(verb) => verb.run(context).await,

@@ -123,6 +123,8 @@ impl House {
         let mut config = self.config.gateway.clone();
         if let Some(address) = listen {
             self.own_listeners.add(address);
+            // Whoever opens the home for one command fires nothing.
+            self.executor.keep_time();
             config.max_connections = within(config.max_connections, system::open_files());
         }
         Gateway::new(GatewayParts {

@@ -1,5 +1,6 @@
 //! Why a call or an installation did not happen. What happened and failed is not an error but an outcome.
 
+use crate::schedules::ScheduleError;
 use sophon_approval::DeskError;
 use sophon_audit::AuditError;
 use sophon_sandbox::SandboxError;
@@ -115,6 +116,9 @@ pub enum CallError {
     /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// A schedule was not made.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
     /// The skill's component could be compiled when it was installed and cannot be mapped now; nothing has run.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -138,6 +142,7 @@ impl Fault for CallError {
             Self::Audit(_) => Stage::Audit,
             Self::Store(error) => error.stage(),
             Self::Vault(error) => error.stage(),
+            Self::Schedule(error) => error.stage(),
             Self::Sandbox(error) => error.stage(),
         }
     }
@@ -161,6 +166,7 @@ impl Fault for CallError {
             }
             Self::Store(error) => error.kind(),
             Self::Vault(error) => error.kind(),
+            Self::Schedule(error) => error.kind(),
             Self::Sandbox(error) => error.kind(),
         }
     }
@@ -190,6 +196,7 @@ impl Fault for CallError {
             Self::Audit(_) => "audit_unavailable",
             Self::Store(error) => error.code(),
             Self::Vault(error) => error.code(),
+            Self::Schedule(error) => error.code(),
             Self::Sandbox(error) => error.code(),
         }
     }
@@ -224,6 +231,7 @@ impl Fault for CallError {
             Self::Audit(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Vault(error) => error.hint(),
+            Self::Schedule(error) => error.hint(),
             Self::Sandbox(error) => error.hint(),
         }
     }

@@ -26,6 +26,7 @@ mod plan;
 mod publishers;
 mod recovery;
 mod run;
+mod schedules;
 mod stages;
 mod steady;
 #[cfg(test)]
@@ -42,4 +43,5 @@ pub use call::{CallLimits, Executor, Parts};
 pub use error::{CallError, InstallError};
 pub use events::{Decision, Event, EventId, Events, Next, Owner, Posted, Subject, Watch};
 pub use plan::{OnFailure, PlanRequest, PlanStep, PlanView, Reference, StepView};
+pub use schedules::{ScheduleError, ScheduleRequest, ScheduleView};
 pub use webhooks::{Told, Webhook, Webhooks};

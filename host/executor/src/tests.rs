@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-const START: i64 = 1_769_850_000_000_000;
+pub(crate) const START: i64 = 1_769_850_000_000_000;
 const DAY: i64 = 24 * 3600 * 1_000_000;
 
 /// A clock that a test sets.

@@ -84,6 +84,7 @@ pub(crate) async fn migrate(connection: &mut Connection) -> Result<(), StoreErro
         (1, "first", include_str!("../migrations/sqlite/0001_first.sql")),
         (2, "approvals", include_str!("../migrations/sqlite/0002_approvals.sql")),
         (3, "oauth", include_str!("../migrations/sqlite/0003_oauth.sql")),
+        (4, "schedules", include_str!("../migrations/sqlite/0004_schedules.sql")),
         (5, "ops", include_str!("../migrations/sqlite/0005_ops.sql")),
     ];
     let migrations = migrations.map(|(version, name, sql)| {

@@ -9,7 +9,7 @@
 //!   ("group commit"), so that a hundred callers share one fsync. Reads go to a small pool beside it.
 //! - Typed handles by subject: [`Store::keys`], [`Store::skills`], [`Store::publishers`], [`Store::connections`],
 //!   [`Store::vault_meta`], [`Store::flows`], [`Store::calls`], [`Store::approvals`], [`Store::grants`], [`Store::state`], [`Store::audit`],
-//!   [`Store::webhook_messages`], [`Store::blobs`], [`Store::plans`].
+//!   [`Store::webhook_messages`], [`Store::blobs`], [`Store::plans`], [`Store::schedules`].
 //! - [`StoreError`]: what can go wrong, and what mends it.
 //!
 //! All SQL of the house is in this crate, in the common subset of SQLite and PostgreSQL; what only one engine
@@ -30,6 +30,7 @@ mod plans;
 mod private;
 mod publishers;
 mod row;
+mod schedules;
 mod skills;
 mod state;
 mod store;
@@ -47,6 +48,7 @@ pub use grants::{GrantRow, Grants, Raised, SessionRow};
 pub use keys::{KeyRow, Keys};
 pub use plans::{BegunPlan, PlanRow, Plans};
 pub use publishers::{PublisherRow, Publishers};
+pub use schedules::{Added, ScheduleRow, Schedules, Settled};
 pub use skills::{Activation, SkillRow, Skills};
 pub use state::{Quota, State, Swap};
 pub use store::{Store, StoreConfig};

@@ -4,8 +4,8 @@ use crate::audit::AuditLines;
 use crate::engine::{self, Pool, classify};
 use crate::writer::{Scope, Writer};
 use crate::{
-    Approvals, Blobs, Calls, Connections, Flows, Grants, Keys, Plans, Publishers, Skills, State, StoreError, VaultMeta,
-    WebhookMessages, private,
+    Approvals, Blobs, Calls, Connections, Flows, Grants, Keys, Plans, Publishers, Schedules, Skills, State, StoreError,
+    VaultMeta, WebhookMessages, private,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -143,6 +143,12 @@ impl Store {
     #[must_use]
     pub fn plans(&self) -> Plans<'_> {
         Plans::new(self)
+    }
+
+    /// Schedules.
+    #[must_use]
+    pub fn schedules(&self) -> Schedules<'_> {
+        Schedules::new(self)
     }
 
     /// Sessions, and what a person has allowed in advance.

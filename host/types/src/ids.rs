@@ -93,6 +93,8 @@ ids! {
     ApprovalId = "apr_", "an approval id";
     /// A standing yes of a person.
     GrantId = "grt_", "a grant id";
+    /// A call that comes round.
+    ScheduleId = "sch_", "a schedule id";
     /// Several calls that were asked for at once.
     PlanId = "plan_", "a plan id";
     /// Everything that one request caused. The digits are a W3C trace id (`traceparent`, version 00).

@@ -25,7 +25,7 @@ pub use canonical::{CanonicalJson, JsonError};
 pub use digest::{Digest, DigestError};
 pub use entropy::Entropy;
 pub use fault::{Fault, FaultKind, FaultReport, Stage};
-pub use ids::{ApprovalId, CallId, CorrelationId, GrantId, IdError, KeyId, PlanId, SessionId};
+pub use ids::{ApprovalId, CallId, CorrelationId, GrantId, IdError, KeyId, PlanId, ScheduleId, SessionId};
 pub use names::{NameError, ServiceName, SkillName, TenantId, ToolName, UserId};
 pub use principal::{Principal, Role};
 pub use risk::{Risk, UnknownRisk};

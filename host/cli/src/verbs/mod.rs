@@ -20,6 +20,7 @@ pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod new;
 pub(crate) mod remove;
+pub(crate) mod schedules;
 pub(crate) mod serve;
 pub(crate) mod sign;
 pub(crate) mod test;

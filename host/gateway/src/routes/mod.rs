@@ -13,6 +13,7 @@ mod oauth;
 mod operator;
 mod plans;
 mod publishers;
+mod schedules;
 mod skills;
 
 use crate::admission::{Access, Hurry, Pace};
@@ -156,6 +157,11 @@ pub(crate) fn table() -> Vec<Route> {
             .takes::<wire::GrantBody>()
             .answers::<wire::GrantItem>(201),
         delete("/v1/grants/{id}", PEOPLE, "Takes a standing yes back.", approvals::revoke_grant).nothing(),
+        get("/v1/schedules", CALLERS, "The calls that come round.", schedules::list).answers::<wire::ScheduleList>(200),
+        post("/v1/schedules", CALLERS, "Makes a call that comes round.", schedules::create)
+            .takes::<wire::ScheduleBody>()
+            .answers::<wire::ScheduleItem>(201),
+        delete("/v1/schedules/{id}", CALLERS, "Removes a call that comes round.", schedules::remove).nothing(),
         post("/v1/external-content", CALLERS, "Wraps text from outside for a model.", content::wrap)
             .takes::<wire::ContentBody>()
             .answers::<wire::WrappedContent>(200),
@@ -353,6 +359,9 @@ mod tests {
         GET /v1/grants approver,admin
         POST /v1/grants approver,admin
         DELETE /v1/grants/{id} approver,admin
+        GET /v1/schedules agent,admin
+        POST /v1/schedules agent,admin
+        DELETE /v1/schedules/{id} agent,admin
         POST /v1/external-content agent,admin
         GET /v1/skills admin
         POST /v1/skills admin

@@ -14,6 +14,7 @@ mod operator;
 mod plans;
 mod problem;
 mod publishers;
+mod schedules;
 mod skills;
 
 pub(crate) use approvals::{
@@ -34,6 +35,7 @@ pub(crate) use operator::{Hello, HelloQuery, ReloadedBody};
 pub(crate) use plans::{PlanAnswer, PlanBody};
 pub(crate) use problem::ProblemBody;
 pub(crate) use publishers::{PublisherBody, PublisherItem, PublisherList};
+pub(crate) use schedules::{ScheduleBody, ScheduleItem, ScheduleList};
 pub(crate) use skills::{AnalysisBody, InstallBody, SkillBody, SkillList};
 
 /// The name of a value that serialises to a string, such as a kind or a status.

@@ -1,0 +1,234 @@
+//! Calls that come round: made, listed and removed here, and fired through the same door as every other call.
+//!
+//! Promises: a firing goes through [`Executor::call`] with the role of an agent, whoever made the schedule, so that a gate
+//! that would ask asks; each firing runs once, also when the host stops in the middle of it (it is claimed durably, called
+//! under an idempotency key of its own, and settled); a schedule whose key was revoked stops. Never: two firings of one
+//! schedule at the same time.
+
+mod error;
+mod fire;
+#[cfg(test)]
+mod tests;
+mod timetable;
+
+pub use error::ScheduleError;
+
+use crate::{CallError, Executor};
+use serde::Serialize;
+use serde_json::Value;
+use sophon_audit::{Action, Outcome, Record};
+use sophon_store::{Added, ScheduleRow};
+use sophon_types::{
+    CallId, CanonicalJson, CorrelationId, Fault as _, Principal, Role, ScheduleId, Timestamp, ToolName, UserId,
+};
+use timetable::Timetable;
+
+/// Schedules that one user may have.
+const OF_USER: u64 = 50;
+/// Schedules that one tenant may have.
+const OF_TENANT: u64 = 1000;
+/// Bytes of a schedule's arguments.
+const ARGUMENTS: usize = 64 << 10;
+/// What the vault seals for: arguments of schedules.
+const PURPOSE: &str = "schedule-arguments";
+
+/// A schedule to make.
+#[derive(Debug, Clone)]
+pub struct ScheduleRequest {
+    /// The tool's full name, not yet checked.
+    pub tool: String,
+    /// The exact arguments of every call.
+    pub arguments: CanonicalJson,
+    /// When: a cron pattern of five fields.
+    pub cron: String,
+    /// In which time zone; a name of the IANA database.
+    pub zone: String,
+    /// Up to how many seconds later than the pattern says.
+    pub jitter_seconds: u64,
+    /// What becomes of firings that were missed: `skip` or `once`.
+    pub missed: String,
+    /// What the request belongs to.
+    pub correlation: CorrelationId,
+}
+
+/// A schedule.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScheduleView {
+    /// Its id.
+    pub schedule_id: ScheduleId,
+    /// For whom it calls.
+    pub user: UserId,
+    /// What it calls.
+    pub tool: ToolName,
+    /// With which arguments.
+    pub arguments: Value,
+    /// The cron pattern.
+    pub cron: String,
+    /// The time zone.
+    pub time_zone: String,
+    /// Up to how much later, in seconds.
+    pub jitter_seconds: u64,
+    /// What becomes of missed firings.
+    pub missed: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it fires next, its jitter included; null where it has stopped.
+    pub next_at: Option<Timestamp>,
+    /// The last firing, as the pattern says.
+    pub last_fire_at: Option<Timestamp>,
+    /// The call that it became.
+    pub last_call_id: Option<CallId>,
+    /// What became of it: a call's status, or the code of a refusal.
+    pub last_outcome: Option<String>,
+}
+
+/// What becomes of firings that were missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missed {
+    /// They are left out.
+    Skip,
+    /// One call makes up for all of them.
+    Once,
+}
+
+impl Missed {
+    fn named(text: &str) -> Result<Self, ScheduleError> {
+        match text {
+            "skip" => Ok(Self::Skip),
+            "once" => Ok(Self::Once),
+            other => Err(ScheduleError::Missed { given: other.chars().take(40).collect() }),
+        }
+    }
+}
+
+impl Executor {
+    /// Makes a schedule for the caller, which has to exist, fire and fit the tool's schema now.
+    ///
+    /// # Errors
+    /// [`CallError`]; every refusal is recorded.
+    pub async fn schedule(&self, principal: &Principal, request: ScheduleRequest) -> Result<ScheduleView, CallError> {
+        let record = Record::new(Action::ScheduleCreate, Outcome::Ok)
+            .principal(principal)
+            .correlation(request.correlation)
+            .detail("cron", self.0.parts.audit.redactor().text(&request.cron))
+            .detail("jitter_seconds", request.jitter_seconds);
+        let made = self.make_schedule(principal, request, &record).await;
+        if let Err(error) = &made {
+            let refusal = Outcome::denied(error.code());
+            self.0.parts.audit.append(record.then(Action::ScheduleCreate, refusal)).await?;
+        }
+        made
+    }
+
+    async fn make_schedule(
+        &self,
+        principal: &Principal,
+        request: ScheduleRequest,
+        record: &Record,
+    ) -> Result<ScheduleView, CallError> {
+        let parts = &self.0.parts;
+        let ScheduleRequest { tool, arguments, cron, zone, jitter_seconds, missed, .. } = request;
+        Missed::named(&missed)?;
+        if arguments.as_str().len() > ARGUMENTS {
+            return Err(ScheduleError::Arguments { most: ARGUMENTS }.into());
+        }
+        let now = parts.clock.now();
+        let timetable = Timetable::new(&cron, &zone, jitter_seconds)?;
+        // A pattern that never fires is searched for through the centuries.
+        let checked = tokio::task::spawn_blocking(move || timetable.checked(now)).await;
+        let (timetable, first) = checked.map_err(|_panic| CallError::Lost)??;
+        let tool: ToolName = tool.parse()?;
+        let (ready, index) = self.resolve(principal, &tool)?;
+        self.validate(&ready, index, &tool, &arguments).await?;
+        let id = ScheduleId::mint(&*parts.entropy);
+        let row = ScheduleRow {
+            id,
+            tenant: principal.tenant.clone(),
+            user: principal.user.clone(),
+            key: principal.key,
+            tool,
+            cron,
+            zone,
+            jitter_seconds,
+            missed,
+            arguments: parts.vault.seal(PURPOSE, id.as_bytes(), arguments.as_str().as_bytes())?,
+            created_at: now,
+            fire_at: Some(first),
+            due_at: Some(timetable.due(id, first)),
+            claimed_at: None,
+            last_fire_at: None,
+            last_call: None,
+            last_outcome: None,
+        };
+        let record = record.clone().tool(&row.tool).detail("schedule", id.to_string());
+        parts.audit.append(record.clone().then(Action::ScheduleCreate, Outcome::Intent)).await?;
+        let view = self.schedule_view(row.clone())?;
+        match parts.store.schedules().add(row, OF_USER, OF_TENANT).await? {
+            Added::Added => {}
+            Added::UserFull => return Err(ScheduleError::TooMany { of: "the user", most: OF_USER }.into()),
+            Added::TenantFull => return Err(ScheduleError::TooMany { of: "the tenant", most: OF_TENANT }.into()),
+        }
+        parts.audit.append(record).await?;
+        Ok(view)
+    }
+
+    /// The caller's schedules; an admin sees those of the whole tenant.
+    ///
+    /// # Errors
+    /// [`CallError`] where they cannot be read.
+    pub async fn schedules(&self, principal: &Principal) -> Result<Vec<ScheduleView>, CallError> {
+        let rows = self.0.parts.store.schedules().list(&principal.tenant, whose(principal)).await?;
+        rows.into_iter().map(|row| self.schedule_view(row)).collect()
+    }
+
+    /// Removes a schedule of the caller; an admin, one of the tenant. A firing that is under way goes on.
+    ///
+    /// # Errors
+    /// [`ScheduleError::Unknown`] where the caller has no such schedule.
+    pub async fn unschedule(
+        &self,
+        principal: &Principal,
+        id: ScheduleId,
+        correlation: CorrelationId,
+    ) -> Result<(), CallError> {
+        let parts = &self.0.parts;
+        let record = Record::new(Action::ScheduleDelete, Outcome::Intent)
+            .principal(principal)
+            .correlation(correlation)
+            .detail("schedule", id.to_string());
+        parts.audit.append(record.clone()).await?;
+        let removed = parts.store.schedules().remove(&principal.tenant, whose(principal), id).await?;
+        let outcome = if removed.is_some() { Outcome::Ok } else { Outcome::denied(ScheduleError::Unknown.code()) };
+        parts.audit.append(record.then(Action::ScheduleDelete, outcome)).await?;
+        removed.map(drop).ok_or_else(|| ScheduleError::Unknown.into())
+    }
+
+    fn schedule_view(&self, row: ScheduleRow) -> Result<ScheduleView, CallError> {
+        let arguments = self.scheduled_arguments(&row)?.into_value();
+        Ok(ScheduleView {
+            schedule_id: row.id,
+            user: row.user,
+            tool: row.tool,
+            arguments,
+            cron: row.cron,
+            time_zone: row.zone,
+            jitter_seconds: row.jitter_seconds,
+            missed: row.missed,
+            created_at: row.created_at,
+            next_at: row.due_at,
+            last_fire_at: row.last_fire_at,
+            last_call_id: row.last_call,
+            last_outcome: row.last_outcome,
+        })
+    }
+
+    fn scheduled_arguments(&self, row: &ScheduleRow) -> Result<CanonicalJson, CallError> {
+        let plain = self.0.parts.vault.unseal(PURPOSE, row.id.as_bytes(), &row.arguments)?;
+        Ok(CanonicalJson::parse(&plain)?)
+    }
+}
+
+/// Whose schedules a caller may see: an admin everybody's, others their own.
+fn whose(principal: &Principal) -> Option<&UserId> {
+    (principal.role != Role::Admin).then_some(&principal.user)
+}

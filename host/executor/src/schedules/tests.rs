@@ -1,0 +1,220 @@
+//! Firings with a clock that the test sets.
+
+use super::*;
+use crate::CallStatus;
+use crate::tests::{START, World};
+use sophon_audit::Query;
+use sophon_store::{Begun, CallRow};
+use sophon_types::{Digest, KeyId};
+
+const MINUTE: i64 = 60 * 1_000_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+
+fn moment(offset: i64) -> Timestamp {
+    Timestamp::from_micros(START + offset)
+}
+
+fn ann(role: Role) -> Principal {
+    let (tenant, user) = ("default".parse().unwrap(), "ann".parse().unwrap());
+    Principal { tenant, user, key: KeyId::from_bytes([9; 16]), role }
+}
+
+impl World {
+    /// A schedule of a tool that nobody has installed, which fires every five minutes: the gate is never reached, and the
+    /// refusal says that the call went through the executor's own door.
+    async fn scheduled(&self, n: u8, missed: &str) -> ScheduleRow {
+        let (id, owner) = (ScheduleId::from_bytes([n; 16]), ann(Role::Agent));
+        let arguments = CanonicalJson::of(serde_json::json!({"n": n})).unwrap();
+        let timetable = Timetable::new("*/5 * * * *", "UTC", 60).unwrap();
+        let fire_at = timetable.after(moment(0)).unwrap();
+        let row = ScheduleRow {
+            id,
+            tenant: owner.tenant,
+            user: owner.user,
+            key: owner.key,
+            tool: "shop.pay".parse().unwrap(),
+            cron: "*/5 * * * *".into(),
+            zone: "UTC".into(),
+            jitter_seconds: 60,
+            missed: missed.into(),
+            arguments: self.executor.0.parts.vault.seal(PURPOSE, id.as_bytes(), arguments.as_str().as_bytes()).unwrap(),
+            created_at: moment(0),
+            fire_at: Some(fire_at),
+            due_at: Some(timetable.due(id, fire_at)),
+            claimed_at: None,
+            last_fire_at: None,
+            last_call: None,
+            last_outcome: None,
+        };
+        assert_eq!(self.store.schedules().add(row.clone(), 50, 50).await.unwrap(), Added::Added);
+        row
+    }
+
+    async fn now_at(&self, at: Timestamp) {
+        self.set(at.as_micros() - START);
+        self.executor.fire_due().await;
+    }
+
+    async fn view(&self, id: ScheduleId) -> ScheduleView {
+        let all = self.executor.schedules(&ann(Role::Agent)).await.unwrap();
+        all.into_iter().find(|view| view.schedule_id == id).unwrap()
+    }
+
+    async fn fired(&self) -> Vec<String> {
+        let query = Query { action: Some(Action::ScheduleFire), ..Query::default() };
+        let entries = self.audit.query(&query).await.unwrap().entries;
+        entries.iter().map(|entry| entry.record["code"].as_str().unwrap_or("ok").to_owned()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_firing_comes_when_it_is_due_and_once() {
+    let world = World::new().await;
+    let row = world.scheduled(1, "skip").await;
+    let (fire, due) = (row.fire_at.unwrap(), row.due_at.unwrap());
+    world.now_at(Timestamp::from_micros(due.as_micros() - 1)).await;
+    assert!(world.fired().await.is_empty(), "the jitter is not over");
+    for _ in 0..3 {
+        world.now_at(due).await;
+    }
+    assert_eq!(world.fired().await, ["unknown_tool"]);
+    let view = world.view(row.id).await;
+    assert_eq!((view.last_fire_at, view.last_outcome.as_deref()), (Some(fire), Some("unknown_tool")));
+    let next = Timestamp::from_micros(fire.as_micros() + 5 * MINUTE);
+    assert!(view.next_at.unwrap() >= next && view.next_at.unwrap().since(next).as_secs() <= 60);
+    world.now_at(view.next_at.unwrap()).await;
+    assert_eq!(world.fired().await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_missed_is_left_out_or_made_up_for_with_one_call() {
+    let world = World::new().await;
+    let (skips, once) = (world.scheduled(1, "skip").await, world.scheduled(2, "once").await);
+    let late = moment(DAY + 3 * MINUTE);
+    world.now_at(late).await;
+    let (skipped, made_up) = (world.view(skips.id).await, world.view(once.id).await);
+    assert_eq!((skipped.last_fire_at, skipped.last_outcome.as_deref()), (skips.fire_at, Some("missed")));
+    assert!(skipped.next_at.unwrap() > late, "what was missed is not gone through one by one");
+    let latest = made_up.last_fire_at.unwrap();
+    assert!(late.since(latest).as_secs() < 300, "{latest}");
+    assert_eq!(made_up.last_outcome.as_deref(), Some("unknown_tool"));
+    assert!(made_up.next_at.unwrap() > late);
+    assert_eq!(world.fired().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_firing_that_a_crash_cut_short_is_found_again_and_not_repeated() {
+    let world = World::new().await;
+    let row = world.scheduled(1, "once").await;
+    let (fire, due) = (row.fire_at.unwrap(), row.due_at.unwrap());
+    // As it lies there when the host stopped: the firing is claimed, its call has begun.
+    assert!(world.store.schedules().claim(row.id, fire, due, due).await.unwrap());
+    let arguments = world.executor.scheduled_arguments(&row).unwrap();
+    let call = CallRow {
+        id: CallId::from_bytes([7; 16]),
+        tenant: row.tenant.clone(),
+        user: row.user.clone(),
+        key: row.key,
+        tool: row.tool.clone(),
+        correlation: CorrelationId::from_bytes([7; 16]),
+        idempotency_key: Some(format!("schedule:{}:{fire}", row.id)),
+        request_digest: Digest::of_parts(&[b"shop.pay", arguments.digest().as_bytes()]),
+        status: CallStatus::UnknownOutcome.as_str().into(),
+        sealed_result: None,
+        created_at: due,
+        finished_at: Some(due),
+        expires_at: moment(2 * DAY),
+    };
+    assert!(matches!(world.store.calls().begin(call, due).await.unwrap(), Begun::Inserted));
+    world.now_at(moment(10 * MINUTE)).await;
+    let view = world.view(row.id).await;
+    assert_eq!(view.last_call_id, Some(CallId::from_bytes([7; 16])), "the same call");
+    assert_eq!(view.last_outcome.as_deref(), Some("unknown_outcome"));
+    assert_eq!(world.fired().await.len(), 1);
+
+    // Where its key is forgotten, nobody knows whether it ran, and it does not run again.
+    let other = world.scheduled(2, "once").await;
+    let (fire, due) = (other.fire_at.unwrap(), other.due_at.unwrap());
+    assert!(world.store.schedules().claim(other.id, fire, due, due).await.unwrap());
+    world.now_at(moment(3 * DAY)).await;
+    let view = world.view(other.id).await;
+    assert_eq!((view.last_call_id, view.last_outcome.as_deref()), (None, Some("unknown_outcome")));
+}
+
+#[tokio::test]
+async fn a_schedule_that_cannot_be_is_refused_and_recorded() {
+    let world = World::new().await;
+    let ann = ann(Role::Agent);
+    let request = |cron: &str, zone: &str, jitter_seconds: u64, missed: &str, size: usize| ScheduleRequest {
+        tool: "shop.pay".into(),
+        arguments: CanonicalJson::of(serde_json::json!({"text": "x".repeat(size)})).unwrap(),
+        cron: cron.into(),
+        zone: zone.into(),
+        jitter_seconds,
+        missed: missed.into(),
+        correlation: CorrelationId::from_bytes([1; 16]),
+    };
+    let cases = [
+        (request("every day", "UTC", 0, "skip", 1), "invalid_cron"),
+        (request("0 0 31 2 *", "UTC", 0, "skip", 1), "invalid_cron"),
+        (request("0 9 * * *", "Nowhere", 0, "skip", 1), "unknown_time_zone"),
+        (request("0 9 * * *", "UTC", u64::MAX, "skip", 1), "invalid_jitter"),
+        (request("0 9 * * *", "UTC", 0, "always", 1), "invalid_missed_policy"),
+        (request("0 9 * * *", "UTC", 0, "skip", 1 << 17), "arguments_too_large"),
+        (request("0 9 * * *", "UTC", 0, "skip", 1), "unknown_tool"),
+    ];
+    let mut codes = Vec::new();
+    for (request, code) in cases {
+        let error = world.executor.schedule(&ann, request).await.unwrap_err();
+        assert_eq!(error.code(), code);
+        assert!(error.hint().is_some(), "{error}");
+        codes.push(code);
+    }
+    let query = Query { action: Some(Action::ScheduleCreate), ..Query::default() };
+    let mut recorded: Vec<_> = world.audit.query(&query).await.unwrap().entries;
+    recorded.sort_by_key(|entry| entry.seq);
+    let recorded: Vec<_> = recorded.iter().map(|entry| entry.record["code"].as_str().unwrap_or_default()).collect();
+    assert_eq!(recorded, codes);
+}
+
+#[tokio::test]
+async fn there_are_so_many_of_a_user_and_of_a_tenant_and_everybody_sees_their_own() {
+    let world = World::new().await;
+    let row = world.scheduled(1, "skip").await;
+    let add = async |n: u8, user: &str, of_user, of_tenant| {
+        let other = ScheduleRow { id: ScheduleId::from_bytes([n; 16]), user: user.parse().unwrap(), ..row.clone() };
+        world.store.schedules().add(other, of_user, of_tenant).await.unwrap()
+    };
+    assert_eq!(add(2, "ann", 1, 10).await, Added::UserFull);
+    assert_eq!(add(3, "bob", 1, 10).await, Added::Added);
+    assert_eq!(add(4, "eve", 1, 2).await, Added::TenantFull);
+    let bob = Principal { user: "bob".parse().unwrap(), ..ann(Role::Agent) };
+    let correlation = CorrelationId::from_bytes([1; 16]);
+    let refused = world.executor.unschedule(&bob, row.id, correlation).await.unwrap_err();
+    assert_eq!(refused.code(), "unknown_schedule");
+    world.executor.unschedule(&ann(Role::Admin), ScheduleId::from_bytes([3; 16]), correlation).await.unwrap();
+    world.executor.unschedule(&ann(Role::Agent), row.id, correlation).await.unwrap();
+    assert!(world.store.schedules().list(&row.tenant, None).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_schedule_stops_with_the_key_that_made_it() {
+    let world = World::new().await;
+    let row = world.scheduled(1, "skip").await;
+    let key = sophon_store::KeyRow {
+        id: row.key,
+        tenant: row.tenant.clone(),
+        user: row.user.clone(),
+        role: Role::Agent,
+        label: String::new(),
+        secret_digest: Digest::of(b"a key"),
+        results: "text".into(),
+        created_at: moment(0),
+        revoked_at: Some(moment(1)),
+    };
+    world.store.keys().insert(key).await.unwrap();
+    world.now_at(row.due_at.unwrap()).await;
+    let view = world.view(row.id).await;
+    assert_eq!((view.last_outcome.as_deref(), view.next_at), (Some("key_revoked"), None));
+    assert_eq!(world.fired().await, ["key_revoked"]);
+}

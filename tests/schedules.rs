@@ -1,0 +1,126 @@
+//! Calls that come round, over the real gateway: they fire after a restart, once, and through the gate like any other.
+
+use crate::harness::{Behaviour, Cli, Gateway, Guest, Home, Key, Publisher, Request, Upstream};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+struct Stage {
+    home: Home,
+    gateway: Gateway,
+    upstream: Upstream,
+    agent: Key,
+}
+
+impl Stage {
+    /// A gateway with a skill that does nothing much, and one that posts and has to be asked about.
+    fn new() -> Self {
+        let home = Home::configured("");
+        let gateway = Gateway::start(&home);
+        let publisher = Publisher::new("Good Co", 3);
+        gateway.trust(&publisher);
+        let upstream = Upstream::plain();
+        gateway.installed(&publisher.sign(&Guest::new("ticker", Behaviour::Return(b"\"tick\"".to_vec()))), &[]);
+        let request = Request::new("POST", upstream.url("/effect"));
+        let rule = json!({"host": "localhost", "ports": [upstream.address.port()], "methods": ["POST"]});
+        let poster = Guest::new("poster", Behaviour::Send(request)).risk("high").network(rule, "svc");
+        gateway.installed(&publisher.sign(&poster), &[&upstream.host()]);
+        let agent = gateway.agent();
+        Self { home, gateway, upstream, agent }
+    }
+
+    #[track_caller]
+    fn schedule(&self, tool: &str, more: Value) -> crate::harness::Answer {
+        let mut body = json!({"tool": tool, "arguments": {}, "cron": "* * * * *"});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        self.gateway.request(&self.agent, "POST", "/v1/schedules", Some(&body))
+    }
+
+    fn schedules(&self, key: &Key) -> Vec<Value> {
+        let answer = self.gateway.request(key, "GET", "/v1/schedules", None).expect(200);
+        answer["schedules"].as_array().expect("schedules").clone()
+    }
+}
+
+#[test]
+fn a_schedule_outlives_a_crash_fires_once_a_minute_and_asks_where_a_call_would() {
+    let mut stage = Stage::new();
+    let ticks = stage.schedule("ticker.run", json!({"time_zone": "Europe/Zurich"})).expect(201);
+    let posts = stage.schedule("poster.run", json!({})).expect(201);
+    stage.gateway.kill();
+    stage.gateway = Gateway::again(&stage.home, stage.gateway.admin_key());
+    let until = Instant::now() + Duration::from_secs(100);
+    let fired = loop {
+        let all = stage.schedules(&stage.agent);
+        if all.iter().all(|one| one["last_fire_at"].is_string()) {
+            break all;
+        }
+        assert!(Instant::now() < until, "{all:?}\n{}", stage.gateway.log());
+        std::thread::sleep(Duration::from_millis(250));
+    };
+    let of = |made: &Value| fired.iter().find(|one| one["schedule_id"] == made["schedule_id"]).expect("it is listed");
+    let call = of(&ticks)["last_call_id"].as_str().expect("a call").to_owned();
+    let view = stage.gateway.request(&stage.agent, "GET", &format!("/v1/calls/{call}?wait=20"), None).expect(200);
+    assert_eq!(view["status"], "succeeded", "{view}");
+    // The other one waits for a person, and nothing has left.
+    assert_eq!(of(&posts)["last_outcome"], "awaiting_approval", "{fired:?}");
+    let ann = stage.gateway.key("approver", "ann");
+    let waiting = stage.gateway.request(&ann, "GET", "/v1/approvals?status=pending", None).expect(200);
+    assert_eq!(waiting["approvals"][0]["tool"], "poster.run", "{waiting}");
+    assert!(stage.upstream.seen().is_empty());
+    // Each firing is on record once, with its call, and so is the call itself.
+    let records = stage.gateway.audit("action=schedule.fire");
+    let firings: Vec<_> = records.iter().map(|one| (&one["detail"]["schedule"], &one["detail"]["fire_at"])).collect();
+    for (at, firing) in firings.iter().enumerate() {
+        assert!(!firings[..at].contains(firing), "{records:?}");
+    }
+    let intents = stage.gateway.audit(&format!("call={call}&action=call.intent"));
+    assert_eq!(intents.len(), 1, "{intents:?}");
+    assert_eq!(intents[0]["user"], "ann");
+}
+
+#[test]
+fn what_is_malformed_or_absurd_is_refused_and_recorded() {
+    let stage = Stage::new();
+    let check = |more: Value, status: u16, code: &str| {
+        let problem = stage.schedule("ticker.run", more.clone()).expect(status);
+        assert_eq!(problem["code"], code, "{more}: {problem}");
+        assert!(problem["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{problem}");
+    };
+    check(json!({"cron": "every day"}), 422, "invalid_cron");
+    check(json!({"cron": "* * * * * *"}), 422, "invalid_cron");
+    check(json!({"cron": "0 0 31 2 *"}), 422, "invalid_cron");
+    check(json!({"time_zone": "Mars/Olympus"}), 422, "unknown_time_zone");
+    check(json!({"jitter_seconds": 86_400}), 422, "invalid_jitter");
+    check(json!({"jitter_seconds": -1}), 400, "invalid_body");
+    check(json!({"missed": "always"}), 422, "invalid_missed_policy");
+    check(json!({"tool": "ticker.none"}), 404, "unknown_tool");
+    let refused = stage.gateway.audit("action=schedule.create&outcome=denied");
+    let codes: std::collections::BTreeSet<_> = refused.iter().filter_map(|one| one["code"].as_str()).collect();
+    let expected = ["invalid_cron", "invalid_jitter", "invalid_missed_policy", "unknown_time_zone", "unknown_tool"];
+    assert_eq!(codes.into_iter().collect::<Vec<_>>(), expected);
+    assert!(stage.schedules(&stage.agent).is_empty());
+}
+
+#[test]
+fn schedules_are_their_users_own_and_the_command_line_handles_them() {
+    let stage = Stage::new();
+    let yearly = json!({"cron": "0 0 1 1 *", "jitter_seconds": 600, "missed": "once"});
+    let made = stage.schedule("ticker.run", yearly).expect(201);
+    let id = made["schedule_id"].as_str().expect("an id");
+    let bob = stage.gateway.key("agent", "bob");
+    assert!(stage.schedules(&bob).is_empty());
+    let path = format!("/v1/schedules/{id}");
+    assert_eq!(stage.gateway.request(&bob, "DELETE", &path, None).expect(404)["code"], "unknown_schedule");
+    let add =
+        ["schedules", "add", "ticker.run", "{}", "--cron", "0 9 * * MON-FRI", "--time-zone", "Europe/Zurich", "--json"];
+    let added = Cli::new(&stage.home, add).expect(0).json();
+    assert!(added["next_at"].is_string(), "{added}");
+    let listed = Cli::new(&stage.home, ["schedules", "list", "--json"]).expect(0).json();
+    assert_eq!(listed["schedules"].as_array().map(Vec::len), Some(2), "the operator sees all: {listed}");
+    Cli::new(&stage.home, ["schedules", "remove", id]).expect(0);
+    assert!(stage.schedules(&stage.agent).is_empty());
+    let wrong = ["schedules", "add", "ticker.run", "{}", "--cron", "never"];
+    assert!(Cli::new(&stage.home, wrong).run().stderr.contains("cron"));
+}
