@@ -64,6 +64,14 @@ impl Host {
     /// # Errors
     /// Those of the parts.
     pub async fn open(folder: &Path, concurrent: u32, roots: Roots) -> Result<Self, Failed> {
+        Self::open_with(folder, concurrent, roots, Policy::default()).await
+    }
+
+    /// The same, under a policy of its own.
+    ///
+    /// # Errors
+    /// Those of the parts.
+    pub async fn open_with(folder: &Path, concurrent: u32, roots: Roots, policy: Policy) -> Result<Self, Failed> {
         let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let paths = StoreConfig { database: folder.join("sophon.db"), blobs: folder.join("blobs") };
         let store = Store::open(paths).await?;
@@ -93,7 +101,7 @@ impl Host {
                 Arc::clone(&entropy),
             ),
             detector: sophon_guard::Detector::default(),
-            policy: Policy::default(),
+            policy,
             limits: CallLimits { concurrent: concurrent as usize, ..CallLimits::default() },
             clock,
             entropy,
@@ -155,18 +163,30 @@ impl Host {
     /// # Errors
     /// The executor's, and a call that did not succeed.
     pub async fn call(&self, tool: &str, arguments: &str) -> Result<(), Failed> {
-        let request = CallRequest {
-            tool: tool.to_owned(),
-            arguments: CanonicalJson::parse(arguments.as_bytes())?,
-            session: None,
-            idempotency_key: None,
-            wait: Duration::from_secs(30),
-            correlation: CorrelationId::mint(&SystemEntropy),
-            results: Results::Text,
-        };
-        let view = self.executor.call(&self.principal, request).await?;
+        let view = self.executor.call(&self.principal, request(tool, arguments)?).await?;
         if view.status == CallStatus::Succeeded { Ok(()) } else { Err(format!("{view:?}").into()) }
     }
+
+    /// One call that has to ask a person; its id.
+    ///
+    /// # Errors
+    /// The executor's, and a call that did not ask.
+    pub async fn ask(&self, tool: &str, arguments: &str) -> Result<CallId, Failed> {
+        let view = self.executor.call(&self.principal, request(tool, arguments)?).await?;
+        if view.status == CallStatus::AwaitingApproval { Ok(view.call_id) } else { Err(format!("{view:?}").into()) }
+    }
+}
+
+fn request(tool: &str, arguments: &str) -> Result<CallRequest, Failed> {
+    Ok(CallRequest {
+        tool: tool.to_owned(),
+        arguments: CanonicalJson::parse(arguments.as_bytes())?,
+        session: None,
+        idempotency_key: None,
+        wait: Duration::from_secs(30),
+        correlation: CorrelationId::mint(&SystemEntropy),
+        results: Results::Text,
+    })
 }
 
 /// A package that `scripts/build-examples` made.
