@@ -341,7 +341,8 @@ fn a_yes_for_the_session_and_a_standing_yes_pass_and_can_be_taken_back() {
         stage.gateway.request(&stage.ann, "POST", "/v1/grants", Some(&grant)).problem(400, "out_of_bounds");
     }
     assert_eq!(stage.gateway.audit("action=grant.use").len(), 2);
-    assert_eq!(stage.gateway.audit("action=grant.revoke").len(), 1);
+    assert_eq!(stage.gateway.audit("action=grant.revoke&outcome=ok").len(), 1);
+    assert_eq!(stage.gateway.audit("action=grant.create&outcome=denied").len(), 4, "what was refused is on record");
 }
 
 #[test]

@@ -203,7 +203,19 @@ impl Executor {
         to: Risk,
         lasts: Duration,
     ) -> Result<SessionRow, CallError> {
-        Ok(self.0.desk.raise(by, session, to, lasts, self.0.steady.now()).await?)
+        let raised = self.0.desk.raise(by, session, to, lasts, self.0.steady.now()).await;
+        self.on_record(by, Action::SessionRaise, raised.map_err(CallError::from)).await
+    }
+
+    /// Puts on record what was refused to a person.
+    async fn on_record<T>(&self, by: &Principal, action: Action, done: Result<T, CallError>) -> Result<T, CallError> {
+        if let Err(error) = &done
+            && !matches!(error, CallError::Audit(_) | CallError::Desk(DeskError::Audit(_)))
+        {
+            let record = sophon_audit::Record::new(action, Outcome::denied(error.code())).principal(by);
+            self.0.parts.audit.append(record).await?;
+        }
+        done
     }
 
     /// Begins what a person has approved, in a task of its own.
@@ -465,6 +477,11 @@ impl Executor {
     /// # Errors
     /// [`CallError`] where there is no such tool, or where it destroys.
     pub async fn grant(&self, by: &Principal, request: GrantRequest) -> Result<Standing, CallError> {
+        let granted = self.granted(by, request).await;
+        self.on_record(by, Action::GrantCreate, granted).await
+    }
+
+    async fn granted(&self, by: &Principal, request: GrantRequest) -> Result<Standing, CallError> {
         let tool: ToolName = request.tool.parse()?;
         let (ready, index) = self.resolve(by, &tool)?;
         let user = request.user.unwrap_or_else(|| by.user.clone());
@@ -491,7 +508,8 @@ impl Executor {
     /// # Errors
     /// [`CallError`] where the caller has none with this id.
     pub async fn revoke_grant(&self, by: &Principal, id: GrantId) -> Result<(), CallError> {
-        Ok(self.0.desk.revoke_grant(by, id, self.0.steady.now()).await?)
+        let revoked = self.0.desk.revoke_grant(by, id, self.0.steady.now()).await;
+        self.on_record(by, Action::GrantRevoke, revoked.map_err(CallError::from)).await
     }
 }
 
