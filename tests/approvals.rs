@@ -205,8 +205,10 @@ fn a_person_edits_the_draft_and_that_is_what_runs() {
     assert_eq!(approved[0]["detail"]["edited"], json!(["/sum", "/to"]), "{approved:?}");
     assert_eq!(approved[0]["params"], json!({"to": "bob", "sum": 5}), "{approved:?}");
 
-    // The next question says what is different this time.
-    let call = stage.asks("poster.run", json!({"to": "bob", "sum": 6}));
+    // The next question says what is different this time; another key of the same person does not read it.
+    let other = stage.gateway.agent();
+    let call = stage.gateway.call(&other, "poster.run", json!({"to": "bob", "sum": 6})).expect(202);
+    assert!(stage.card(&other, &call)["changed_since_last_time"].is_null());
     let card = stage.card(&stage.ann, &call);
     assert_eq!(card["changed_since_last_time"], json!([{"path": "/sum", "before": 5, "after": 6}]), "{card}");
 
@@ -385,6 +387,31 @@ fn what_is_critical_takes_two_people_where_the_operator_says_so() {
     assert_eq!(card["approved_by"], json!(["ann", "root"]), "{card}");
     assert_eq!(stage.end(&call)["status"], "succeeded");
     assert_eq!(stage.upstream.seen().len(), 1);
+
+    // What the first has changed, the second agrees to only where they have seen it.
+    let root = stage.gateway.admin_key();
+    let call = stage.asks("poster.run", json!({"sum": 1}));
+    stage.decide(&stage.ann, &call, "approve", json!({"arguments": {"sum": 2}})).expect(200);
+    stage.decide(root, &call, "approve", json!({})).problem(409, "arguments_changed");
+    stage.decide(root, &call, "approve", json!({"arguments": {"sum": 1}})).problem(400, "out_of_bounds");
+    let card = stage.card(root, &call);
+    assert_eq!(card["arguments"], json!({"sum": 2}), "{card}");
+    stage.decide(root, &call, "approve", json!({"fingerprint": card["fingerprint"]})).expect(200);
+    assert_eq!(stage.end(&call)["status"], "succeeded");
+    assert_eq!(stage.upstream.seen()[1].body, br#"{"sum":2}"#.as_slice());
+}
+
+#[test]
+fn one_user_cannot_have_every_parked_place() {
+    let stage = Stage::configured("[approval]\nmax_parked = 2\n");
+    let first = stage.parked_deleter();
+    let refused = stage.gateway.failure(&stage.agent, "deleter.run", json!({}));
+    assert!(text(&refused, "message").contains("too_many_parked"), "{refused}");
+    let bob = stage.gateway.key("agent", "bob");
+    let body = json!({"arguments": {}, "wait_seconds": 1});
+    assert_eq!(stage.gateway.call_with(&bob, "deleter.run", body).expect(202)["status"], "parked");
+    stage.decide(&stage.ann, &first, "reject", json!({})).expect(200);
+    assert_eq!(stage.end(&first)["status"], "failed");
 }
 
 #[test]
@@ -403,6 +430,10 @@ fn the_operators_rules_deny_lower_and_raise() {
     let problem = stage.gateway.call(&stage.agent, "never.run", json!({})).problem(403, "policy_denied");
     assert!(problem["detail"].to_string().contains("not on this host"), "{problem}");
     assert_eq!(text(&stage.gateway.audit("action=call.refused")[0], "code"), "policy_denied");
+    stage.asks("quiet.run", json!({}));
+    // Whoever allows something in advance is bound by the rules too.
+    let grant = json!({"tool": "quiet.run", "arguments": {}, "risk": "high", "expires_in": 60});
+    stage.gateway.request(&stage.ann, "POST", "/v1/grants", Some(&grant)).expect(201);
     stage.asks("quiet.run", json!({}));
     stage.gateway.call(&stage.agent, "plain.run", json!({})).expect(200);
     let asked = stage.gateway.call(stage.gateway.admin_key(), "plain.run", json!({})).expect(202);

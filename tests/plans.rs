@@ -25,6 +25,8 @@ impl Stage {
         let parameters = json!({
             "type": "object", "additionalProperties": false, "properties": {"id": {"type": "integer"}, "to": {"type": "string"}},
         });
+        let request = Request::new("POST", upstream.url("/quiet")).body_of_arguments();
+        let quiet = Guest::new("quiet", Behaviour::Send(request)).risk("low").network(rule.clone(), "svc");
         let found = br#"{"items": [{"id": 7}, {"id": "seven"}]}"#.to_vec();
         let guests = [
             Guest::new("finder", Behaviour::Return(found)),
@@ -33,6 +35,7 @@ impl Stage {
                 .tool(json!({ "parameters": parameters }))
                 .network(rule, "svc"),
             Guest::new("failer", Behaviour::Fail("no".into())),
+            quiet,
         ];
         for guest in guests {
             gateway.installed(&publisher.sign(&guest), &[&upstream.host()]);
@@ -137,6 +140,46 @@ fn attack_41_a_plan_is_gated_once_and_a_resolved_reference_asks_again() {
     stage.gateway.request(&stage.ann, "POST", &path, Some(&json!({}))).problem(409, "approval_decided");
     assert_eq!(stage.upstream.seen().len(), 3);
     assert_eq!(stage.gateway.admin("GET", "/v1/audit/verify", None).expect(200)["intact"], true);
+}
+
+#[test]
+fn what_a_step_sends_is_measured_by_the_plan() {
+    let stage = Stage::new();
+    // Alone, what a low tool posts passes; inside a plan it asks, as a step of medium risk would.
+    assert_eq!(stage.gateway.call(&stage.agent, "quiet.run", json!({})).expect(200)["status"], "succeeded");
+    let plan = stage.plan(json!({"steps": [step("quiet.run", json!({}))], "wait_seconds": 2})).expect(202);
+    let call = &plan["steps"][0]["call"];
+    assert_eq!(call["status"], "parked", "{plan}");
+    assert_eq!(stage.upstream.seen().len(), 1);
+    stage.decide(text(call, "approval_id"), "approve");
+    assert_eq!(stage.status(&plan, 30)["status"], "succeeded");
+    assert_eq!(stage.upstream.seen().len(), 2);
+}
+
+#[test]
+fn attack_47_a_steps_question_does_not_outlive_its_plan() {
+    let mut stage = Stage::new();
+    let admin = stage.gateway.admin_key().clone();
+    let steps = json!([
+        {"name": "find", "tool": "finder.run", "arguments": {}},
+        {"name": "tell", "tool": "poster.run", "arguments": {}, "references": [{"at": "/id", "step": "find", "path": "/items/0/id"}]},
+    ]);
+    let plan = stage.plan(json!({ "steps": steps })).expect(202);
+    stage.decide(text(&plan, "approval_id"), "approve");
+    let asked = stage.step_asks(&plan, 1);
+    stage.gateway.kill();
+    stage.gateway = Gateway::again(&stage.home, &admin);
+    assert_eq!(stage.status(&plan, 0)["status"], "unknown_outcome");
+    let path = format!("/v1/approvals/{asked}/approve");
+    stage.gateway.request(&stage.ann, "POST", &path, Some(&json!({}))).problem(409, "approval_decided");
+    // A stop does not wait for the person either.
+    let plan = stage.plan(json!({ "steps": steps })).expect(202);
+    stage.decide(text(&plan, "approval_id"), "approve");
+    stage.step_asks(&plan, 1);
+    assert!(stage.gateway.stop().success(), "{}", stage.gateway.log());
+    stage.gateway = Gateway::again(&stage.home, &admin);
+    assert_eq!(stage.status(&plan, 0)["steps"][1]["status"], "cancelled");
+    assert!(stage.upstream.seen().is_empty());
 }
 
 #[test]

@@ -141,7 +141,8 @@ fn network_floor(rule: &NetworkRule) -> Option<Reason> {
 
 fn longest_array(value: &Value) -> Option<usize> {
     match value {
-        Value::Array(items) => items.iter().filter_map(longest_array).chain([items.len()]).max(),
+        // What lists lists counts all that they list.
+        Value::Array(items) => Some(items.iter().map(|item| longest_array(item).unwrap_or(1).max(1)).sum()),
         Value::Object(fields) => fields.values().filter_map(longest_array).max(),
         _ => None,
     }
@@ -154,7 +155,8 @@ mod tests {
     #[test]
     fn the_longest_array_counts_wherever_it_stands() {
         let value = serde_json::json!({"a": [1, 2], "b": {"c": [[1, 2, 3, 4], []]}});
-        assert_eq!(longest_array(&value), Some(4));
+        assert_eq!(longest_array(&value), Some(5));
+        assert_eq!(longest_array(&serde_json::json!([[1, 2, 3], [4, 5, 6]])), Some(6));
         assert_eq!(longest_array(&serde_json::json!({"a": 1})), None);
     }
 }

@@ -19,7 +19,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sophon_audit::{Action, AuditLog, CallChange, CallState, Decided, Outcome, Record};
 use sophon_store::{ApprovalFilter, ApprovalRow, Begun, CallRow, Store};
-use sophon_types::{ApprovalId, CanonicalJson, Entropy, Fault as _, Principal, Role, TenantId, Timestamp, UserId};
+use sophon_types::{
+    ApprovalId, CanonicalJson, Digest, Entropy, Fault as _, Principal, Role, TenantId, Timestamp, UserId,
+};
 use sophon_vault::{Vault, VaultError};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -118,6 +120,20 @@ pub struct Card {
     pub status: Status,
 }
 
+impl Card {
+    /// What an answer is bound to: the arguments as they stand, edited where somebody has.
+    #[must_use]
+    pub fn fingerprint(&self) -> Digest {
+        self.answer.as_ref().map_or(self.row.fingerprint, |answer| answer.sealed.fingerprint)
+    }
+
+    /// The arguments as they stand, as canonical text.
+    #[must_use]
+    pub fn arguments(&self) -> &str {
+        self.answer.as_ref().map_or(self.question.arguments(), Answer::arguments)
+    }
+}
+
 /// What a person decides.
 #[derive(Debug, Clone)]
 pub enum Decision {
@@ -125,6 +141,8 @@ pub enum Decision {
     Approve {
         /// The edited arguments.
         edited: Option<CanonicalJson>,
+        /// The fingerprint of the card that the person saw; needed to agree to what another person has edited.
+        seen: Option<Digest>,
     },
     /// No.
     Reject {
@@ -237,11 +255,17 @@ impl Desk {
             .detail("approval", id.to_string())
             .detail("kind", question.kind().as_str())
             .detail("fingerprint", fingerprint.to_string())
-            .detail("expires_at", question.expires_at().to_string())
-            .detail("reasons", serde_json::to_value(question.reasons()).unwrap_or_default());
+            .detail("expires_at", question.expires_at().to_string());
+        let record = match question.effect_asked() {
+            // The skill wrote the URL.
+            Some(effect) => record
+                .detail("method", effect.method.as_str())
+                .detail("url", parts.audit.redactor().text(&effect.url).value().clone()),
+            None => record.detail("reasons", serde_json::to_value(question.reasons()).unwrap_or_default()),
+        };
         if let Err(error) = parts.audit.append(record).await {
             // Nothing has been asked that is not on record.
-            self.withdraw(id, now).await;
+            self.withdraw(id).await;
             if let Some(call) = subject
                 && let Err(error) = parts.store.calls().withdraw(call).await
             {
@@ -276,15 +300,29 @@ impl Desk {
             limit: listing.limit,
         };
         let rows = self.0.parts.store.approvals().list(filter).await?;
-        rows.into_iter().map(|row| self.read(row)).collect()
+        let readable = |row: ApprovalRow| {
+            let id = row.id;
+            let card = self.read(row);
+            card.inspect_err(|error| tracing::error!(%error, approval = %id, "an approval cannot be read")).ok()
+        };
+        Ok(rows.into_iter().filter_map(readable).collect())
+    }
+
+    /// What a question of this host asks.
+    ///
+    /// # Errors
+    /// [`DeskError`] where the row was not written by this host.
+    pub fn question(&self, row: ApprovalRow) -> Result<Question, DeskError> {
+        Ok(self.read(row)?.question)
     }
 
     /// What differs from the arguments that the same user's last approved call of the tool had.
     ///
     /// # Errors
     /// [`DeskError`] where the store cannot be read.
-    pub async fn since_last_time(&self, card: &Card) -> Result<Option<Vec<Change>>, DeskError> {
-        if card.question.kind() != Kind::Call {
+    pub async fn since_last_time(&self, by: &Principal, card: &Card) -> Result<Option<Vec<Change>>, DeskError> {
+        // Another key's arguments are not an agent's to read.
+        if card.question.kind() != Kind::Call || by.role == Role::Agent {
             return Ok(None);
         }
         let row = &card.row;
@@ -350,7 +388,7 @@ impl Desk {
                 self.tell(id, told.clone());
                 Ok(Some(told))
             }
-            Decision::Approve { edited } => self.approve(by, card, edited, now).await,
+            Decision::Approve { edited, seen } => self.approve(by, card, edited, seen, now).await,
         }
     }
 
@@ -359,6 +397,7 @@ impl Desk {
         by: &Principal,
         card: Card,
         edited: Option<CanonicalJson>,
+        seen: Option<Digest>,
         now: Timestamp,
     ) -> Result<Option<Told>, DeskError> {
         let parts = &self.0.parts;
@@ -366,18 +405,26 @@ impl Desk {
         if edited.is_some() && !question.is_editable() {
             return Err(DeskError::NotEditable);
         }
-        // What was edited into what it was is not edited.
-        let edited = edited.filter(|edited| edited.as_str() != question.arguments());
         let first = card.answer.as_ref();
         if first.is_some_and(|first| first.by().contains(&by.user)) {
             return Err(DeskError::SamePerson);
         }
-        if let (Some(first), Some(edited)) = (first, &edited)
-            && first.arguments() != edited.as_str()
-        {
-            let message = "the second person approves what the first has approved, or rejects it".into();
-            return Err(DeskError::Bounds { place: "arguments", message });
+        if seen.is_some_and(|seen| seen != card.fingerprint()) {
+            return Err(DeskError::Unseen);
         }
+        if let Some(first) = first {
+            let same = edited.as_ref().is_some_and(|edited| edited.as_str() == first.arguments());
+            if edited.is_some() && !same {
+                let message = "the second person approves what the first has approved, or rejects it".into();
+                return Err(DeskError::Bounds { place: "arguments", message });
+            }
+            // What another person has changed is agreed to by whoever has seen it.
+            if first.is_edited() && !same && seen.is_none() {
+                return Err(DeskError::Unseen);
+            }
+        }
+        // What was edited into what it was is not edited.
+        let edited = edited.filter(|edited| edited.as_str() != question.arguments());
         let arguments = edited.or_else(|| {
             let edited = first.filter(|first| first.is_edited())?;
             CanonicalJson::parse(edited.arguments().as_bytes()).ok()
@@ -475,7 +522,11 @@ impl Desk {
     pub fn answer(&self, row: ApprovalRow) -> Result<Answer, DeskError> {
         let card = self.read(row)?;
         match (card.status, card.answer) {
-            (Status::Approved, Some(answer)) => Ok(answer),
+            (Status::Approved, Some(answer))
+                if !needs_two(&answer.question, &self.0.parts.policy) || answer.by().len() > 1 =>
+            {
+                Ok(answer)
+            }
             (status, _) => Err(DeskError::Decided(status)),
         }
     }
@@ -501,7 +552,7 @@ impl Desk {
         &self,
         id: ApprovalId,
         question: &Question,
-        fingerprint: sophon_types::Digest,
+        fingerprint: Digest,
         now: Timestamp,
     ) -> Result<ApprovalRow, DeskError> {
         let Principal { tenant, user, key, role: _ } = question.principal();
@@ -577,9 +628,8 @@ impl Desk {
         Err(DeskError::Decided(self.read(row)?.status))
     }
 
-    async fn withdraw(&self, id: ApprovalId, now: Timestamp) {
-        let cancelled = self.end(id, Status::Cancelled, "the log cannot be written", now).await;
-        if let Err(error) = cancelled {
+    async fn withdraw(&self, id: ApprovalId) {
+        if let Err(error) = self.0.parts.store.approvals().withdraw(id).await {
             // It is found at the next start, where no call waits for it.
             tracing::error!(%error, approval = %id, "a question that is not on record could not be taken back");
         }

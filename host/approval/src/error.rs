@@ -32,6 +32,9 @@ pub enum DeskError {
     /// One person cannot be two.
     #[error("this needs a second person, and you have approved it already")]
     SamePerson,
+    /// The person has seen another card.
+    #[error("the arguments are not those that you have seen: somebody has edited them")]
+    Unseen,
     /// Allowing more than this once is not possible here.
     #[error("this can only be approved once: {0}")]
     OnceOnly(&'static str),
@@ -74,7 +77,7 @@ impl Fault for DeskError {
         match self {
             Self::Unknown => FaultKind::NotFound,
             Self::NotAPerson | Self::SamePerson => FaultKind::Denied,
-            Self::Decided(_) | Self::Expired | Self::Superseded(_) => FaultKind::Conflict,
+            Self::Decided(_) | Self::Expired | Self::Unseen | Self::Superseded(_) => FaultKind::Conflict,
             Self::NotEditable | Self::OnceOnly(_) => FaultKind::Unprocessable,
             Self::TooMany(..) => FaultKind::Unavailable,
             Self::TooLarge(..) => FaultKind::TooLarge,
@@ -94,6 +97,7 @@ impl Fault for DeskError {
             Self::Superseded(_) => "approval_superseded",
             Self::NotEditable => "not_editable",
             Self::SamePerson => "second_person_required",
+            Self::Unseen => "arguments_changed",
             Self::OnceOnly(_) => "once_only",
             Self::TooMany(..) => "too_many_approvals",
             Self::TooLarge(..) => "too_large_to_wait",
@@ -112,7 +116,8 @@ impl Fault for DeskError {
                 Some("the agent can call the tool again; that asks a new question".into())
             }
             Self::NotEditable => Some("approve it as it is, or reject it with a reason".into()),
-            Self::SamePerson => Some("another approver or admin of the tenant has to approve it as well".into()),
+            Self::SamePerson => Some("an admin of the tenant has to approve it as well".into()),
+            Self::Unseen => Some("read the card again, and approve with its fingerprint".into()),
             Self::OnceOnly(_) => Some("approve it with scope \"once\"".into()),
             Self::TooMany(..) => Some("decide what waits, or raise [approval] max_pending".into()),
             Self::TooLarge(..) => Some("send less at once".into()),

@@ -1,7 +1,7 @@
 //! The gate: what passes by itself, what waits for a person, and what never passes.
 
 use crate::question::{Answer, Question};
-use crate::{AssessedCall, CallRequest, Policy, Reason};
+use crate::{AssessedCall, CallRequest, Kind, Policy, Reason};
 use sophon_skill::{InstalledSkill, Tool};
 use sophon_types::{ApprovalId, Fault, FaultKind, GrantId, Risk, Stage, Timestamp, ToolName, UserId};
 use std::sync::Arc;
@@ -45,11 +45,11 @@ impl Gate {
         let base = self.base(&call, now);
         let passes = Self::passes(base, setting);
         if call.risk() <= passes {
-            return Ok(ApprovedCall::new(call, base, ApprovedBy::Itself));
+            return Ok(ApprovedCall::new(call, passes, ApprovedBy::Itself));
         }
         let raised = Self::raised(&call, setting);
         if raised.is_some_and(|raised| call.risk() <= raised) {
-            return Ok(ApprovedCall::new(call, base, ApprovedBy::Session));
+            return Ok(ApprovedCall::new(call, passes, ApprovedBy::Session));
         }
         Err(Stopped::Ask(Box::new(NeedsApproval { ceiling: raised.map_or(passes, |raised| raised.max(passes)), call })))
     }
@@ -123,14 +123,15 @@ impl Gate {
             return Err(Stale::Skill);
         }
         let request = &call.request;
-        let same = asked.tool == call.tool().name
+        let same = answer.question().kind() == Kind::Plan
+            && asked.tool == call.tool().name
             && asked.arguments == request.arguments.digest()
             && asked.risk >= call.risk()
             && answer.question().is_of(&request.principal);
         if !same {
             return Err(Stale::Other);
         }
-        let base = self.base(&call, now);
+        let base = self.base(&call, now).min(Risk::Low);
         Ok(ApprovedCall::new(call, base, ApprovedBy::Person { approval: answer.id(), by: answer.by().to_vec() }))
     }
 

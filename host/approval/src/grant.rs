@@ -48,6 +48,8 @@ impl Terms {
     pub fn cover(&self, call: &AssessedCall) -> bool {
         !call.is_destructive()
             && call.risk() <= self.risk
+            // The operator's rules bind whoever gives a standing yes.
+            && call.ceiling.is_none_or(|ceiling| call.risk() <= ceiling)
             && *call.skill().package().digest() == self.skill
             && self.arguments.as_ref().is_none_or(|pattern| fits(pattern, call.request().arguments.value()))
     }

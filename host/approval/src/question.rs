@@ -120,6 +120,8 @@ pub struct Question {
     caller: Caller,
     subject: String,
     call: Option<CallId>,
+    /// The plan that the call is a step of.
+    plan: Option<PlanId>,
     correlation: CorrelationId,
     session: Option<SessionId>,
     skill: SkillName,
@@ -166,6 +168,7 @@ impl Question {
             caller: Caller::of(&request.principal),
             subject: request.call.to_string(),
             call: Some(request.call),
+            plan: None,
             correlation: request.correlation,
             session: request.session,
             skill: manifest.name.clone(),
@@ -230,6 +233,18 @@ impl Question {
             steps,
             ..gravest
         }
+    }
+
+    /// The same question, about a step of a plan: it does not outlive the plan.
+    #[must_use]
+    pub fn of_step(self, plan: Option<PlanId>) -> Self {
+        Self { plan, ..self }
+    }
+
+    /// The plan that the call is a step of.
+    #[must_use]
+    pub fn plan_of_step(&self) -> Option<PlanId> {
+        self.plan
     }
 
     /// What is asked about.

@@ -13,8 +13,8 @@ use sophon_approval::{
 use sophon_audit::{Action, CallChange, Outcome};
 use sophon_store::{CallRow, GrantRow, SessionRow};
 use sophon_types::{
-    ApprovalId, CallId, CanonicalJson, Fault, FaultKind, GrantId, PlanId, Principal, Risk, Role, SessionId, Stage,
-    ToolName, UserId,
+    ApprovalId, CallId, CanonicalJson, Digest, Fault, FaultKind, GrantId, PlanId, Principal, Risk, Role, SessionId,
+    Stage, ToolName, UserId,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub enum Scope {
 pub struct Approve {
     /// The arguments as the person has changed them.
     pub arguments: Option<CanonicalJson>,
+    /// The fingerprint of the card that the person saw.
+    pub fingerprint: Option<Digest>,
     /// For how much it is good.
     pub scope: Scope,
 }
@@ -72,7 +74,7 @@ impl Executor {
     /// [`CallError`] where there is none.
     pub async fn approval(&self, by: &Principal, id: ApprovalId) -> Result<ApprovalView, CallError> {
         let card = self.0.desk.card(by, id).await?;
-        let since_last_time = self.0.desk.since_last_time(&card).await?;
+        let since_last_time = self.0.desk.since_last_time(by, &card).await?;
         Ok(self.seen(card, since_last_time))
     }
 
@@ -98,7 +100,8 @@ impl Executor {
             return Err(CallError::ShuttingDown);
         }
         let (desk, now) = (&self.0.desk, self.0.steady.now());
-        let card = desk.card(by, id).await?;
+        let card =
+            self.on_record(by, Action::ApprovalRefused, desk.card(by, id).await.map_err(CallError::from)).await?;
         let question = card.question.clone();
         if card.status == Status::Pending
             && now < question.expires_at()
@@ -106,13 +109,14 @@ impl Executor {
         {
             return Err(self.refuse_yes(by, &card, error).await);
         }
-        let told = desk.decide(by, id, Decision::Approve { edited: yes.arguments }, now).await?;
+        let told = desk.decide(by, id, Decision::Approve { edited: yes.arguments, seen: yes.fingerprint }, now).await?;
         if let Some(Told::Approved(answer)) = told {
+            self.announce_decision(&question, id, Status::Approved, Some(&by.user));
+            // Whatever becomes of the rest: the yes stands, so what it allows begins.
+            self.resume(*answer);
             if yes.scope == Scope::Session {
                 desk.grant_for_session(by, &question, now).await?;
             }
-            self.announce_decision(&question, id, Status::Approved, Some(&by.user));
-            self.resume(*answer);
         }
         drop(token);
         self.approval(by, id).await
@@ -262,7 +266,7 @@ impl Executor {
     }
 
     /// Ends a question without a person, and what waits for it.
-    async fn end_question(&self, id: ApprovalId, status: Status, why: &str) {
+    pub(crate) async fn end_question(&self, id: ApprovalId, status: Status, why: &str) {
         match self.0.desk.end(id, status, why, self.0.steady.now()).await {
             Ok(card) => self.over(&card.question, id, status, None).await,
             Err(DeskError::Decided(_)) => {}
@@ -323,13 +327,21 @@ impl Executor {
     pub(crate) async fn settle_undecided(&self, row: &CallRow) -> Result<(), CallError> {
         let subject = row.id.to_string();
         let approval = self.0.parts.store.approvals().of((&row.tenant, &row.user), &subject).await?;
-        let status = match approval {
+        let (status, open) = match approval {
             None => {
                 // It was never asked about: nothing of it is on record.
                 return Ok(self.0.parts.store.calls().withdraw(row.id).await?);
             }
-            Some(approval) => approval.status.parse::<Status>().unwrap_or(Status::Cancelled),
+            Some(approval) => {
+                let status = approval.status.parse::<Status>().unwrap_or(Status::Cancelled);
+                let unused = status == Status::Approved && approval.started_at.is_none();
+                (status, status == Status::Pending || unused)
+            }
         };
+        if open {
+            // It waits on: the next start takes it up, and runs it where a person has said yes.
+            return Ok(());
+        }
         let status = if matches!(status, Status::Pending | Status::Approved) { Status::Cancelled } else { status };
         let (status, view) = verdict(status, None);
         self.finish_waiting(row.id, None, status, view).await;
@@ -347,12 +359,20 @@ impl Executor {
             {
                 plans.insert(plan, row.id);
                 if row.status == Status::Approved.as_str() {
-                    approved.push(inner.desk.answer(row)?);
+                    match inner.desk.answer(row) {
+                        Ok(answer) => approved.push(answer),
+                        Err(error) => tracing::error!(%error, %plan, "an approval cannot be believed"),
+                    }
                 }
                 continue;
             }
             if row.kind != Kind::Call.as_str() {
                 self.cancel_question(row.id, "restart").await;
+                continue;
+            }
+            // A step's question does not outlive its plan, which ends as of unknown outcome.
+            if inner.desk.question(row.clone()).is_ok_and(|question| question.plan_of_step().is_some()) {
+                self.end_question(row.id, Status::Cancelled, "restart").await;
                 continue;
             }
             let call = row.subject.parse::<CallId>().ok();

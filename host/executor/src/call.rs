@@ -2,6 +2,7 @@
 
 use crate::api::{CallRequest, CallStatus, CallView, Results, ToolView};
 use crate::catalogue::{Catalogue, Ready};
+use crate::effects::Parking;
 use crate::events::Events;
 use crate::flight::{Flight, Flights};
 use crate::install::Installing;
@@ -23,7 +24,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 /// How long results are kept for those that wait or repeat a call.
@@ -98,7 +99,7 @@ pub(crate) struct Inner {
     /// The plans that go on.
     pub(crate) plans: Ends,
     /// Places for running calls that wait for a person.
-    pub(crate) parked: Arc<Semaphore>,
+    pub(crate) parked: Parking,
     /// By which results expire.
     pub(crate) steady: Steady,
     pub(crate) tasks: TaskTracker,
@@ -126,7 +127,7 @@ impl Executor {
             desk: desk.await?,
             waiting: Mutex::default(),
             plans: Ends::default(),
-            parked: Arc::new(Semaphore::new(policy.config().max_parked.get() as usize)),
+            parked: Parking::new(policy.config().max_parked.get() as usize),
             gate: Gate::new(policy),
             flights: Flights::default(),
             events: Events::new(&*parts.entropy),

@@ -2,16 +2,23 @@
 //! beyond it waits, with the whole call, for a person.
 
 use crate::api::{ApprovalRef, CallStatus};
+use crate::events::Owner;
 use crate::flight::Flight;
 use crate::run::Run;
 use crate::{CallError, Executor};
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use sophon_approval::{ApprovedCall, Asked, DeskError, EffectAsked, Question, Status, Subject, Told};
 use sophon_audit::{Action, Outcome, Record};
 use sophon_egress::{Deadline, EffectDenied, EffectGate, EffectRequest};
-use sophon_types::{ApprovalId, Fault as _, Risk};
+use sophon_types::{ApprovalId, Fault as _, Risk, TenantId, UserId};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// How long after its end a question is still waited for.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Plugged into egress for one call.
 pub(crate) struct CallGate {
@@ -24,6 +31,7 @@ pub(crate) struct CallGate {
     /// The highest risk of a request that needs no question.
     effects: Risk,
     deadline: Arc<Deadline>,
+    owner: Owner,
     flight: Arc<Flight>,
     asked: AtomicU32,
 }
@@ -44,6 +52,47 @@ impl Drop for Asking {
     }
 }
 
+/// Room for running calls that wait for a person. No user has more than half of it, so that none has all.
+pub(crate) struct Parking {
+    most: usize,
+    taken: Mutex<HashMap<(TenantId, UserId), usize>>,
+}
+
+/// Room that one waiting call takes.
+struct Room<'p> {
+    parking: &'p Parking,
+    who: (TenantId, UserId),
+}
+
+impl Parking {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, taken: Mutex::default() }
+    }
+
+    fn take(&self, tenant: &TenantId, user: &UserId) -> Option<Room<'_>> {
+        let who = (tenant.clone(), user.clone());
+        let mut taken = self.taken.lock();
+        let (all, own) = (taken.values().sum::<usize>(), taken.get(&who).copied().unwrap_or_default());
+        if all >= self.most || own >= self.most.div_ceil(2) {
+            return None;
+        }
+        *taken.entry(who.clone()).or_default() += 1;
+        Some(Room { parking: self, who })
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.parking.taken.lock();
+        if let Some(count) = taken.get_mut(&self.who) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.who);
+            }
+        }
+    }
+}
+
 impl CallGate {
     pub(crate) fn new(run: &Run, approved: &ApprovedCall, deadline: Arc<Deadline>) -> Self {
         Self {
@@ -53,6 +102,7 @@ impl CallGate {
             approved: approved.risk(),
             effects: approved.effects(),
             deadline,
+            owner: run.owner.clone(),
             flight: Arc::clone(&run.flight),
             asked: AtomicU32::new(0),
         }
@@ -66,7 +116,10 @@ impl CallGate {
         if self.asked.fetch_add(1, Ordering::Relaxed) >= most {
             return Err(self.denied(effect, "too_many_questions", &format!("one call may ask {most} times")));
         }
-        let Ok(_room) = Arc::clone(&inner.parked).try_acquire_owned() else {
+        if inner.draining.load(Ordering::SeqCst) {
+            return Err(self.denied(effect, "approval_cancelled", "the host stops"));
+        }
+        let Some(_room) = inner.parked.take(&self.owner.tenant, &self.owner.user) else {
             return Err(self.denied(effect, "too_many_parked", "too many running calls wait for a person already"));
         };
         let _pause = self.deadline.pause();
@@ -89,7 +142,9 @@ impl CallGate {
             Asking { executor: self.executor.clone(), flight: Arc::clone(&self.flight), id: Some(waiting.id) };
         self.flight.stands(CallStatus::Parked, Some(approval));
         self.executor.announce_question(approval, &question);
-        let told = waiting.answer().await;
+        // Where the log cannot take the end of the question, the call does not wait on for it.
+        let told = tokio::time::timeout(policy.timeout() + GRACE, waiting.answer()).await;
+        let told = told.unwrap_or(Some(Told::Over(Status::Expired)));
         asking.id = None;
         match told {
             Some(Told::Approved(answer)) => {
@@ -181,8 +236,11 @@ impl Executor {
                 return;
             }
         };
-        for row in rows.into_iter().filter(|row| row.kind == sophon_approval::Kind::Effect.as_str()) {
-            self.cancel_question(row.id, why).await;
+        for row in rows {
+            let of_step = || self.0.desk.question(row.clone()).is_ok_and(|question| question.plan_of_step().is_some());
+            if row.kind == sophon_approval::Kind::Effect.as_str() || of_step() {
+                self.end_question(row.id, Status::Cancelled, why).await;
+            }
         }
     }
 }

@@ -421,12 +421,12 @@ impl Executor {
         }
         inner.parts.audit.append(record).await?;
         let mut results: HashMap<&str, Value> = HashMap::new();
-        let mut failed = false;
+        let (mut failed, mut items) = (false, 0);
         for (n, step) in going.plan.steps.iter().enumerate() {
             if inner.draining.load(Ordering::SeqCst) {
                 return Ok(CallStatus::Cancelled);
             }
-            match self.step(going, n, step, answer, &results).await {
+            match self.step(going, n, step, answer, &results, &mut items).await {
                 Ok(view) if view.status == CallStatus::Succeeded => {
                     let result = view.output.and_then(|output| output.result().cloned());
                     results.insert(&step.name, result.unwrap_or_default());
@@ -452,21 +452,35 @@ impl Executor {
         step: &Step,
         answer: Option<&Answer>,
         results: &HashMap<&str, Value>,
+        items: &mut usize,
     ) -> Result<CallView, CallError> {
         let inner = &self.0;
         let arguments = step.filled(results)?;
+        *items += weight(arguments.value());
         let (assessed, record, ready, index) = self.step_assessed(going, step, arguments, true).await?;
         let approved = match answer.filter(|_| step.references.is_empty()) {
             Some(answer) => {
                 let approved = inner.gate.redeem_step(assessed, n, answer, inner.steady.now());
                 approved.map_err(DeskError::Superseded)?
             }
+            // What a result has put into it is not covered by anything that was allowed in advance.
+            None if !step.references.is_empty() => {
+                let setting = Setting { in_plan: true, ..Setting::default() };
+                let more = *items > inner.gate.policy().bulk_threshold();
+                match inner.gate.judge(&assessed, setting, inner.parts.clock.now()) {
+                    Ok(passes) if passes && !more => {}
+                    Ok(_asks) => return self.ask_and_wait(going.id, assessed, record).await,
+                    Err(stopped) => return Err(CallError::PolicyDenied { message: stopped.to_string() }),
+                }
+                let passed = inner.gate.pass(assessed, setting, inner.parts.clock.now());
+                passed.map_err(|stopped| CallError::PolicyDenied { message: stopped.to_string() })?
+            }
             None => {
                 let setting = Setting { in_plan: true, ..self.setting(&going.principal, going.plan.session).await? };
                 match self.gated(assessed, setting, &record).await? {
                     Ok(approved) => approved,
                     // A person decides about this step by itself.
-                    Err(assessed) => return self.ask_and_wait(*assessed, record).await,
+                    Err(assessed) => return self.ask_and_wait(going.id, *assessed, record).await,
                 }
             }
         };
@@ -493,14 +507,17 @@ impl Executor {
             (CallStatus::Rejected | CallStatus::Expired | CallStatus::Cancelled, _) => Outcome::denied(status.as_str()),
             (_, code) => Outcome::failed(code.unwrap_or("step_failed").to_owned()),
         };
-        let ended = async {
-            self.0.parts.audit.append(going.record(Action::PlanOutcome, outcome)).await?;
+        let ended = || async {
+            self.0.parts.audit.append(going.record(Action::PlanOutcome, outcome.clone())).await?;
             let at = self.0.parts.clock.now();
             Ok::<_, CallError>(self.0.parts.store.plans().change(going.id, status.as_str(), Some(at)).await?)
         };
-        if let Err(error) = ended.await {
-            // The next start finds it unfinished, and says that it was cut short.
+        let mut pauses = [50, 600].map(Duration::from_millis).into_iter();
+        while let Err(error) = ended().await {
+            // Where it cannot be, the next start finds it unfinished, and says that it was cut short.
             tracing::error!(%error, plan = %going.id, "the end of a plan could not be recorded");
+            let Some(pause) = pauses.next() else { break };
+            tokio::time::sleep(pause).await;
         }
         self.0.plans.0.lock().remove(&going.id);
     }
@@ -509,7 +526,8 @@ impl Executor {
     /// middle are over.
     pub(crate) async fn take_up_plans(&self, open: &HashMap<PlanId, ApprovalId>) -> Result<(), CallError> {
         for row in self.0.parts.store.plans().unfinished().await? {
-            let plan = self.unseal_plan(&row)?;
+            // One that cannot be read, which is logged, does not keep the host from starting.
+            let Ok(plan) = self.unseal_plan(&row) else { continue };
             let principal =
                 Principal { tenant: row.tenant.clone(), user: row.user.clone(), key: row.key, role: plan.role };
             let going = Going { id: row.id, principal, correlation: row.correlation, plan };

@@ -20,7 +20,7 @@ use sophon_guard::{KnownSecrets, RawOutput, Source};
 use sophon_sandbox::{Access, Connection};
 use sophon_store::{Activation, Begun, CallRow};
 use sophon_types::{
-    CallId, CanonicalJson, CorrelationId, Digest, Fault as _, FaultKind, Principal, Risk, SessionId, Timestamp,
+    CallId, CanonicalJson, CorrelationId, Digest, Fault as _, FaultKind, PlanId, Principal, Risk, SessionId, Timestamp,
     ToolName,
 };
 use std::sync::Arc;
@@ -59,6 +59,8 @@ struct ReadyToRun {
 struct ToAsk {
     assessed: AssessedCall,
     record: Record,
+    /// The plan that it is a step of.
+    plan: Option<PlanId>,
 }
 
 /// What the gate made of a call.
@@ -281,9 +283,14 @@ impl Executor {
     }
 
     /// Puts a step of a plan to a person by itself, and waits for its end.
-    pub(crate) async fn ask_and_wait(&self, assessed: AssessedCall, record: Record) -> Result<CallView, CallError> {
+    pub(crate) async fn ask_and_wait(
+        &self,
+        plan: PlanId,
+        assessed: AssessedCall,
+        record: Record,
+    ) -> Result<CallView, CallError> {
         let call = assessed.request().call;
-        self.ask(ToAsk { assessed, record }, None).await?;
+        self.ask(ToAsk { assessed, record, plan: Some(plan) }, None).await?;
         loop {
             match self.0.flights.wait(call, STEP_WAITS).await {
                 Some(view) if !view.status.is_final() => {}
@@ -351,9 +358,10 @@ impl Executor {
     /// Puts a call to a person: it waits, durably, and so does the question.
     async fn ask(&self, to_ask: ToAsk, key: Option<String>) -> Result<Start, CallError> {
         let inner = &self.0;
-        let ToAsk { assessed, record } = to_ask;
+        let ToAsk { assessed, record, plan } = to_ask;
         let (policy, now) = (inner.gate.policy(), inner.steady.now());
         let question = Question::call(&assessed, policy.version(), now.plus(policy.timeout()), &*inner.parts.entropy);
+        let question = question.of_step(plan);
         let tool = assessed.tool().name.clone();
         let waits = CallStatus::AwaitingApproval;
         let (row, view) = self.announce(assessed.request(), &tool, assessed.risk(), waits, key);
@@ -521,7 +529,7 @@ impl Executor {
                 let record = noted(record, &approved);
                 Admission::Run(Box::new(Admitted { approved, ready, index, tool, record }))
             }
-            Err(assessed) => Admission::Ask(Box::new(ToAsk { assessed: *assessed, record })),
+            Err(assessed) => Admission::Ask(Box::new(ToAsk { assessed: *assessed, record, plan: None })),
         })
     }
 

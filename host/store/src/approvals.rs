@@ -183,6 +183,26 @@ impl<'s> Approvals<'s> {
             .await
     }
 
+    /// Takes back a question that nobody has seen.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the change cannot be made durable.
+    pub async fn withdraw(&self, id: ApprovalId) -> Result<(), StoreError> {
+        self.store
+            .writer()
+            .run(Scope::Statement, move |connection| {
+                Box::pin(async move {
+                    sqlx::query("DELETE FROM approvals WHERE id = $1 AND status = 'pending'")
+                        .bind(id.to_string())
+                        .execute(connection)
+                        .await
+                        .map_err(|error| classify(&error))?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
     /// Uses an approval of an effect or a plan up.
     ///
     /// # Errors
@@ -350,7 +370,8 @@ pub(crate) fn decide(script: &mut Script, steps: Vec<Decided>) {
 static START: Chunks = Chunks::new(
     "UPDATE OR FAIL approvals SET started_at = change.column2 FROM ",
     2,
-    " AS change WHERE approvals.id = change.column1 AND approvals.status = 'approved' AND approvals.started_at IS NULL",
+    " AS change WHERE approvals.id = change.column1 AND approvals.status = 'approved' AND approvals.started_at IS NULL \
+     AND approvals.expires_at > change.column2",
 );
 
 static RESUME: Chunks = Chunks::new(
@@ -358,7 +379,7 @@ static RESUME: Chunks = Chunks::new(
     4,
     " AS change WHERE calls.id = change.column1 AND calls.finished_at IS NULL AND calls.status = 'awaiting_approval' \
      AND EXISTS (SELECT 1 FROM approvals WHERE approvals.id = change.column2 AND approvals.subject = calls.id \
-     AND approvals.started_at = change.column3) RETURNING id",
+     AND approvals.started_at = change.column3) RETURNING 'resume ' || id AS id",
 );
 
 /// A call that was approved begins: its approval is used up in the same transaction.

@@ -85,7 +85,8 @@ impl CallChange {
     pub fn key(&self) -> Option<String> {
         match self {
             Self::Begin(_call) => None,
-            Self::Resume(resume) => Some(resume.call.to_string()),
+            // Apart from the end of the same call, which may stand in the same transaction.
+            Self::Resume(resume) => Some(format!("resume {}", resume.call)),
             Self::Decide(decided) => Some(decided.id.to_string()),
             Self::Finish { id, .. } => Some(id.to_string()),
         }

@@ -562,3 +562,24 @@ async fn what_a_killed_process_began_to_write_is_swept_and_what_is_kept_stays() 
     assert_eq!(store.blobs().get(&kept).await.unwrap().as_deref(), Some(&b"kept"[..]));
     assert_eq!(store.blobs().sweep(HashSet::from([kept])).await.unwrap(), 0);
 }
+
+/// The end of a call that waited and its beginning may stand in one transaction: each is told what became of itself.
+#[tokio::test]
+async fn a_call_does_not_begin_because_it_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let call = CallRow { status: "awaiting_approval".into(), ..call(1) };
+    let id = call.id;
+    store.calls().begin(call, at(0)).await.unwrap();
+    let resume = CallChange::Resume(sophon_store::Resume {
+        call: id,
+        approval: sophon_types::ApprovalId::from_bytes([1; 16]),
+        status: "running",
+        at: at(1),
+    });
+    let finish = CallChange::Finish { id, status: "expired".into(), sealed_result: None, at: at(1) };
+    let (resume_key, finish_key) = (resume.key().unwrap(), finish.key().unwrap());
+    let head = store.audit().head("host").await.unwrap();
+    let not_open = store.audit().append("host", head, Vec::new(), None, vec![resume, finish]).await.unwrap();
+    assert!(not_open.contains(&resume_key) && !not_open.contains(&finish_key), "{not_open:?}");
+}

@@ -154,7 +154,7 @@ impl World {
 
     async fn decide(&self, case: &mut Case, by: &Principal, decision: Decision) {
         let yes = match &decision {
-            Decision::Approve { edited } => Some(edited.clone().unwrap_or_else(|| case.asked.clone())),
+            Decision::Approve { edited, .. } => Some(edited.clone().unwrap_or_else(|| case.asked.clone())),
             Decision::Reject { .. } => None,
         };
         match self.desk.decide(by, case.approval, decision, self.now).await {
@@ -277,7 +277,7 @@ async fn play(ops: Vec<Op>) {
             Op::Ask(_) => {}
             Op::Approve { case, edited, by } => {
                 if let Some(case) = cases.get_mut(case) {
-                    let decision = Decision::Approve { edited: edited.map(arguments) };
+                    let decision = Decision::Approve { edited: edited.map(arguments), seen: None };
                     world.decide(case, &people[usize::from(by)], decision).await;
                 }
             }
@@ -337,7 +337,7 @@ async fn attack_41_a_forged_row_is_not_believed() {
     let case = world.ask(arguments(1)).await;
     let other = world.ask(arguments(2)).await;
     let by = principal(Role::Admin, "root", 3);
-    world.desk.decide(&by, other.approval, Decision::Approve { edited: None }, world.now).await.unwrap();
+    world.desk.decide(&by, other.approval, Decision::Approve { edited: None, seen: None }, world.now).await.unwrap();
     let approved = world.store.approvals().get(other.approval).await.unwrap().unwrap();
     let pending = world.store.approvals().get(case.approval).await.unwrap().unwrap();
     world.desk.answer(approved.clone()).unwrap();

@@ -13,7 +13,7 @@ use axum::extract::State;
 use http::StatusCode;
 use sophon_approval::{Listing, Status};
 use sophon_executor::{Approve, GrantRequest, Scope};
-use sophon_types::{ApprovalId, CanonicalJson, GrantId, Risk, SessionId, Timestamp};
+use sophon_types::{ApprovalId, CanonicalJson, Digest, GrantId, Risk, SessionId, Timestamp};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -68,8 +68,10 @@ pub(crate) async fn approve(
         Some(other) => return Err(wrong(&format!("scope: {other:?} is neither once nor session"))),
     };
     let arguments = body.arguments.map(|raw| CanonicalJson::parse(raw.get().as_bytes())).transpose()?;
+    let fingerprint = body.fingerprint.as_deref().map(|text| read::<Digest>("fingerprint", text)).transpose()?;
     detached(async move {
-        let view = gateway.executor().approve(&caller.principal, id, Approve { arguments, scope }).await?;
+        let yes = Approve { arguments, fingerprint, scope };
+        let view = gateway.executor().approve(&caller.principal, id, yes).await?;
         Ok(axum::Json(ApprovalBody::of(view, gateway.executor().detector(), gateway.entropy())))
     })
     .await

@@ -5,7 +5,7 @@ use crate::untrusted;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sophon_approval::{Change, Question, Reason, Terms};
+use sophon_approval::{Change, Reason, Terms};
 use sophon_executor::{ApprovalView, Standing};
 use sophon_guard::Detector;
 use sophon_store::SessionRow;
@@ -78,7 +78,7 @@ pub(crate) struct ApprovalBody {
     effects: Vec<String>,
     /// Where it may go.
     hosts: Vec<String>,
-    /// The exact arguments.
+    /// The exact arguments; once a person has edited them, those.
     #[schema(value_type = Object)]
     arguments: Value,
     /// The arguments as canonical text (RFC 8785): what runs, byte for byte.
@@ -170,7 +170,7 @@ impl From<Change> for ChangeBody {
 impl ApprovalBody {
     pub(crate) fn of(view: ApprovalView, detector: &Detector, entropy: &dyn Entropy) -> Self {
         let ApprovalView { card, edited, since_last_time, second_person_needed } = view;
-        let (row, question) = (card.row, &card.question);
+        let (row, question) = (card.row.clone(), &card.question);
         let plan = question.call_id().is_none().then(|| question.subject().to_owned());
         let parameters = question.is_editable().then(|| untrusted::schema(question.schema().clone(), entropy));
         Self {
@@ -192,8 +192,8 @@ impl ApprovalBody {
             destructive: question.is_destructive(),
             effects: question.effects().to_vec(),
             hosts: question.hosts().to_vec(),
-            arguments: arguments(question),
-            arguments_canonical: question.arguments().to_owned(),
+            arguments: serde_json::from_str(card.arguments()).unwrap_or_default(),
+            arguments_canonical: card.arguments().to_owned(),
             parameters,
             editable: question.is_editable(),
             effect: question.effect_asked().cloned().map(|effect| EffectBody {
@@ -204,7 +204,7 @@ impl ApprovalBody {
             }),
             changed_since_last_time: since_last_time.map(|found| found.into_iter().map(ChangeBody::from).collect()),
             edited: edited.into_iter().map(ChangeBody::from).collect(),
-            fingerprint: row.fingerprint.to_string(),
+            fingerprint: card.fingerprint().to_string(),
             approved_by: card.answer.iter().flat_map(|answer| answer.by()).map(ToString::to_string).collect(),
             decided_by: row.decided_by.map(|by| by.to_string()),
             second_person_needed,
@@ -216,10 +216,6 @@ impl ApprovalBody {
     }
 }
 
-fn arguments(question: &Question) -> Value {
-    serde_json::from_str(question.arguments()).unwrap_or_default()
-}
-
 /// A person's yes.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -227,6 +223,8 @@ pub(crate) struct ApproveBody {
     /// The arguments as the person has changed them, where the tool lets them; all of them.
     #[schema(value_type = Option<Object>)]
     pub(crate) arguments: Option<Box<RawValue>>,
+    /// The fingerprint of the card that the person has seen; needed where another person has edited the arguments.
+    pub(crate) fingerprint: Option<String>,
     /// once (default), or session: calls of the same tool in the same session pass as well.
     pub(crate) scope: Option<String>,
 }
