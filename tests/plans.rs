@@ -25,8 +25,8 @@ impl Stage {
         let parameters = json!({
             "type": "object", "additionalProperties": false, "properties": {"id": {"type": "integer"}, "to": {"type": "string"}},
         });
-        let request = Request::new("POST", upstream.url("/quiet")).body_of_arguments();
-        let quiet = Guest::new("quiet", Behaviour::Send(request)).risk("low").network(rule.clone(), "svc");
+        let quietly = Request::new("POST", upstream.url("/quiet")).body_of_arguments();
+        let quiet = Guest::new("quiet", Behaviour::Send(quietly)).risk("low").network(rule.clone(), "svc");
         let found = br#"{"items": [{"id": 7}, {"id": "seven"}]}"#.to_vec();
         let guests = [
             Guest::new("finder", Behaviour::Return(found)),
@@ -70,10 +70,11 @@ impl Stage {
         loop {
             let view = self.status(plan, 0);
             let call = &view["steps"][step]["call"];
-            if call["status"] == "awaiting_approval" {
+            if call["approval_id"].is_string() {
                 return text(call, "approval_id").to_owned();
             }
-            assert!(Instant::now() < until && view["status"] == "running", "{view}");
+            let going = view["status"] == "running" || view["status"] == "awaiting_approval";
+            assert!(Instant::now() < until && going, "{view}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

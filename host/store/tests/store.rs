@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::json;
 use sophon_store::{
-    Activation, AuditFilter, AuditHead, AuditRow, Begun, CallRow, Connection, ConnectionRow, KeyRow, Order,
+    Activation, AuditFilter, AuditHead, AuditRow, Begun, CallChange, CallRow, Connection, ConnectionRow, KeyRow, Order,
     PublisherRow, Quota, SealedField, SkillRow, Store, StoreConfig, StoreError, Swap,
 };
 use sophon_types::{
@@ -566,9 +566,8 @@ async fn what_a_killed_process_began_to_write_is_swept_and_what_is_kept_stays() 
 /// The end of a call that waited and its beginning may stand in one transaction: each is told what became of itself.
 #[tokio::test]
 async fn a_call_does_not_begin_because_it_ended() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).await;
-    let call = CallRow { status: "awaiting_approval".into(), ..call(1) };
+    let (_folder, store) = open().await;
+    let call = CallRow { status: "awaiting_approval".into(), ..call(1, None) };
     let id = call.id;
     store.calls().begin(call, at(0)).await.unwrap();
     let resume = CallChange::Resume(sophon_store::Resume {
