@@ -45,8 +45,8 @@ pub use changes::{Change, changes};
 pub use install::{InstallTerms, InstalledSkill, TermsError};
 pub use manifest::{
     Access, ArgumentCheck, Category, CredentialUse, Effect, Field, FieldKind, Filesystem, Integration, Manifest,
-    ManifestErrors, Permissions, Preset, RulePlace, Runtime, SandboxWish, Setting, Shown, Tool, Violation, entry_line,
-    workspace_line,
+    ManifestErrors, Permissions, Preset, Protocol, RulePlace, Runtime, SandboxWish, Setting, Shown, Tool, Violation,
+    entry_line, workspace_line,
 };
 pub use network::{GrantError, HostError, HostGrant, HostPattern, NetworkRule, PathError, PathPattern, Scheme};
 pub use package::{Package, PackageError};

@@ -122,7 +122,7 @@ fn last_line(words: &str) -> String {
     cut(line).to_owned()
 }
 
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(WORDS)]
 }
 

@@ -14,6 +14,7 @@ mod config;
 mod engine;
 mod life;
 mod link;
+mod mcp;
 mod pool;
 mod presets;
 mod proxied;
@@ -35,7 +36,7 @@ use engine::Engine;
 use life::Lives;
 use parking_lot::Mutex;
 use pool::Pool;
-use sophon_skill::{Manifest, Runtime, VerifiedPackage};
+use sophon_skill::{Manifest, Protocol, Runtime, Tool, VerifiedPackage};
 use sophon_types::{Digest, Entropy, SkillName};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -82,6 +83,8 @@ pub struct NativeSkill {
     recipe: Recipe,
     entrypoint: String,
     files: Vec<(String, Bytes)>,
+    /// Of an MCP server: the tools that were agreed to.
+    mcp: Option<Vec<Tool>>,
 }
 
 impl NativeSkill {
@@ -213,6 +216,7 @@ impl ContainerRuntime {
             recipe,
             entrypoint: manifest.entrypoint.clone(),
             files,
+            mcp: (manifest.protocol == Protocol::Mcp).then(|| manifest.tools.clone()),
         }))
     }
 

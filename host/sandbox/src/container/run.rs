@@ -3,6 +3,7 @@
 use super::answer::{Ended, judge, out_of_memory, processes_exceeded, too_many};
 use super::boxed::{Boxed, Recipe};
 use super::link::{Broken, Link};
+use super::mcp::{conversation, outcome};
 use super::pool::NoBox;
 use super::proxied::{Door, Proxied};
 use super::{ContainerRuntime, NativeSkill, Open};
@@ -82,6 +83,7 @@ impl ContainerRuntime {
         let door = Arc::new(Door::new(doors.http, limits, lines.clone()));
         let mut talk = Talk {
             prepared,
+            tool: invocation.tool,
             source: invocation.source,
             output: Vec::new(),
             errors: Errors { lines: lines.clone(), line: Vec::new(), last: Vec::new() },
@@ -116,7 +118,10 @@ fn job(prepared: &NativeSkill, tool: &str, arguments: &str, fields: Map<String, 
     let mut params: Map<String, Value> = serde_json::from_str(arguments).map_err(host)?;
     // What a person connected is not for an agent to replace.
     params.extend(fields);
-    let stdin = json!({"tool": tool, "parameters": &params}).to_string();
+    let stdin = match &prepared.mcp {
+        None => json!({"tool": tool, "parameters": &params}).to_string(),
+        Some(_pinned) => conversation(tool, &serde_json::from_str(arguments).map_err(host)?),
+    };
     params.insert("tool".into(), tool.into());
     let entrypoint = format!("/skill/{}", prepared.entrypoint);
     serde_json::to_vec(&json!({"entrypoint": entrypoint, "params": params, "stdin": stdin})).map_err(host)
@@ -125,6 +130,7 @@ fn job(prepared: &NativeSkill, tool: &str, arguments: &str, fields: Map<String, 
 /// The conversation with one sandbox, from its job to its end.
 struct Talk<'a> {
     prepared: &'a NativeSkill,
+    tool: &'a str,
     source: Source,
     output: Vec<u8>,
     errors: Errors,
@@ -154,6 +160,9 @@ impl Talk<'_> {
         };
         match over {
             Over::Ended(ended) => {
+                if let (Some(pinned), Ended::Code { code: 0, .. }) = (&self.prepared.mcp, ended) {
+                    return outcome(&self.output, self.tool, pinned, self.source.clone());
+                }
                 let words = String::from_utf8_lossy(&self.errors.last);
                 judge(ended, &self.output, &words, self.source.clone(), limits, &boxed.limits)
             }

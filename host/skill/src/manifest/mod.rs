@@ -19,8 +19,8 @@ mod violation;
 pub use arguments::{ArgumentCheck, Shown};
 pub use line::{RulePlace, entry_line, workspace_line};
 pub use model::{
-    Access, Category, CredentialUse, Effect, Field, FieldKind, Filesystem, Integration, Permissions, Preset, Runtime,
-    SandboxWish, Setting, Tool,
+    Access, Category, CredentialUse, Effect, Field, FieldKind, Filesystem, Integration, Permissions, Preset, Protocol,
+    Runtime, SandboxWish, Setting, Tool,
 };
 pub use violation::{ManifestErrors, Violation};
 
@@ -55,6 +55,8 @@ pub struct Manifest {
     pub tags: Vec<String>,
     /// What runs it.
     pub runtime: Runtime,
+    /// How it is spoken to, where it is a native one.
+    pub protocol: Protocol,
     /// The file in the package that is run.
     pub entrypoint: String,
     /// The tools, at least one, with different names.
@@ -195,6 +197,7 @@ struct Draft {
     category: Category,
     tags: Vec<String>,
     runtime: Runtime,
+    protocol: Protocol,
     entrypoint: String,
     tools: Vec<Tool>,
     credentials: Vec<CredentialUse>,
@@ -222,6 +225,7 @@ impl Draft {
         let entrypoint = object
             .required("entrypoint", "name the file that is run, such as skill.wasm")
             .and_then(|n| entrypoint(&n, runtime.as_ref()));
+        let protocol = object.optional("protocol").map_or(Some(Protocol::Params), |n| protocol(&n, runtime.as_ref()));
         let credentials = object.optional("credentials").map_or(Some(Vec::new()), |n| connection::credentials(&n));
         let integration = object.optional("integration").map(|n| connection::integration(&n));
         let sandbox = object.optional("sandbox").map_or(Some(SandboxWish::default()), |n| permissions::sandbox(&n));
@@ -257,6 +261,7 @@ impl Draft {
             category: category?,
             tags: tags?,
             runtime: runtime?,
+            protocol: protocol?,
             entrypoint: entrypoint?.to_owned(),
             tools: tools?,
             credentials: credentials?,
@@ -282,6 +287,7 @@ impl Draft {
             category: self.category,
             tags: self.tags,
             runtime: self.runtime,
+            protocol: self.protocol,
             entrypoint: self.entrypoint,
             tools: self.tools,
             credentials: self.credentials,
@@ -348,6 +354,15 @@ fn runtime(object: &Object<'_>) -> Option<Runtime> {
         return None;
     }
     Some(runtime)
+}
+
+fn protocol(node: &Node<'_>, runtime: Option<&Runtime>) -> Option<Protocol> {
+    let protocol = node.word(&[("params", Protocol::Params), ("mcp", Protocol::Mcp)])?;
+    if runtime == Some(&Runtime::Wasm) {
+        node.report("a component is spoken to through its interface", "remove the key");
+        return None;
+    }
+    Some(protocol)
 }
 
 fn entrypoint<'a>(node: &Node<'a>, runtime: Option<&Runtime>) -> Option<&'a str> {

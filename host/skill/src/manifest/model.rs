@@ -56,6 +56,17 @@ impl fmt::Display for Runtime {
     }
 }
 
+/// How a native skill is spoken to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// The public contract's: `params` and standard input, one JSON value on standard output.
+    #[default]
+    Params,
+    /// The Model Context Protocol over standard input and output.
+    Mcp,
+}
+
 /// Where the skill stands in a catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
