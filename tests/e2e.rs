@@ -26,6 +26,7 @@ mod install;
 mod isolation;
 mod load;
 mod main_job;
+mod native;
 mod oauth;
 mod oauth_lies;
 mod plans;

@@ -10,7 +10,7 @@ use sophon_tests::Seen;
 
 /// The engine to use; nothing where there is none and none is required.
 #[expect(clippy::disallowed_methods, reason = "a test is told of an engine by its environment")]
-fn engine() -> Option<String> {
+pub(crate) fn engine() -> Option<String> {
     let given = std::env::var("SOPHON_TEST_ENGINE").ok().filter(|address| !address.is_empty());
     let required = std::env::var("SOPHON_CONTAINERS").is_ok_and(|value| value == "required");
     assert!(given.is_some() || !required, "an engine is required here: scripts/test starts one");

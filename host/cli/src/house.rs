@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::home::{CODE_KEY, Home, HomeLock, Missing, parse_key, read_private};
 use crate::output::is_interactive;
 use crate::system;
-use crate::worker::COMPILE_WORKER;
+use crate::worker::{COMPILE_WORKER, COMPONENT_WORKER};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
@@ -19,8 +19,8 @@ use sophon_executor::{CallLimits, Executor, Parts, Told, Webhook, Webhooks};
 use sophon_gateway::{Gateway, GatewayParts, OperatorToken, Reload};
 use sophon_guard::Detector;
 use sophon_sandbox::{
-    CodeCache, Compilation, CompileLimits, ContainerConfig, ContainerRuntime, Limits, PoolLimits, WasmRuntime, Worker,
-    sweep_workspaces,
+    CodeCache, Compilation, CompileLimits, ContainerConfig, ContainerRuntime, InsideProgram, Limits, PoolLimits,
+    WasmRuntime, Worker, sweep_workspaces,
 };
 use sophon_skill::Preset;
 use sophon_store::{Store, StoreConfig};
@@ -92,9 +92,6 @@ impl House {
         let limits = CallLimits { concurrent: pool.concurrent_calls as usize, ..CallLimits::default() };
         let runtime = runtime(&home, &config, &*entropy)?;
         let containers = containers(&home, &config, &entropy);
-        if config.containers.engine.is_some() {
-            look_after(containers.clone());
-        }
         let executor = Executor::open(Parts {
             store: store.clone(),
             audit: audit.clone(),
@@ -103,6 +100,7 @@ impl House {
             runtime,
             containers: containers.clone(),
             detector: Detector::new(config.prompt_injection.clone()),
+            tightening: config.sandbox.components_in_sandboxes,
             policy: Policy::new(config.approval.clone()).map_err(|error| CliError::of(&error))?,
             limits,
             clock: Arc::clone(&clock),
@@ -126,6 +124,9 @@ impl House {
             // Whoever opens the home for one command fires nothing.
             self.executor.keep_time();
             config.max_connections = within(config.max_connections, system::open_files());
+            if self.config.containers.engine.is_some() {
+                look_after(self.containers.clone());
+            }
         }
         Gateway::new(GatewayParts {
             executor: self.executor.clone(),
@@ -378,7 +379,21 @@ fn containers(home: &Home, config: &Config, entropy: &Arc<dyn Entropy>) -> Conta
         memory_mb: section.memory_mb.get(),
         warm: section.warm,
     };
-    ContainerRuntime::new(settings, ceiling(config), Arc::clone(entropy))
+    let runtime = ContainerRuntime::new(settings, ceiling(config), Arc::clone(entropy));
+    match std::env::current_exe() {
+        Ok(program) => runtime.with_inside(InsideProgram { program, word: COMPONENT_WORKER.into() }),
+        Err(error) => {
+            tracing::warn!(%error, "this program is not found again, so no component runs in a sandbox");
+            runtime
+        }
+    }
+}
+
+/// As the gateway's, with sandboxes that are nobody else's: those of a running gateway are not touched.
+pub(crate) fn containers_for_doctor(context: &Context, home: &Home) -> Result<ContainerRuntime, CliError> {
+    let mut config = context.config()?;
+    config.containers.warm = 0;
+    Ok(containers(&Home::at(home.root().join("doctor")), &config, &context.shared_entropy()))
 }
 
 /// What `[sandbox]` leaves of the most that any preset gives.

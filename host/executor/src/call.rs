@@ -16,7 +16,7 @@ use sophon_approval::{AssessedCall, Desk, DeskParts, Gate, Policy, assess};
 use sophon_audit::AuditLog;
 use sophon_egress::{DestinationBudget, Egress};
 use sophon_guard::Detector;
-use sophon_sandbox::{ContainerRuntime, WasmRuntime};
+use sophon_sandbox::{ContainerRuntime, Tightening, WasmRuntime};
 use sophon_store::{Activation, CallRow, Store};
 use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, Entropy, Principal, Role};
 use sophon_vault::Vault;
@@ -50,6 +50,8 @@ pub struct Parts {
     pub containers: ContainerRuntime,
     /// How text on its way to a model is searched.
     pub detector: Detector,
+    /// Which components run in containers as well.
+    pub tightening: Tightening,
     /// How risk is assessed.
     pub policy: Policy,
     /// How much may happen at one time.

@@ -5,7 +5,7 @@ use crate::install::effective_settings;
 use parking_lot::RwLock;
 use serde_json::Value;
 use sophon_egress::Allowlist;
-use sophon_sandbox::NativeSkill;
+use sophon_sandbox::{BoxedComponent, NativeSkill};
 use sophon_skill::{ArgumentCheck, InstalledSkill, Shown};
 use sophon_store::SkillRow;
 use sophon_types::{FaultReport, SkillName, TenantId, ToolName};
@@ -21,6 +21,8 @@ pub(crate) struct Ready {
     pub(crate) tools: Vec<ReadyTool>,
     /// Of a native skill: unpacked for its sandbox, once its tier was there.
     pub(crate) native: OnceCell<Arc<NativeSkill>>,
+    /// Of a component that runs inside a sandbox: unpacked, once its tier was there.
+    pub(crate) boxed: OnceCell<Arc<BoxedComponent>>,
 }
 
 /// What a call of one tool needs.
@@ -48,7 +50,7 @@ impl Ready {
             tools.push(ReadyTool { check, allowlist });
         }
         let settings = Arc::new(effective_settings(&skill));
-        Ok(Self { skill, settings, tools, native: OnceCell::new() })
+        Ok(Self { skill, settings, tools, native: OnceCell::new(), boxed: OnceCell::new() })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{CallError, CallLimits, CallRequest, CallStatus, CallView, Executor, 
 use sophon_approval::Policy;
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Query, Record};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
-use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, WasmRuntime};
+use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, Tightening, WasmRuntime};
 use sophon_skill::Preset;
 use sophon_store::{CallRow, Store, StoreConfig};
 use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, Digest, Entropy, KeyId, Principal, Role, Timestamp};
@@ -85,6 +85,7 @@ impl World {
                 Arc::clone(&entropy),
             ),
             detector: sophon_guard::Detector::default(),
+            tightening: Tightening::default(),
             policy: Policy::default(),
             limits: CallLimits { concurrent: 2, ..CallLimits::default() },
             clock,

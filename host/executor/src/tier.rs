@@ -1,6 +1,7 @@
-//! Where a skill runs: a component in this process, everything else in a container under gVisor.
+//! Where a skill runs: a component in this process or, where the table of tiers says so, in a sandbox; everything else in a
+//! sandbox under gVisor.
 //!
-//! Promise: there is no third way. What a tier is missing for is refused, with the reason; it never runs in another.
+//! Promise: there is no other way. What a tier is missing for is refused, with the reason; it never runs in another.
 
 use crate::catalogue::Ready;
 use crate::run::Run;
@@ -9,8 +10,9 @@ use serde_json::{Map, Value};
 use sophon_approval::ApprovedCall;
 use sophon_audit::Receipt;
 use sophon_egress::{Deadline, EgressSession, TokenRefused};
-use sophon_sandbox::{Limits, NativeSkill, PreparedSkill, RunFailure, RunReport, ToolErrorKind};
-use sophon_skill::Runtime;
+use sophon_sandbox::{
+    BoxedComponent, Limits, NativeSkill, PreparedSkill, RunFailure, RunReport, Tier, ToolErrorKind, tier,
+};
 use std::sync::Arc;
 
 /// A skill that is ready to run in its tier.
@@ -20,6 +22,8 @@ pub(crate) enum Prepared {
     Wasm(Arc<PreparedSkill>),
     /// Its sandbox is there, or will be made.
     Native(Arc<NativeSkill>),
+    /// The same, for a component.
+    Boxed(Arc<BoxedComponent>),
 }
 
 impl Prepared {
@@ -27,6 +31,7 @@ impl Prepared {
         match self {
             Self::Wasm(skill) => skill.limits(),
             Self::Native(skill) => skill.limits(),
+            Self::Boxed(skill) => skill.limits(),
         }
     }
 }
@@ -34,10 +39,22 @@ impl Prepared {
 impl Executor {
     /// Readies a skill for its tier.
     pub(crate) async fn prepared(&self, ready: &Arc<Ready>) -> Result<Prepared, CallError> {
-        if ready.skill.manifest().runtime == Runtime::Wasm {
-            return Ok(Prepared::Wasm(self.component(ready).await?));
-        }
-        Ok(Prepared::Native(self.native(ready).await?))
+        Ok(match self.tier(ready) {
+            Tier::Wasm => Prepared::Wasm(self.component(ready).await?),
+            Tier::GvisorWasm => Prepared::Boxed(self.boxed(ready).await?),
+            Tier::Gvisor => Prepared::Native(self.native(ready).await?),
+        })
+    }
+
+    fn tier(&self, ready: &Ready) -> Tier {
+        let package = ready.skill.package();
+        tier(package.trust(), &package.manifest().runtime, self.0.parts.tightening)
+    }
+
+    /// A component for a sandbox, unpacked once.
+    async fn boxed(&self, ready: &Ready) -> Result<Arc<BoxedComponent>, CallError> {
+        let prepare = || self.0.parts.containers.prepare_component(ready.skill.package());
+        Ok(Arc::clone(ready.boxed.get_or_try_init(prepare).await?))
     }
 
     /// A native skill, unpacked once.
@@ -48,8 +65,10 @@ impl Executor {
 
     /// Refuses a call whose tier is not there before anybody is asked about it.
     pub(crate) async fn check_tier(&self, ready: &Ready) -> Result<(), CallError> {
-        if ready.skill.manifest().runtime != Runtime::Wasm {
-            self.native(ready).await?;
+        match self.tier(ready) {
+            Tier::Wasm => {}
+            Tier::GvisorWasm => drop(self.boxed(ready).await?),
+            Tier::Gvisor => drop(self.native(ready).await?),
         }
         Ok(())
     }
@@ -68,6 +87,7 @@ impl Run {
         let doors = self.doors(session);
         match &self.prepared {
             Prepared::Wasm(skill) => parts.runtime.run(skill, approved, intent, doors, deadline).await,
+            Prepared::Boxed(skill) => parts.containers.run_component(skill, approved, intent, doors, deadline).await,
             Prepared::Native(skill) => match self.fields(session).await {
                 Ok(fields) => parts.containers.run(skill, approved, intent, doors, deadline, fields).await,
                 Err(failure) => RunReport::refused(failure),

@@ -12,7 +12,7 @@ use sophon_approval::Policy;
 use sophon_audit::{AuditConfig, AuditKeys, AuditLog};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
 use sophon_executor::{CallLimits, Executor, Parts};
-use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, WasmRuntime};
+use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, Tightening, WasmRuntime};
 use sophon_skill::Preset;
 use sophon_store::{Store, StoreConfig};
 use sophon_types::{Clock, Entropy, Timestamp};
@@ -110,6 +110,7 @@ impl World {
                 Arc::clone(&entropy),
             ),
             detector: sophon_guard::Detector::default(),
+            tightening: Tightening::default(),
             policy: Policy::default(),
             limits: CallLimits { concurrent: 2, ..CallLimits::default() },
             clock: Arc::clone(&clock),

@@ -4,7 +4,7 @@ use sophon_approval::Policy;
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Record};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
 use sophon_executor::{CallLimits, CallRequest, CallStatus, Consent, Executor, InstallRequest, Parts, Results};
-use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, WasmRuntime};
+use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, Tightening, WasmRuntime};
 use sophon_skill::{HostGrant, Package, Preset, Unsigned};
 use sophon_store::{Store, StoreConfig};
 use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, Entropy, KeyId, Principal, Risk, Role, Timestamp};
@@ -102,6 +102,7 @@ impl Host {
             ),
             detector: sophon_guard::Detector::default(),
             policy,
+            tightening: Tightening::default(),
             limits: CallLimits { concurrent: concurrent as usize, ..CallLimits::default() },
             clock,
             entropy,

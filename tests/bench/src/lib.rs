@@ -5,6 +5,7 @@ pub mod brokered;
 pub mod host;
 pub mod limits;
 pub mod load;
+pub mod native;
 pub mod process;
 pub mod raw;
 pub mod raw_server;

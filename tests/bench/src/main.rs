@@ -1,4 +1,4 @@
-//! `sophon-bench gateway | records | skills | egress | limits | raw-server`: started by `scripts/bench`, which says what each prints.
+//! `sophon-bench gateway | records | skills | egress | limits | native | raw-server`: started by `scripts/bench`, which says what each prints.
 #![expect(clippy::print_stdout, reason = "a bench prints what it found")]
 
 use sophon_bench::host::{Host, NO_RATE_LIMITS, component, example, root};
@@ -24,9 +24,10 @@ fn main() -> Result<(), Failed> {
         ["records", seconds] => records(seconds.parse()?),
         ["skills", count] => sophon_bench::skills::many(&sophon()?, count.parse()?),
         ["limits", keys] => sophon_bench::limits::run(keys.parse()?),
+        ["native", engine, calls] => sophon_bench::native::side_by_side(&sophon()?, engine, calls.parse()?),
         ["egress", rounds] => sophon_bench::brokered::side_by_side(&runtime()?, rounds.parse()?),
         _ => {
-            Err("sophon-bench gateway CONNECTIONS SECONDS ROUNDS | records SECONDS | skills COUNT | egress ROUNDS | limits KEYS"
+            Err("sophon-bench gateway CONNECTIONS SECONDS ROUNDS | records SECONDS | skills COUNT | egress ROUNDS | limits KEYS | native ENGINE CALLS"
                 .into())
         }
     }

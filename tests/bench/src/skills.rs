@@ -99,13 +99,13 @@ fn copy(n: usize) -> Result<Vec<u8>, Failed> {
 }
 
 /// One connection that is kept.
-struct Client {
+pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
     host: String,
 }
 
 impl Client {
-    async fn connect(address: SocketAddr) -> Result<Self, Failed> {
+    pub(crate) async fn connect(address: SocketAddr) -> Result<Self, Failed> {
         let stream = tokio::net::TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -114,7 +114,28 @@ impl Client {
     }
 
     /// Posts, and says how long the answer took.
-    async fn post(&mut self, path: &str, bearer: &str, body: &Value, expected: u16) -> Result<Duration, Failed> {
+    pub(crate) async fn post(
+        &mut self,
+        path: &str,
+        bearer: &str,
+        body: &Value,
+        expected: u16,
+    ) -> Result<Duration, Failed> {
+        let (status, text, took) = self.answer(path, bearer, body).await?;
+        if status != expected {
+            return Err(format!("{path}: {status}: {text}").into());
+        }
+        Ok(took)
+    }
+
+    /// Posts a call, and says whether it succeeded.
+    pub(crate) async fn succeeds(&mut self, path: &str, bearer: &str, body: &Value) -> Result<bool, Failed> {
+        let (status, text, _took) = self.answer(path, bearer, body).await?;
+        let answer: Value = serde_json::from_str(&text)?;
+        Ok(status == 200 && answer["status"] == "succeeded")
+    }
+
+    async fn answer(&mut self, path: &str, bearer: &str, body: &Value) -> Result<(u16, String, Duration), Failed> {
         let request = Request::post(path)
             .header("Host", &self.host)
             .header("Authorization", bearer)
@@ -123,11 +144,8 @@ impl Client {
         let began = Instant::now();
         self.sender.ready().await?;
         let answer = self.sender.send_request(request).await?;
-        let status = answer.status();
+        let status = answer.status().as_u16();
         let text = answer.into_body().collect().await?.to_bytes();
-        if status.as_u16() != expected {
-            return Err(format!("{path}: {status}: {}", String::from_utf8_lossy(&text)).into());
-        }
-        Ok(began.elapsed())
+        Ok((status, String::from_utf8_lossy(&text).into_owned(), began.elapsed()))
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sophon_approval::{ApprovalConfig, Policy};
 use sophon_gateway::{GatewayConfig, RateLimits};
 use sophon_guard::InjectionConfig;
-use sophon_sandbox::ContainerConfig;
+use sophon_sandbox::{ContainerConfig, Tightening};
 use sophon_vault::Providers;
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -68,6 +68,8 @@ pub(crate) struct SandboxSection {
     /// Calls that run at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) concurrent_calls: Option<NonZeroU32>,
+    /// Which components run inside sandboxes, beside native skills.
+    pub(crate) components_in_sandboxes: Tightening,
 }
 
 /// `[containers]`: where native skills run. Without an engine they are refused.

@@ -4,12 +4,13 @@ use crate::context::Context;
 use crate::door::greet;
 use crate::error::CliError;
 use crate::home::Home;
-use crate::house::House;
+use crate::house::{House, containers_for_doctor};
 use crate::output::columns;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 use sophon_gateway::RunFile;
+use sophon_sandbox::{Confinement, EngineFacts, Unavailable, landlock_here};
 use sophon_types::{Fault, FaultReport};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -76,6 +77,8 @@ async fn look(context: &Context, home: &Home, checks: &mut Vec<Check>) {
             return;
         }
     }
+    checks.push(landlock());
+    checks.push(native(context, home).await);
     match home.lock() {
         Ok(Some(lock)) => {
             checks.push(check("gateway", Status::Ok, "not running", None));
@@ -87,6 +90,42 @@ async fn look(context: &Context, home: &Home, checks: &mut Vec<Check>) {
         Ok(None) => checks.push(running(context, home).await),
         Err(error) => checks.push(fault("lock", &error)),
     }
+}
+
+/// What the kernel holds the gateway to its files with.
+fn landlock() -> Check {
+    let found = landlock_here();
+    match found {
+        Confinement::Full { .. } => check("landlock", Status::Ok, found.to_string(), None),
+        Confinement::Partial { .. } | Confinement::None => {
+            let hint = "use a kernel of 6.12 or later with Landlock among its security modules";
+            check("landlock", Status::Warning, found.to_string(), Some(hint))
+        }
+    }
+}
+
+/// Whether native skills can run, tried out: the engine is asked, and a sandbox is started and thrown away.
+async fn native(context: &Context, home: &Home) -> Check {
+    const NAME: &str = "native skills";
+    let runtime = match containers_for_doctor(context, home) {
+        Ok(runtime) => runtime,
+        Err(error) => return fault(NAME, &error),
+    };
+    let checked = match runtime.open().await {
+        Ok(facts) => {
+            let EngineFacts { version, cgroups, platform, kernel, .. } = facts.engine;
+            let platform = platform.unwrap_or_else(|| "its usual platform".into());
+            let message = format!(
+                "gVisor answers in the engine {version} (runtime {}, {platform}, cgroups {cgroups}, kernel {kernel})",
+                facts.runtime
+            );
+            check(NAME, Status::Ok, message, None)
+        }
+        Err(cause @ Unavailable::Off) => check(NAME, Status::Warning, format!("refused: {cause}"), Some(cause.hint())),
+        Err(cause) => check(NAME, Status::Failed, format!("refused: {cause}"), Some(cause.hint())),
+    };
+    runtime.close().await;
+    checked
 }
 
 /// The parts of a home that no gateway has open.

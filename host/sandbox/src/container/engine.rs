@@ -40,6 +40,8 @@ pub struct EngineFacts {
     pub cgroups: String,
     /// The host's kernel.
     pub kernel: String,
+    /// How gVisor keeps its guests, where the engine's configuration says so: `systrap`, `kvm`, `ptrace`.
+    pub platform: Option<String>,
 }
 
 /// How a container stands.
@@ -58,13 +60,17 @@ impl Engine {
 
     pub(super) async fn facts(&self) -> Result<EngineFacts, Error> {
         let info = self.docker.info().await?;
-        let mut runtimes: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
+        let known = info.runtimes.unwrap_or_default();
+        let arguments = known.get(&self.runtime).and_then(|runtime| runtime.runtime_args.clone()).unwrap_or_default();
+        let platform = arguments.iter().find_map(|word| word.trim_start_matches('-').strip_prefix("platform="));
+        let mut runtimes: Vec<String> = known.into_keys().collect();
         runtimes.sort();
         Ok(EngineFacts {
             version: info.server_version.unwrap_or_default(),
             runtimes,
             cgroups: info.cgroup_version.map(|version| version.to_string()).unwrap_or_default(),
             kernel: info.kernel_version.unwrap_or_default(),
+            platform: platform.map(str::to_owned),
         })
     }
 

@@ -70,6 +70,8 @@ pub(crate) struct Open {
 pub struct ContainerFacts {
     /// The engine.
     pub engine: EngineFacts,
+    /// The name that it knows gVisor by.
+    pub runtime: String,
     /// Sandboxes that an earlier run of this home had left and that were removed just now.
     pub leftovers: usize,
 }
@@ -124,8 +126,9 @@ impl ContainerRuntime {
     /// [`Unavailable`], with what to do about it. Nothing native runs then; asked again, it looks again.
     pub async fn open(&self) -> Result<ContainerFacts, Unavailable> {
         let open = self.opened().await?;
+        open.image(self.inner.config.image("python")).await?;
         let leftovers = open.lives.sweep().await.map_err(Unavailable::broken)?;
-        Ok(ContainerFacts { engine: open.facts.clone(), leftovers })
+        Ok(ContainerFacts { engine: open.facts.clone(), runtime: self.inner.config.runtime.clone(), leftovers })
     }
 
     async fn opened(&self) -> Result<Arc<Open>, Unavailable> {

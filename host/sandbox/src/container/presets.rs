@@ -150,6 +150,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_manual_shows_the_table_of_presets() {
+        let manual = include_str!("../../../../docs/manual/native-skills.md");
+        for BoxRow { limit, unit, values: [minimal, standard, restricted, locked], reason } in BOX_TABLE {
+            let row = format!("| {limit} ({unit}) | {minimal} | {standard} | {restricted} | {locked} | {reason} |\n");
+            assert!(manual.contains(&row), "docs/manual/native-skills.md lacks: {row}");
+        }
+    }
+
+    #[test]
     fn presets_of_sandboxes_only_close() {
         for row in BOX_TABLE {
             assert!(row.values.is_sorted_by(|open, closed| open >= closed), "{}: {:?}", row.limit, row.values);
