@@ -54,6 +54,9 @@ async fn attack_41_an_agents_key_reaches_nothing_that_decides() {
             "GET /v1/approvals",
             "GET /v1/approvals/{id}",
             "POST /v1/sessions",
+            "GET /v1/schedules",
+            "POST /v1/schedules",
+            "DELETE /v1/schedules/{id}",
             "POST /v1/external-content",
             "GET /v1/events"
         ]
