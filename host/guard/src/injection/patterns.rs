@@ -5,7 +5,7 @@
 
 use crate::FindingKind;
 
-/// The version of the list, of [`super::languages`] and of the ways of reading in [`super::readings`] together: a date.
+/// The version of the list, of `languages` and of the ways of reading in `readings` together: a date.
 /// It changes when a text may be told of otherwise than before.
 pub const PATTERNS_VERSION: &str = "2026-11-25";
 
