@@ -10,18 +10,18 @@
 //! Every step is durable before it has an effect, stands in the audit log in the same transaction, and is taken from one
 //! state only, so that of two who decide at the same time one is told that it is decided already.
 
+mod decision;
+
 use crate::gate::needs_two;
-use crate::question::{START_WITHIN, Sealed};
+use crate::question::Sealed;
 use crate::{Answer, Change, DeskError, Kind, Policy, Question, Stale, Status, changes};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sophon_audit::{Action, AuditLog, CallChange, CallState, Decided, Outcome, Record};
+use sophon_audit::{Action, AuditLog, Outcome, Record};
 use sophon_store::{ApprovalFilter, ApprovalRow, Begun, CallRow, Store};
-use sophon_types::{
-    ApprovalId, CanonicalJson, Digest, Entropy, Fault as _, Principal, Role, TenantId, Timestamp, UserId,
-};
+use sophon_types::{ApprovalId, CanonicalJson, Digest, Entropy, Principal, Role, TenantId, Timestamp, UserId};
 use sophon_vault::{Vault, VaultError};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -333,163 +333,6 @@ impl Desk {
         Ok(Some(changes(&value(arguments), &value(card.question.arguments()))))
     }
 
-    /// Takes a person's decision. What comes back is what whoever waits is told; nothing, where a second person has to
-    /// approve as well.
-    ///
-    /// # Errors
-    /// [`DeskError`]; it is on record, and the question stands as it stood.
-    pub async fn decide(
-        &self,
-        by: &Principal,
-        id: ApprovalId,
-        decision: Decision,
-        now: Timestamp,
-    ) -> Result<Option<Told>, DeskError> {
-        let outcome = self.take(by, id, decision, now).await;
-        if let Err(error) = &outcome
-            && !matches!(error, DeskError::Audit(_))
-        {
-            let record = Record::new(Action::ApprovalRefused, Outcome::denied(error.code()))
-                .principal(by)
-                .detail("approval", id.to_string());
-            self.0.parts.audit.append(record).await?;
-        }
-        outcome
-    }
-
-    async fn take(
-        &self,
-        by: &Principal,
-        id: ApprovalId,
-        decision: Decision,
-        now: Timestamp,
-    ) -> Result<Option<Told>, DeskError> {
-        let turn = self.0.open.lock().get(&id).map(|open| Arc::clone(&open.turn));
-        let _turn = match &turn {
-            Some(turn) => Some(turn.lock().await),
-            None => None,
-        };
-        let card = self.card(by, id).await?;
-        if by.role != Role::Approver && by.role != Role::Admin {
-            return Err(DeskError::NotAPerson);
-        }
-        match card.status {
-            Status::Pending if now >= card.question.expires_at() => return Err(DeskError::Expired),
-            Status::Pending => {}
-            Status::Expired => return Err(DeskError::Expired),
-            decided => return Err(DeskError::Decided(decided)),
-        }
-        match decision {
-            Decision::Reject { reason } => {
-                let told = Told::Over(Status::Rejected);
-                let reason = reason.map(|reason| self.0.parts.audit.redactor().text(&reason).value().clone());
-                let record = about(&card, Action::ApprovalReject, Outcome::Ok).principal(by).detail("reason", reason);
-                self.step(&card, Status::Rejected, None, Some(&by.user), record, now).await?;
-                self.tell(id, told.clone());
-                Ok(Some(told))
-            }
-            Decision::Approve { edited, seen } => self.approve(by, card, edited, seen, now).await,
-        }
-    }
-
-    async fn approve(
-        &self,
-        by: &Principal,
-        card: Card,
-        edited: Option<CanonicalJson>,
-        seen: Option<Digest>,
-        now: Timestamp,
-    ) -> Result<Option<Told>, DeskError> {
-        let parts = &self.0.parts;
-        let question = &card.question;
-        if edited.is_some() && !question.is_editable() {
-            return Err(DeskError::NotEditable);
-        }
-        let first = card.answer.as_ref();
-        if first.is_some_and(|first| first.by().contains(&by.user)) {
-            return Err(DeskError::SamePerson);
-        }
-        if seen.is_some_and(|seen| seen != card.fingerprint()) {
-            return Err(DeskError::Unseen);
-        }
-        if let Some(first) = first {
-            let same = edited.as_ref().is_some_and(|edited| edited.as_str() == first.arguments());
-            if edited.is_some() && !same {
-                let message = "the second person approves what the first has approved, or rejects it".into();
-                return Err(DeskError::Bounds { place: "arguments", message });
-            }
-            // What another person has changed is agreed to by whoever has seen it.
-            if first.is_edited() && !same && seen.is_none() {
-                return Err(DeskError::Unseen);
-            }
-        }
-        // What was edited into what it was is not edited.
-        let edited = edited.filter(|edited| edited.as_str() != question.arguments());
-        let arguments = edited.or_else(|| {
-            let edited = first.filter(|first| first.is_edited())?;
-            CanonicalJson::parse(edited.arguments().as_bytes()).ok()
-        });
-        let digest = arguments.as_ref().map_or(question.arguments_digest(), CanonicalJson::digest);
-        let mut people: Vec<UserId> = first.map(|first| first.by().to_vec()).unwrap_or_default();
-        people.push(by.user.clone());
-        let sealed = Sealed {
-            fingerprint: question.fingerprint(digest),
-            by: people,
-            at: now,
-            start_by: now.plus(START_WITHIN),
-            arguments: arguments.as_ref().map(|arguments| arguments.as_str().to_owned()),
-        };
-        let bytes = self.seal(DECISION, card.row.id.as_bytes(), &sealed)?;
-        let mut record = about(&card, Action::ApprovalApprove, Outcome::Ok)
-            .principal(by)
-            .detail("fingerprint", sealed.fingerprint.to_string())
-            .detail("arguments_digest", digest.to_string());
-        if let Some(arguments) = &arguments {
-            let places: Vec<String> = changes(&value(question.arguments()), arguments.value())
-                .into_iter()
-                .map(|change| change.path)
-                .collect();
-            record = record
-                .detail("edited", places)
-                .params(parts.audit.redactor().params(arguments.value(), Some(question.schema())));
-        }
-        if needs_two(question, &parts.policy) && sealed.by.len() < 2 {
-            parts.audit.append(record.detail("second_person", "needed")).await?;
-            parts.store.approvals().first(card.row.id, &by.user, bytes).await?;
-            return Ok(None);
-        }
-        self.step(&card, Status::Approved, Some((bytes, sealed.start_by)), Some(&by.user), record, now).await?;
-        let answer = Answer { id: card.row.id, question: card.question, sealed };
-        let told = Told::Approved(Box::new(answer));
-        self.tell(card.row.id, told.clone());
-        Ok(Some(told))
-    }
-
-    /// Ends a question without a person: its time is over, or what it asks about is no more.
-    ///
-    /// # Errors
-    /// [`DeskError::Decided`] where a person was faster.
-    pub async fn end(&self, id: ApprovalId, status: Status, why: &str, now: Timestamp) -> Result<Card, DeskError> {
-        let turn = self.0.open.lock().get(&id).map(|open| Arc::clone(&open.turn));
-        let _turn = match &turn {
-            Some(turn) => Some(turn.lock().await),
-            None => None,
-        };
-        let row = self.0.parts.store.approvals().get(id).await?.ok_or(DeskError::Unknown)?;
-        let card = self.read(row)?;
-        let begun = card.row.started_at.is_some();
-        match card.status {
-            Status::Pending => {}
-            Status::Approved if !begun => {}
-            decided => return Err(DeskError::Decided(decided)),
-        }
-        let action = if status == Status::Expired { Action::ApprovalExpire } else { Action::ApprovalCancel };
-        let record = about(&card, action, Outcome::Ok).detail("cause", why).detail("was", card.status.as_str());
-        self.step(&card, status, None, None, record, now).await?;
-        self.tell(id, Told::Over(status));
-        Ok(Card { status, ..card })
-    }
-
     /// The questions whose time is over: nobody answered, or what was approved has not begun.
     #[must_use]
     pub fn overdue(&self, now: Timestamp) -> Vec<ApprovalId> {
@@ -594,40 +437,6 @@ impl Desk {
         Ok(())
     }
 
-    /// Takes a step: with its record, or not at all.
-    async fn step(
-        &self,
-        card: &Card,
-        to: Status,
-        decision: Option<(Vec<u8>, Timestamp)>,
-        by: Option<&UserId>,
-        record: Record,
-        now: Timestamp,
-    ) -> Result<(), DeskError> {
-        let (decision, expires_at) = match decision {
-            Some((sealed, start_by)) => (Some(sealed), start_by),
-            None => (None, card.row.expires_at),
-        };
-        let step = Decided {
-            id: card.row.id,
-            from: card.status.as_str(),
-            to: to.as_str(),
-            decision,
-            by: by.cloned(),
-            at: now,
-            expires_at,
-        };
-        let receipt = self.0.parts.audit.append_with(record, CallChange::Decide(Box::new(step))).await?;
-        if receipt.row() == CallState::Changed {
-            if let Some(open) = self.0.open.lock().get_mut(&card.row.id) {
-                open.expires_at = expires_at;
-            }
-            return Ok(());
-        }
-        let row = self.0.parts.store.approvals().get(card.row.id).await?.ok_or(DeskError::Unknown)?;
-        Err(DeskError::Decided(self.read(row)?.status))
-    }
-
     async fn withdraw(&self, id: ApprovalId) {
         if let Err(error) = self.0.parts.store.approvals().withdraw(id).await {
             // It is found at the next start, where no call waits for it.
@@ -702,24 +511,6 @@ fn may_see(by: &Principal, row: &ApprovalRow) -> bool {
             Role::Agent => row.user == by.user && row.key == by.key,
             Role::Publisher => false,
         }
-}
-
-/// A record about a question.
-fn about(card: &Card, action: Action, outcome: Outcome) -> Record {
-    let question = &card.question;
-    let record = Record::new(action, outcome)
-        .tenant(&card.row.tenant)
-        .skill(question.skill().0)
-        .tool(question.tool())
-        .risk(question.risk())
-        .correlation(question.correlation())
-        .detail("approval", card.row.id.to_string())
-        .detail("kind", question.kind().as_str())
-        .detail("for_user", card.row.user.to_string());
-    match question.call_id() {
-        Some(call) => record.call(call),
-        None => record.detail("plan", question.subject()),
-    }
 }
 
 /// Canonical text that this host has written.

@@ -261,7 +261,7 @@ impl Executor {
             tracing::error!(%error, approval = %answer.id(), "an approval that cannot be used could not be ended");
         }
         self.announce_decision(answer.question(), answer.id(), approval, None);
-        let view = error_view(&error);
+        let view = crate::outcome::refused(&error);
         self.finish_waiting(call, Some(flight), call_status, view).await;
     }
 
@@ -554,16 +554,6 @@ fn verdict(status: Status, reason: Option<&str>) -> (CallStatus, crate::ErrorVie
 
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect()
-}
-
-fn error_view(error: &CallError) -> crate::ErrorView {
-    crate::ErrorView {
-        stage: error.stage(),
-        kind: error.kind(),
-        code: error.code().to_owned(),
-        message: if error.kind() == FaultKind::Internal { "the host failed".into() } else { error.to_string() },
-        hint: error.hint(),
-    }
 }
 
 fn value(canonical: &str) -> Value {

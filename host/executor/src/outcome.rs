@@ -123,6 +123,18 @@ pub(crate) fn audit_outcome(ending: &Ending) -> sophon_audit::Outcome {
     }
 }
 
+/// Why a call did not run that was not refused at once: because it waited for a person, or was a step of a plan.
+pub(crate) fn refused(error: &CallError) -> ErrorView {
+    ErrorView {
+        stage: error.stage(),
+        kind: error.kind(),
+        code: error.code().to_owned(),
+        // The host's own words are for its log.
+        message: if error.kind() == FaultKind::Internal { "the host failed".into() } else { error.to_string() },
+        hint: error.hint(),
+    }
+}
+
 /// The audit's word for a refusal.
 pub(crate) fn refusal(error: &CallError) -> sophon_audit::Outcome {
     match error.kind() {

@@ -5,9 +5,8 @@ use crate::call::KEPT;
 use crate::catalogue::Ready;
 use crate::events::Owner;
 use crate::flight::Flight;
-use crate::outcome::{Ending, refusal};
+use crate::outcome::{Ending, refusal, refused};
 use crate::places::Place;
-use crate::plan::step_error;
 use crate::recovery::{Cause, settle_one};
 use crate::run::Run;
 use crate::tier::Prepared;
@@ -242,18 +241,7 @@ impl Executor {
             finished_at: None,
             expires_at: inner.steady.now().plus(KEPT),
         };
-        let view = CallView {
-            call_id: asked.call,
-            status,
-            tool: tool.clone(),
-            risk: Some(risk),
-            output: None,
-            error: None,
-            progress: None,
-            approval: None,
-            created_at: now,
-            finished_at: None,
-        };
+        let view = beginning(asked, tool, risk, status, now);
         (row, view)
     }
 
@@ -312,7 +300,7 @@ impl Executor {
         if parts.store.calls().get(call).await?.is_some() {
             return Ok(());
         }
-        let ending = Ending { output: None, error: Some(step_error(error)) };
+        let ending = Ending { output: None, error: Some(refused(error)) };
         let now = parts.clock.now();
         let status = if error.kind() == FaultKind::Denied { CallStatus::Denied } else { CallStatus::Failed };
         let row = CallRow {
@@ -415,18 +403,8 @@ impl Executor {
         let place = self.place_until(&principal, answer.start_by()).await?;
         let (prepared, connections, usable) = self.make_ready(&principal, &admitted).await?;
         let asked = admitted.approved.request();
-        let view = CallView {
-            call_id: asked.call,
-            status: CallStatus::Running,
-            tool: admitted.tool.clone(),
-            risk: Some(admitted.approved.risk()),
-            output: None,
-            error: None,
-            progress: None,
-            approval: None,
-            created_at: inner.parts.clock.now(),
-            finished_at: None,
-        };
+        let now = inner.parts.clock.now();
+        let view = beginning(asked, &admitted.tool, admitted.approved.risk(), CallStatus::Running, now);
         let intent = noted(admitted.record.clone(), &admitted.approved).detail("credentials", usable);
         let begins = Resume {
             call: asked.call,
@@ -663,6 +641,28 @@ fn noted(record: Record, approved: &ApprovedCall) -> Record {
             let by: Vec<String> = by.iter().map(ToString::to_string).collect();
             record.detail("approval", approval.to_string()).detail("approved_by", by)
         }
+    }
+}
+
+/// A call as its caller sees it when it begins, or begins to wait.
+fn beginning(
+    asked: &sophon_approval::CallRequest,
+    tool: &ToolName,
+    risk: Risk,
+    status: CallStatus,
+    now: Timestamp,
+) -> CallView {
+    CallView {
+        call_id: asked.call,
+        status,
+        tool: tool.clone(),
+        risk: Some(risk),
+        output: None,
+        error: None,
+        progress: None,
+        approval: None,
+        created_at: now,
+        finished_at: None,
     }
 }
 

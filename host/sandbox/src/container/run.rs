@@ -41,21 +41,9 @@ impl ContainerRuntime {
         deadline: Arc<Deadline>,
         fields: Map<String, Value>,
     ) -> RunReport {
-        let approved = call.skill().package().digest();
-        if approved != prepared.digest() {
-            let cause = format!("the call is of the package {approved}, and {} is prepared", prepared.digest());
-            tracing::error!(skill = %prepared.name, cause, "a call was refused");
-            return RunReport::refused(RunFailure::Host { cause });
-        }
-        let (tool, request) = (call.tool(), call.request());
-        let invocation = Invocation {
-            tool: &tool.local,
-            source: Source::tool(&tool.name),
-            arguments: request.arguments.as_str(),
-            call_id: request.call.to_string(),
-            correlation_id: request.correlation.to_string(),
-            session: None,
-            deadline: Some(deadline),
+        let invocation = match Invocation::of(&call, (&prepared.name, prepared.digest()), deadline) {
+            Ok(invocation) => invocation,
+            Err(refused) => return RunReport::refused(refused),
         };
         self.invoke(prepared, invocation, doors, fields).await
     }

@@ -10,6 +10,7 @@ use sophon_approval::ApprovedCall;
 use sophon_audit::Receipt;
 use sophon_egress::Deadline;
 use sophon_guard::{RawOutput, Source};
+use sophon_types::{Digest, SkillName};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::{Store, Trap, UpdateDeadline};
@@ -72,6 +73,33 @@ pub(crate) struct Invocation<'a> {
     pub(crate) deadline: Option<Arc<Deadline>>,
 }
 
+impl<'a> Invocation<'a> {
+    /// What an approved call invokes, where `prepared` (a skill's name and its package's digest) is what it was approved
+    /// for; in whatever tier it runs, a call of any other package is refused.
+    pub(crate) fn of(
+        call: &'a ApprovedCall,
+        (name, prepared): (&SkillName, &Digest),
+        deadline: Arc<Deadline>,
+    ) -> Result<Self, RunFailure> {
+        let approved = call.skill().package().digest();
+        if approved != prepared {
+            let cause = format!("the call is of the package {approved}, and {prepared} is prepared");
+            tracing::error!(skill = %name, cause, "a call was refused");
+            return Err(RunFailure::Host { cause });
+        }
+        let (tool, request) = (call.tool(), call.request());
+        Ok(Self {
+            tool: &tool.local,
+            source: Source::tool(&tool.name),
+            arguments: request.arguments.as_str(),
+            call_id: request.call.to_string(),
+            correlation_id: request.correlation.to_string(),
+            session: request.session.as_ref().map(ToString::to_string),
+            deadline: Some(deadline),
+        })
+    }
+}
+
 impl WasmRuntime {
     /// Runs an approved call whose intent is durable in the audit log (`intent` is the evidence). `prepared` must be
     /// made of the package that the call was approved for; a call of any other is refused.
@@ -85,21 +113,9 @@ impl WasmRuntime {
         doors: Doors,
         deadline: Arc<Deadline>,
     ) -> RunReport {
-        let approved = call.skill().package().digest();
-        if approved != prepared.digest() {
-            let cause = format!("the call is of the package {approved}, and {} is prepared", prepared.digest());
-            tracing::error!(skill = %prepared.name, cause, "a call was refused");
-            return RunReport::refused(RunFailure::Host { cause });
-        }
-        let (tool, request) = (call.tool(), call.request());
-        let invocation = Invocation {
-            tool: &tool.local,
-            source: Source::tool(&tool.name),
-            arguments: request.arguments.as_str(),
-            call_id: request.call.to_string(),
-            correlation_id: request.correlation.to_string(),
-            session: request.session.as_ref().map(ToString::to_string),
-            deadline: Some(deadline),
+        let invocation = match Invocation::of(&call, (&prepared.name, prepared.digest()), deadline) {
+            Ok(invocation) => invocation,
+            Err(refused) => return RunReport::refused(refused),
         };
         self.invoke(prepared, invocation, doors, prepared.limits.clone()).await
     }
