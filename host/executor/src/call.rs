@@ -9,6 +9,7 @@ use crate::install::Installing;
 use crate::outcome::Ending;
 use crate::places::Places;
 use crate::plan::Ends;
+use crate::stages::Told;
 use crate::steady::Steady;
 use crate::{CallError, recovery};
 use parking_lot::Mutex;
@@ -247,12 +248,22 @@ impl Executor {
         }
         let (tell, told) = oneshot::channel();
         let (executor, principal) = (self.clone(), principal.clone());
-        self.0.tasks.spawn(async move { executor.through(principal, request, tell).await });
+        // Boxed: a task is moved several times before it runs, and this one is some kilobytes large.
+        self.0.tasks.spawn(Box::pin(async move { executor.through(principal, request, tell).await }));
         drop(token);
-        let view = told.await.unwrap_or(Err(CallError::Lost))?;
+        let Told { view, watch } = told.await.unwrap_or(Err(CallError::Lost))?;
         // Nobody knows how long a person takes: the caller is told at once, and asks again.
-        let told = view.status.is_final() || view.status == CallStatus::AwaitingApproval;
-        let view = if told { view } else { self.follow(view, patience).await? };
+        if view.status.is_final() || view.status == CallStatus::AwaitingApproval {
+            return Ok(for_caller(view, results));
+        }
+        let last = match watch {
+            Some(watch) => watch.wait(patience).await,
+            None => None,
+        };
+        let view = match last {
+            Some(view) => view,
+            None => self.follow(view, patience).await?,
+        };
         Ok(for_caller(view, results))
     }
 

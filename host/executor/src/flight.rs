@@ -70,7 +70,18 @@ impl Flights {
 
     /// Waits until the call is over or `patience` is used up; nothing where it does not run (any more).
     pub(crate) async fn wait(&self, call: CallId, patience: Duration) -> Option<CallView> {
-        let mut changes = self.0.lock().calls.get(&call)?.view.subscribe();
+        let watch = Watch(self.0.lock().calls.get(&call)?.view.subscribe());
+        watch.wait(patience).await
+    }
+}
+
+/// An eye on one flight, which sees its last word even when it is over.
+pub(crate) struct Watch(watch::Receiver<CallView>);
+
+impl Watch {
+    /// Waits until the call is over or `patience` is used up; nothing where it ended without a last word.
+    pub(crate) async fn wait(self, patience: Duration) -> Option<CallView> {
+        let Self(mut changes) = self;
         let over = async { changes.wait_for(|view| view.status.is_final()).await.map(|view| view.clone()) };
         match tokio::time::timeout(patience, over).await {
             Ok(Ok(view)) => Some(view),
@@ -88,6 +99,11 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
+    /// For whoever waits for this call's end.
+    pub(crate) fn watch(&self) -> Option<Watch> {
+        self.flights.0.lock().calls.get(&self.call).map(|aloft| Watch(aloft.view.subscribe()))
+    }
+
     /// Names the task that a shutdown may end.
     pub(crate) fn abortable(&self, task: AbortHandle) {
         let mut sky = self.flights.0.lock();
@@ -152,12 +168,15 @@ mod tests {
         let flights = Flights::default();
         let flight = flights.begin(view(CallStatus::Running));
         let call = view(CallStatus::Running).call_id;
+        let watch = flight.watch().unwrap();
         let (waiting, ()) = tokio::join!(flights.wait(call, Duration::from_secs(30)), async {
             flight.finish(view(CallStatus::Succeeded));
             drop(flight);
         });
         assert_eq!(waiting.map(|view| view.status), Some(CallStatus::Succeeded));
         assert!(!flights.has(call));
+        let late = watch.wait(Duration::from_secs(30)).await;
+        assert_eq!(late.map(|view| view.status), Some(CallStatus::Succeeded), "who watched before needs no store");
         assert!(flights.wait(call, Duration::from_secs(30)).await.is_none());
     }
 

@@ -38,11 +38,12 @@ impl Run {
     pub(crate) async fn see_through(self, approved: ApprovedCall, intent: Receipt, place: Place) {
         let run = Arc::new(self);
         let driven = Arc::clone(&run);
-        let task = tokio::spawn(async move {
+        // Boxed: a task is moved several times before it runs, and this one is some kilobytes large.
+        let task = tokio::spawn(Box::pin(async move {
             let ended = AssertUnwindSafe(driven.drive(approved, intent, place)).catch_unwind().await;
             let (ending, record) = ended.unwrap_or_else(|_panic| driven.broken());
             driven.settle(ending, record).await;
-        });
+        }));
         run.flight.abortable(task.abort_handle());
         // Aborted: whoever did that settles the call. A panic while settling leaves the row to the next start.
         if let Err(error) = task.await {

@@ -4,7 +4,7 @@ use crate::api::{ApprovalRef, CallRequest, CallStatus, CallView};
 use crate::call::KEPT;
 use crate::catalogue::Ready;
 use crate::events::Owner;
-use crate::flight::Flight;
+use crate::flight::{Flight, Watch};
 use crate::outcome::{Ending, refusal, refused};
 use crate::places::Place;
 use crate::recovery::{Cause, settle_one};
@@ -34,8 +34,14 @@ const STEP_WAITS: Duration = Duration::from_secs(5 * 60);
 /// Between two looks for a place, for a call that was approved.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
-/// Tells whoever waits where the call stands once that is known.
-type Tell = oneshot::Sender<Result<CallView, CallError>>;
+/// Where a call stands once that is known, and, where it runs now, an eye on it: it may be over before anybody looks.
+pub(crate) struct Told {
+    pub(crate) view: CallView,
+    pub(crate) watch: Option<Watch>,
+}
+
+/// Tells whoever waits.
+type Tell = oneshot::Sender<Result<Told, CallError>>;
 
 /// A call that may run, not yet durable.
 struct Admitted {
@@ -94,8 +100,10 @@ impl Executor {
             Err(error) => Err(error),
         };
         let (answer, ready) = match start {
-            Ok(Start::Before(view) | Start::Waits(view)) => (Ok(*view), None),
-            Ok(Start::Now(ready)) => (Ok(ready.run.view.clone()), Some(ready)),
+            Ok(Start::Before(view) | Start::Waits(view)) => (Ok(Told { view: *view, watch: None }), None),
+            Ok(Start::Now(ready)) => {
+                (Ok(Told { view: ready.run.view.clone(), watch: ready.run.flight.watch() }), Some(ready))
+            }
             Err(error) => (Err(error), None),
         };
         if tell.send(answer).is_err() {
