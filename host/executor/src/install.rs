@@ -258,7 +258,8 @@ impl Executor {
                 trust_stores.insert(row.tenant.clone(), trust);
             }
         }
-        let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+        // Twice what the machine computes at one time: while some are read from the disk, others are analysed.
+        let at_once = 2 * std::thread::available_parallelism().map_or(1, usize::from);
         let trust_stores = &trust_stores;
         futures::stream::iter(rows)
             .for_each_concurrent(at_once, |row| async move {
