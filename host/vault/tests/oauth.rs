@@ -79,6 +79,8 @@ struct World {
     clock: Arc<Hand>,
     provider: Arc<Scripted>,
     intent: Receipt,
+    /// The states that were given out.
+    states: Mutex<Vec<String>>,
     _folder: tempfile::TempDir,
 }
 
@@ -116,8 +118,31 @@ fn refused(code: &str) -> Answer {
     Ok((400, json!({ "error": code })))
 }
 
+/// Two providers, of which nothing is discovered.
+fn providers() -> Value {
+    json!({
+        "github": {
+            "issuer": ISSUER, "discovery": false, "authorization_endpoint": format!("{ISSUER}/auth"),
+            "token_endpoint": format!("{ISSUER}/token"), "revocation_endpoint": format!("{ISSUER}/revoke"),
+            "device_authorization_endpoint": format!("{ISSUER}/device"),
+            "client_id": "sophon", "scopes": ["repo"], "hosts": ["api.example.com", "files.example.com"],
+        },
+        "other": {
+            "issuer": "https://other.example.com", "discovery": false,
+            "authorization_endpoint": "https://other.example.com/auth",
+            "token_endpoint": "https://other.example.com/token", "client_id": "sophon", "hosts": ["b.example"],
+            "client_secret_credential": "client-of-other",
+        },
+    })
+}
+
 impl World {
     async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// One whose providers are configured otherwise.
+    async fn with(change: impl FnOnce(&mut Value)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let paths = StoreConfig { database: folder.path().join("sophon.db"), blobs: folder.path().join("blobs") };
         let store = Store::open(paths).await.unwrap();
@@ -125,28 +150,13 @@ impl World {
         let config =
             AuditConfig { writer: "test".into(), keys: AuditKeys::new([1; 32], [2; 32]), checkpoint_every: 1000 };
         let audit = AuditLog::open(config, store.clone(), clock.clone()).await.unwrap();
-        let kek = Kek::from_bytes([7; 32]);
-        let vault = Vault::open(store, audit.clone(), kek, clock.clone(), Arc::new(System)).await.unwrap();
-        let providers: Providers = serde_json::from_value(json!({
-            "github": {
-                "issuer": ISSUER, "authorization_endpoint": format!("{ISSUER}/auth"),
-                "token_endpoint": format!("{ISSUER}/token"), "revocation_endpoint": format!("{ISSUER}/revoke"),
-                "device_authorization_endpoint": format!("{ISSUER}/device"),
-                "client_id": "sophon", "scopes": ["repo"], "hosts": ["api.example.com"],
-            },
-            "other": {
-                "issuer": "https://other.example.com", "authorization_endpoint": "https://other.example.com/auth",
-                "token_endpoint": "https://other.example.com/token", "client_id": "sophon", "hosts": ["b.example"],
-                "client_secret_credential": "client-of-other",
-            },
-        }))
-        .unwrap();
-        let provider = Arc::new(Scripted { says: Mutex::new(Box::new(|_| refused("unsaid"))), seen: Mutex::default() });
-        let client_secrets = BTreeMap::new();
-        vault.serve_oauth(OauthParts { providers, client_secrets, transport: provider.clone() }).unwrap();
+        let says: Box<Says> = Box::new(|_| refused("unsaid"));
+        let seen = Mutex::default();
+        let provider = Arc::new(Scripted { says: Mutex::new(says), seen });
+        let vault = open(&store, &audit, &clock, &provider, change).await;
         let intent = Record::new(Action::CallIntent, Outcome::Intent).call(purpose().call);
         let intent = audit.append(intent).await.unwrap();
-        Self { vault, audit, clock, provider, intent, _folder: folder }
+        Self { vault, audit, clock, provider, intent, states: Mutex::default(), _folder: folder }
     }
 
     fn says(&self, says: impl FnMut(&BTreeMap<String, String>) -> Answer + Send + 'static) {
@@ -167,7 +177,16 @@ impl World {
     async fn state(&self) -> String {
         let Started::Browser { url, .. } = self.begin(Way::Loopback(REDIRECT.into())).await.unwrap() else { panic!() };
         assert!(url.contains("code_challenge_method=S256"), "{url}");
-        url.split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned()
+        let state = url.split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+        self.states.lock().unwrap().push(state.clone());
+        state
+    }
+
+    /// What was shown to the provider since then as tokens that are no longer wanted.
+    fn revoked(&self, since: usize) -> Vec<String> {
+        let seen = self.provider.seen.lock().unwrap();
+        let revoked = seen[since..].iter().filter(|form| form["url"].ends_with("/revoke"));
+        revoked.map(|form| form["token"].clone()).collect()
     }
 
     async fn finish(&self, user: &str, state: &str, iss: Option<&str>) -> Result<ConnectionInfo, VaultError> {
@@ -211,6 +230,10 @@ impl World {
         for secret in ["access-token-", "refresh-token-", "the-code", "device-code"] {
             assert!(!text.contains(secret), "{secret} is in the audit log");
         }
+        let (seen, states) = (self.provider.seen.lock().unwrap(), self.states.lock().unwrap());
+        for secret in seen.iter().filter_map(|form| form.get("code_verifier")).chain(states.iter()) {
+            assert!(!text.contains(secret), "a state or a verifier is in the audit log");
+        }
         let mut entries: Vec<_> = page.entries.iter().filter(|entry| entry.record["action"] == action).collect();
         entries.sort_by_key(|entry| entry.seq);
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -219,6 +242,23 @@ impl World {
             .map(|entry| format!("{} {}", word(&entry.record["outcome"]), word(&entry.record["code"])))
             .collect()
     }
+}
+
+async fn open(
+    store: &Store,
+    audit: &AuditLog,
+    clock: &Arc<Hand>,
+    provider: &Arc<Scripted>,
+    change: impl FnOnce(&mut Value),
+) -> Vault {
+    let kek = Kek::from_bytes([7; 32]);
+    let vault = Vault::open(store.clone(), audit.clone(), kek, clock.clone(), Arc::new(System)).await.unwrap();
+    let mut section = providers();
+    change(&mut section);
+    let providers: Providers = serde_json::from_value(section).unwrap();
+    let client_secrets = BTreeMap::new();
+    vault.serve_oauth(OauthParts { providers, client_secrets, transport: provider.clone() }).unwrap();
+    vault
 }
 
 fn code<T: std::fmt::Debug>(result: Result<T, VaultError>) -> &'static str {
@@ -388,6 +428,9 @@ async fn attack_40_only_a_loopback_address_or_the_configured_one_is_a_redirect()
     );
     let wider = Some(vec!["repo".to_owned(), "admin".to_owned()]);
     assert_eq!(code(world.vault.authorise(&person("ann"), asked("github", Owner::User, wider)).await), "oauth_scope");
+    // No scope at all would be whatever the provider thinks fit.
+    let none = Some(vec![]);
+    assert_eq!(code(world.vault.authorise(&person("ann"), asked("github", Owner::User, none)).await), "oauth_scope");
     assert_eq!(world.seen(), 0);
 }
 
@@ -466,6 +509,60 @@ async fn what_is_disconnected_is_given_back() {
     assert_eq!(code(done), "oauth_not_revoked");
     assert_eq!(code(world.header().await), "not_connected", "here it is gone all the same");
     assert_eq!(world.audited("oauth.revoke").await, ["intent ", "ok ", "intent ", "failed oauth_unreachable"]);
+}
+
+#[tokio::test]
+async fn endpoints_by_hand_are_laid_over_metadata_and_do_not_stand_for_them() {
+    let discovered = |more: Value| async move {
+        let world = World::with(|sections| {
+            let section = sections["github"].as_object_mut().unwrap();
+            section.remove("discovery").unwrap();
+            section.remove("revocation_endpoint").unwrap();
+        })
+        .await;
+        world.says(move |form| {
+            if !form["url"].contains("/.well-known/") {
+                return tokens(1, json!(3600));
+            }
+            let mut metadata = json!({
+                "issuer": ISSUER, "token_endpoint": "https://elsewhere.example.com/token",
+                "revocation_endpoint": format!("{ISSUER}/found/revoke"),
+            });
+            metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            Ok((200, metadata))
+        });
+        world
+    };
+    let world = discovered(json!({"authorization_response_iss_parameter_supported": true})).await;
+    let state = world.state().await;
+    assert_eq!(code(world.finish("ann", &state, None).await), "oauth_issuer", "the provider always names itself");
+    let state = world.state().await;
+    world.finish("ann", &state, Some(ISSUER)).await.unwrap();
+    let asked = world.provider.seen.lock().unwrap().last().unwrap()["url"].clone();
+    assert_eq!(asked, format!("{ISSUER}/token"), "by hand");
+    let since = world.seen();
+    world.vault.delete(&person("ann"), Owner::User, &service()).await.unwrap();
+    assert_eq!(world.revoked(since), ["refresh-token-1", "access-token-1"]);
+    let world = discovered(json!({"code_challenge_methods_supported": ["plain"]})).await;
+    assert_eq!(code(world.begin(Way::Loopback(REDIRECT.into())).await), "oauth_metadata");
+}
+
+#[tokio::test]
+async fn attack_40_an_issuer_is_not_taken_from_an_answer() {
+    let world = World::with(|sections| {
+        let section = sections["github"].as_object_mut().unwrap();
+        section.remove("issuer").unwrap();
+        section.remove("discovery").unwrap();
+    })
+    .await;
+    world.says(|_| tokens(1, json!(3600)));
+    let state = world.state().await;
+    let refused = world.finish("ann", &state, Some("https://other.example.com")).await.unwrap_err();
+    assert_eq!(refused.code(), "oauth_issuer");
+    assert!(refused.hint().unwrap().contains("name issuer in [oauth.github]"), "{:?}", refused.hint());
+    assert_eq!(world.seen(), 0, "the code was shown to nobody");
+    let state = world.state().await;
+    world.finish("ann", &state, None).await.unwrap();
 }
 
 #[tokio::test]

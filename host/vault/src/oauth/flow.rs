@@ -477,7 +477,7 @@ impl Errand<'_> {
         secret: Option<&SecretString>,
     ) -> Result<Device, OauthError> {
         let url = endpoints.device.as_ref().ok_or_else(|| self.unsupported("device_authorization_endpoint"))?;
-        let form = Form::empty().with("scope", &scopes.join(" "));
+        let form = if scopes.is_empty() { Form::empty() } else { Form::empty().with("scope", &scopes.join(" ")) };
         let said: DeviceSaid = self.read(&self.post(endpoints, url, form, secret).await?)?;
         let wrong = |why| OauthError::Answer { service: self.service.clone(), why };
         let shown = |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|b| matches!(b, 0x20..=0x7e));
@@ -536,8 +536,8 @@ fn authorization_url(
 fn check_issuer(service: &ServiceName, endpoints: &Endpoints, iss: Option<&str>) -> Result<(), OauthError> {
     let fits = match (iss, endpoints.issuer.as_deref()) {
         (Some(iss), Some(issuer)) => iss == issuer,
-        // Nobody configured what it should be, so nothing was promised either.
-        (Some(_), None) => true,
+        // It may be another provider's: nobody configured what it should be.
+        (Some(_), None) => return Err(OauthError::NoIssuer { service: service.clone() }),
         (None, _) => !endpoints.names_issuer,
     };
     if fits { Ok(()) } else { Err(OauthError::Issuer { service: service.clone() }) }
@@ -609,6 +609,8 @@ mod tests {
         for other in ["https://evil.example", "https://id.example.com/", "HTTPS://id.example.com", ""] {
             assert!(!check(Some(ours), false, Some(other)), "{other}");
         }
+        assert!(check(None, false, None));
+        assert!(!check(None, false, Some(ours)), "whose answer it is cannot be known");
     }
 
     #[test]
