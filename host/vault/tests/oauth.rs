@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Query, Receipt, Record};
-use sophon_store::{Store, StoreConfig};
-use sophon_types::{CallId, Clock, CorrelationId, Entropy, Fault as _, KeyId, Principal, Role, ServiceName, Timestamp};
+use sophon_store::{KeyRow, Store, StoreConfig};
+use sophon_types::{
+    CallId, Clock, CorrelationId, Digest, Entropy, Fault as _, KeyId, Principal, Role, ServiceName, Timestamp,
+};
 use sophon_vault::{
     Asked, Callback, ConnectionInfo, Kek, OauthParts, Owner, Providers, Purpose, Standing, Started, Transport,
     TransportError, TransportRequest, TransportResponse, Vault, VaultError, Waiting, Way,
@@ -75,6 +77,7 @@ impl Transport for Scripted {
 
 struct World {
     vault: Vault,
+    store: Store,
     audit: AuditLog,
     clock: Arc<Hand>,
     provider: Arc<Scripted>,
@@ -156,7 +159,7 @@ impl World {
         let vault = open(&store, &audit, &clock, &provider, change).await;
         let intent = Record::new(Action::CallIntent, Outcome::Intent).call(purpose().call);
         let intent = audit.append(intent).await.unwrap();
-        Self { vault, audit, clock, provider, intent, states: Mutex::default(), _folder: folder }
+        Self { vault, store, audit, clock, provider, intent, states: Mutex::default(), _folder: folder }
     }
 
     fn says(&self, says: impl FnMut(&BTreeMap<String, String>) -> Answer + Send + 'static) {
@@ -488,6 +491,41 @@ async fn another_device_is_asked_about_no_more_often_than_it_may_be() {
     assert_eq!(code(world.vault.poll(&ann, &service(), &flow, correlation).await), "oauth_refused");
     world.says(move |_| device(0));
     assert_eq!(code(world.begin(Way::Device).await), "oauth_answer");
+    let audited = world.audited("oauth.callback").await;
+    let expected = [
+        // Somebody else's; asked for the first time, twice at once; asked by the question that connects; over.
+        "denied oauth_state",
+        "intent ",
+        "intent ",
+        "intent ",
+        "ok ",
+        "denied oauth_state",
+        // Refused; over; expired before anything was asked.
+        "intent ",
+        "denied oauth_refused",
+        "denied oauth_state",
+        "denied oauth_refused",
+    ];
+    assert_eq!(audited, expected);
+}
+
+#[tokio::test]
+async fn attack_42_a_device_is_not_asked_about_before_the_intent_is_durable() {
+    let world = World::new().await;
+    let said = json!({
+        "device_code": "device-code-1", "user_code": "WDJB-MJHT", "verification_uri": format!("{ISSUER}/device"),
+        "expires_in": 600,
+    });
+    world.says(move |_| Ok((200, said.clone())));
+    let Started::Device { flow, .. } = world.begin(Way::Device).await.unwrap() else { panic!() };
+    world.says(|_| tokens(1, json!(3600)));
+    world.clock.pass(6);
+    let (ann, asked) = (person("ann"), world.seen());
+    world.audit.close().await.unwrap();
+    let refused = world.vault.poll(&ann, &service(), &flow, CorrelationId::from_bytes([4; 16])).await;
+    assert!(matches!(refused, Err(VaultError::Audit(_))), "{refused:?}");
+    assert_eq!(world.seen(), asked, "the code was shown to nobody");
+    assert!(!world.vault.connected(&ann.tenant, &ann.user, &service()).await.unwrap());
 }
 
 #[tokio::test]
@@ -563,6 +601,56 @@ async fn attack_40_an_issuer_is_not_taken_from_an_answer() {
     assert_eq!(world.seen(), 0, "the code was shown to nobody");
     let state = world.state().await;
     world.finish("ann", &state, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn attack_40_a_key_that_was_revoked_connects_nothing() {
+    let redirect = "https://host.example.com/v1/oauth/callback";
+    let world = World::with(|sections| sections["github"]["redirect"] = json!(redirect)).await;
+    let admin = Principal { role: Role::Admin, ..person("root") };
+    let key = KeyRow {
+        id: admin.key,
+        tenant: admin.tenant.clone(),
+        user: admin.user.clone(),
+        role: Role::Admin,
+        label: String::new(),
+        secret_digest: Digest::of(b"a key"),
+        results: "text".into(),
+        created_at: world.clock.now(),
+        revoked_at: None,
+    };
+    world.store.keys().insert(key).await.unwrap();
+    let correlation = CorrelationId::from_bytes([4; 16]);
+    let begin = async |way| {
+        let asked = Asked { service: service(), owner: Owner::Tenant, way, scopes: None, correlation };
+        world.vault.authorise(&admin, asked).await.unwrap()
+    };
+    let said = json!({
+        "device_code": "device-code-1", "user_code": "WDJB-MJHT", "verification_uri": format!("{ISSUER}/device"),
+        "expires_in": 600,
+    });
+    world.says(move |_| Ok((200, said.clone())));
+    let Started::Device { flow, .. } = begin(Way::Device).await else { panic!() };
+    let state = async || {
+        let Started::Browser { url, .. } = begin(Way::Gateway).await else { panic!() };
+        url.split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned()
+    };
+    let come_back = async |state: String| {
+        let (state, code) = (SecretString::from(state), Some("the-code".into()));
+        let callback = Callback { service: None, state, code, iss: Some(ISSUER.into()), error: None, correlation };
+        world.vault.finish(None, callback).await
+    };
+    let (first, second) = (state().await, state().await);
+    world.says(|_| tokens(1, json!(3600)));
+    come_back(first).await.unwrap();
+    let asked = world.seen();
+    world.store.keys().revoke(&admin.tenant, admin.key, world.clock.now()).await.unwrap();
+    world.clock.pass(6);
+    assert_eq!(code(come_back(second).await), "oauth_state");
+    assert_eq!(code(world.vault.poll(&admin, &service(), &flow, correlation).await), "oauth_state");
+    assert_eq!(world.seen(), asked, "neither code was shown to anybody");
+    let audited = world.audited("oauth.callback").await;
+    assert_eq!(audited, ["intent ", "ok ", "denied oauth_state", "denied oauth_state"]);
 }
 
 #[tokio::test]
