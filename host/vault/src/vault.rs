@@ -124,7 +124,8 @@ impl Vault {
         self.inner.oauth.set(Oauth::new(parts)).map_err(|_set| VaultError::Internal("OAuth is set up twice"))
     }
 
-    /// Connects an account, or replaces all fields of a connected one.
+    /// Connects an account, or replaces all fields of a connected one. Tokens of a provider that are replaced are given
+    /// back to it; that it did not take them is recorded only.
     ///
     /// # Errors
     /// [`VaultError::Forbidden`] where the actor's role may not; [`VaultError::InvalidField`],
@@ -147,10 +148,19 @@ impl Vault {
         let place = (actor.tenant.clone(), owner_column(actor, owner).cloned(), service.clone());
         self.inner.audit.append(record(Action::CredentialPut, Outcome::Intent)).await?;
         let turn = self.inner.flights.turn(&place).await;
-        let done = self.replace(&actor.tenant, owner_column(actor, owner), service, &fields, &meta).await;
+        let replaced = self.about_to_be_replaced(&place, &fields).await;
+        let done = match replaced {
+            Ok(replaced) => {
+                let stored = self.replace(&actor.tenant, owner_column(actor, owner), service, &fields, &meta).await;
+                stored.map(|stored| (stored, replaced))
+            }
+            Err(error) => Err(error),
+        };
         drop(turn);
         self.inner.audit.append(record(Action::CredentialPut, outcome(&done))).await?;
-        ConnectionInfo::of(&done?)
+        let (stored, replaced) = done?;
+        self.take_back_replaced(actor, replaced).await;
+        ConnectionInfo::of(&stored)
     }
 
     /// Writes a connection anew. Whoever writes one that may have tokens has its turn.
@@ -219,7 +229,7 @@ impl Vault {
         let turn = self.inner.flights.turn(&(actor.tenant.clone(), user.cloned(), service.clone())).await;
         let found = self.inner.store.connections().get(&actor.tenant, user, service).await?;
         let given_up = match &found {
-            Some(found) => self.given_up(found).await?,
+            Some(found) => self.given_up(found).await,
             None => None,
         };
         let deleted = self.inner.store.connections().delete(&actor.tenant, user, service).await;
@@ -231,8 +241,8 @@ impl Vault {
             Err(error) => Err(error.into()),
         };
         self.inner.audit.append(record(outcome(&done))).await?;
-        match (found, given_up) {
-            (Some(found), Some(given_up)) if done.is_ok() => self.take_back(actor, &found, given_up).await.and(done),
+        match given_up {
+            Some(given_up) if done.is_ok() => self.take_back(actor, given_up).await.and(done),
             _ => done,
         }
     }

@@ -162,6 +162,12 @@ impl World {
         Self { vault, store, audit, clock, provider, intent, states: Mutex::default(), _folder: folder }
     }
 
+    /// The same home, started again with another configuration.
+    async fn again(self, change: impl FnOnce(&mut Value)) -> Self {
+        let vault = open(&self.store, &self.audit, &self.clock, &self.provider, change).await;
+        Self { vault, ..self }
+    }
+
     fn says(&self, says: impl FnMut(&BTreeMap<String, String>) -> Answer + Send + 'static) {
         *self.provider.says.lock().unwrap() = Box::new(says);
     }
@@ -536,8 +542,9 @@ async fn what_is_disconnected_is_given_back() {
     let given = world.seen();
     world.vault.delete(&person("ann"), Owner::User, &service()).await.unwrap();
     let seen = world.provider.seen.lock().unwrap()[given..].to_vec();
-    let hints: Vec<&str> = seen.iter().map(|form| form["token_type_hint"].as_str()).collect();
-    assert_eq!(hints, ["refresh_token", "access_token"]);
+    let shown = seen.iter().map(|form| (form["token_type_hint"].as_str(), form["token"].as_str()));
+    let both = [("refresh_token", "refresh-token-1"), ("access_token", "access-token-1")];
+    assert_eq!(shown.collect::<Vec<_>>(), both);
     assert!(seen.iter().all(|form| form["url"].ends_with("/revoke")));
     assert_eq!(code(world.header().await), "not_connected");
 
@@ -547,6 +554,63 @@ async fn what_is_disconnected_is_given_back() {
     assert_eq!(code(done), "oauth_not_revoked");
     assert_eq!(code(world.header().await), "not_connected", "here it is gone all the same");
     assert_eq!(world.audited("oauth.revoke").await, ["intent ", "ok ", "intent ", "failed oauth_unreachable"]);
+}
+
+#[tokio::test]
+async fn what_no_provider_took_back_is_not_told_as_done() {
+    type Change = fn(&mut Value);
+    let gone: Change = |sections| {
+        sections.as_object_mut().unwrap().remove("github").unwrap();
+    };
+    let another: Change = |sections| sections["github"]["issuer"] = json!("https://evil.example");
+    let unable: Change = |sections| {
+        sections["github"].as_object_mut().unwrap().remove("revocation_endpoint").unwrap();
+    };
+    for (change, why) in [(gone, "oauth_not_configured"), (another, "oauth_config"), (unable, "oauth_unsupported")] {
+        let world = World::new().await;
+        world.connect(3600).await;
+        let world = world.again(change).await;
+        let before = world.seen();
+        let done = world.vault.delete(&person("ann"), Owner::User, &service()).await;
+        assert_eq!(code(done), "oauth_not_revoked", "{why}");
+        assert_eq!(world.seen(), before, "{why}: a token was shown to somebody");
+        assert_eq!(code(world.header().await), "not_connected", "{why}: here it is gone all the same");
+        assert_eq!(world.audited("oauth.revoke").await, ["intent ".to_owned(), format!("failed {why}")]);
+    }
+}
+
+#[tokio::test]
+async fn tokens_that_others_replace_are_given_back() {
+    let world = World::new().await;
+    let connect = async |world: &World, n: u32| {
+        world.says(
+            move |form| if form["url"].ends_with("/revoke") { Ok((200, Value::Null)) } else { tokens(n, json!(3600)) },
+        );
+        let state = world.state().await;
+        let since = world.seen();
+        world.finish("ann", &state, Some(ISSUER)).await.unwrap();
+        world.revoked(since)
+    };
+    assert!(connect(&world, 1).await.is_empty(), "there was nothing before");
+    assert_eq!(connect(&world, 2).await, ["refresh-token-1", "access-token-1"]);
+    // The same tokens again are still in use.
+    assert!(connect(&world, 2).await.is_empty());
+    // A secret that a person types replaces them as well.
+    let fields = || BTreeMap::from([("token".to_owned(), SecretString::from("typed-by-hand"))]);
+    let (ann, since) = (person("ann"), world.seen());
+    world.vault.put(&ann, Owner::User, &service(), fields(), sophon_vault::Binding::default()).await.unwrap();
+    assert_eq!(world.revoked(since), ["refresh-token-2", "access-token-2"]);
+    assert_eq!(world.header().await.unwrap(), "Bearer typed-by-hand");
+    // A provider that does not take them is no reason to refuse the new ones.
+    connect(&world, 3).await;
+    world.says(|_| refused("server_error"));
+    world.vault.put(&ann, Owner::User, &service(), fields(), sophon_vault::Binding::default()).await.unwrap();
+    assert_eq!(world.audited("oauth.revoke").await.last().unwrap(), "failed oauth_refused");
+    // And where that would end the new ones too, the operator says so.
+    let world = world.again(|sections| sections["github"]["revoke_replaced"] = json!(false)).await;
+    connect(&world, 4).await;
+    assert!(connect(&world, 5).await.is_empty());
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-5");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use super::endpoint::{Errand, Form, Tokens, plain};
 use super::grant::{ACCESS_TOKEN, Grant, REFRESH_TOKEN, Standing};
 use super::metadata::Endpoints;
 use super::provider::{endpoint, is_loopback_redirect, is_scope};
+use super::revoke::GivenUp;
 use crate::connection::Meta;
 use crate::vault::may_change;
 use crate::{Attach, Binding, ConnectionInfo, Owner, Vault, VaultError};
@@ -271,10 +272,10 @@ impl Vault {
             .detail("way", row.way.as_str())
             .detail("state", hash.clone());
         if !self.still_stands(&row, &kept).await? {
-            return self.settle(&base.detail("why", REVOKED), Err(OauthError::State.into())).await;
+            return self.settle(&who, &base.detail("why", REVOKED), Err(OauthError::State.into())).await;
         }
         let done = self.redeem(&row, &kept, owner, callback, &base).await;
-        self.settle(&base, done).await
+        self.settle(&who, &base, done).await
     }
 
     /// Records that an authorisation is none of whoever asks for it, and says no more than that.
@@ -304,7 +305,7 @@ impl Vault {
         owner: Owner,
         callback: Callback,
         base: &Record,
-    ) -> Result<ConnectionInfo, VaultError> {
+    ) -> Result<Connected, VaultError> {
         let service = &row.service;
         if self.inner.clock.now() >= row.expires_at {
             return Err(OauthError::State.into());
@@ -369,7 +370,7 @@ impl Vault {
             .detail("state", hash.clone());
         let end = async |base: &Record, error: OauthError| {
             self.inner.store.flows().take(state).await?;
-            let ended = self.settle(base, Err(error.into())).await;
+            let ended = self.settle(actor, base, Err(error.into())).await;
             ended.map(|info| Waiting::Connected(Box::new(info)))
         };
         if now >= row.expires_at {
@@ -410,7 +411,7 @@ impl Vault {
                     return Err(nobodys("finished meanwhile").await);
                 }
                 let kept = self.keep(&row, owner, &kept, provider.hosts().to_vec(), now, tokens).await;
-                Ok(Waiting::Connected(Box::new(self.settle(&base, kept).await?)))
+                Ok(Waiting::Connected(Box::new(self.settle(actor, &base, kept).await?)))
             }
             Err(OauthError::Refused { code, .. }) if code == "authorization_pending" => {
                 Ok(Waiting::Undecided(row.interval))
@@ -434,7 +435,7 @@ impl Vault {
         serde_json::from_slice(&text).map_err(|_not_ours| VaultError::Tampered)
     }
 
-    /// Makes the connection.
+    /// Makes the connection, in place of one that there may be.
     async fn keep(
         &self,
         row: &FlowRow,
@@ -443,7 +444,7 @@ impl Vault {
         hosts: Vec<crate::HostBinding>,
         asked_at: Timestamp,
         tokens: Tokens,
-    ) -> Result<ConnectionInfo, VaultError> {
+    ) -> Result<Connected, VaultError> {
         let user = (owner == Owner::User).then_some(&row.user);
         let place = (row.tenant.clone(), user.cloned(), row.service.clone());
         let _turn = self.inner.flights.turn(&place).await;
@@ -457,18 +458,20 @@ impl Vault {
         let fields = fields(tokens.access, tokens.refresh);
         let binding = Binding { hosts: Some(hosts), ..bearer() };
         let meta = Meta::check(&row.service, &fields, binding)?.granted(grant);
+        let replaced = self.about_to_be_replaced(&place, &fields).await?;
         let stored = self.replace(&row.tenant, user, &row.service, &fields, &meta).await?;
-        ConnectionInfo::of(&stored)
+        Ok(Connected { info: ConnectionInfo::of(&stored)?, replaced })
     }
 
-    /// Records how an authorisation ended.
+    /// Records how an authorisation ended, and then gives back what it replaced.
     async fn settle(
         &self,
+        who: &Principal,
         base: &Record,
-        done: Result<ConnectionInfo, VaultError>,
+        done: Result<Connected, VaultError>,
     ) -> Result<ConnectionInfo, VaultError> {
         let record = match &done {
-            Ok(info) => {
+            Ok(Connected { info, .. }) => {
                 let scopes = info.oauth.as_ref().map(|grant| grant.scopes.clone()).unwrap_or_default();
                 base.clone()
                     .then(Action::OauthCallback, Outcome::Ok)
@@ -485,8 +488,17 @@ impl Vault {
             }
         };
         self.inner.audit.append(record).await?;
-        done
+        let Connected { info, replaced } = done?;
+        self.take_back_replaced(who, replaced).await;
+        Ok(info)
     }
+}
+
+/// What an authorisation brought.
+struct Connected {
+    info: ConnectionInfo,
+    /// What was connected before.
+    replaced: Option<GivenUp>,
 }
 
 /// What a provider's device endpoint says.

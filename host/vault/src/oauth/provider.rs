@@ -121,6 +121,9 @@ struct Section {
     resource: Vec<String>,
     #[serde(default)]
     token_exchange: TokenExchange,
+    /// Whether tokens that others replace are given back. Some providers take everything of an account back with one.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    revoke_replaced: bool,
     /// More parameters of the authorisation request, such as `access_type = "offline"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     parameters: BTreeMap<String, String>,
@@ -266,6 +269,10 @@ impl Provider {
 
     pub(crate) fn token_exchange(&self) -> TokenExchange {
         self.raw.token_exchange
+    }
+
+    pub(crate) fn revokes_replaced(&self) -> bool {
+        self.raw.revoke_replaced
     }
 
     pub(crate) fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
