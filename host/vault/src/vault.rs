@@ -2,7 +2,7 @@
 
 use crate::aead::{self, KEY, Key, Place};
 use crate::connection::Meta;
-use crate::oauth::{Flights, Oauth, OauthParts};
+use crate::oauth::{Flights, Grant, Oauth, OauthParts, Provider};
 use crate::recent::{Look, Recent};
 use crate::{Binding, ConnectionInfo, KdfParams, Kek, Lease, Owner, Purpose, Secret, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -208,7 +208,7 @@ impl Vault {
         let connections = self.inner.store.connections();
         let mut rows = connections.list(tenant, Some(user)).await?;
         rows.extend(connections.list(tenant, None).await?);
-        rows.iter().map(ConnectionInfo::of).collect()
+        rows.iter().map(|row| self.info(row)).collect()
     }
 
     /// Disconnects an account. Tokens that a provider gave are given back (RFC 7009).
@@ -265,7 +265,27 @@ impl Vault {
         user: &UserId,
         service: &ServiceName,
     ) -> Result<Option<ConnectionInfo>, VaultError> {
-        self.find(tenant, user, service).await?.map(|found| ConnectionInfo::of(&found.row)).transpose()
+        self.find(tenant, user, service).await?.map(|found| self.info(&found.row)).transpose()
+    }
+
+    /// What is public about a connection, as it stands under the present configuration.
+    fn info(&self, row: &ConnectionRow) -> Result<ConnectionInfo, VaultError> {
+        let mut info = ConnectionInfo::of(row)?;
+        self.narrow(&info.service, info.oauth.as_ref(), &mut info.binding);
+        Ok(info)
+    }
+
+    /// Leaves a provider's token the hosts that the provider's section still names: what the operator took out of it
+    /// counts for what is connected already. Without a section there are none.
+    pub(crate) fn narrow(&self, service: &ServiceName, grant: Option<&Grant>, binding: &mut Binding) {
+        if grant.is_none() {
+            return;
+        }
+        let provider = self.inner.oauth.get().and_then(|oauth| oauth.parts.providers.of(service));
+        let named = provider.map(Provider::hosts).unwrap_or_default();
+        let mut hosts = binding.hosts.take().unwrap_or_default();
+        hosts.retain(|host| named.contains(host));
+        binding.hosts = Some(hosts);
     }
 
     /// Text to hand to a skill in place of a credential. What it stands for is egress's to know, for one run.
@@ -338,7 +358,7 @@ impl Vault {
         let mut kek = self.inner.kek.read().await;
         let missing = || VaultError::NotConnected { service: service.clone() };
         let mut found = self.find(&purpose.tenant, &purpose.user, service).await?.ok_or_else(missing)?;
-        let public = ConnectionInfo::of(&found.row)?;
+        let public = self.info(&found.row)?;
         check(&public)?;
         if public.oauth.is_some_and(|grant| grant.is_stale(self.inner.clock.now())) {
             // Renewing reads the key too, and must not wait behind somebody who waits for this to end.
@@ -358,12 +378,21 @@ impl Vault {
                 .detail("intent", intent.seq())
         };
         self.note(record(Outcome::Intent)).await?;
-        let opened = open_connection(&kek, &found);
+        let opened = self.open_connection(&kek, &found);
         if let Err(error) = &opened {
             tracing::error!(%service, version = found.row.version, %error, "a credential does not open");
             self.note(record(Outcome::Failed { code: error.code().into() })).await?;
         }
         Ok(opened?)
+    }
+
+    fn open_connection(&self, kek: &Key, connection: &Connection) -> Result<Lease, VaultError> {
+        let row = &connection.row;
+        let fields = open_fields(kek, connection, Fields::Lent)?;
+        let Meta { mut binding, oauth, .. } = Meta::read(&row.meta)?;
+        self.narrow(&row.service, oauth.as_ref(), &mut binding);
+        let owner = if row.user.is_some() { Owner::User } else { Owner::Tenant };
+        Lease::new(row.service.clone(), owner, row.version, binding, fields)
     }
 
     /// Takes a place in the chain; where too many wait for one, waits too.
@@ -492,13 +521,6 @@ pub(crate) fn open_fields(
         Ok((field.field.clone(), Secret::new(plaintext)))
     });
     fields.collect()
-}
-
-fn open_connection(kek: &Key, connection: &Connection) -> Result<Lease, VaultError> {
-    let meta = Meta::read(&connection.row.meta)?;
-    let fields = open_fields(kek, connection, Fields::Lent)?;
-    let owner = if connection.row.user.is_some() { Owner::User } else { Owner::Tenant };
-    Lease::new(connection.row.service.clone(), owner, connection.row.version, meta.binding, fields)
 }
 
 /// The vault's own entries under `kek`.

@@ -668,6 +668,39 @@ async fn attack_40_an_issuer_is_not_taken_from_an_answer() {
 }
 
 #[tokio::test]
+async fn hosts_that_are_taken_out_of_the_configuration_end_for_what_is_connected_already() {
+    let world = World::new().await;
+    world.connect(3600).await;
+    let hosts = async |world: &World| {
+        let lease = world.vault.lease(&purpose(), &service(), &world.intent).await.unwrap();
+        let shown = world.info().await.binding.hosts.unwrap();
+        let hosts = lease.binding().hosts.clone().unwrap();
+        assert_eq!(hosts, shown, "what is shown is what holds");
+        hosts.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(hosts(&world).await, ["api.example.com", "files.example.com"]);
+    let world = world.again(|sections| sections["github"]["hosts"] = json!(["files.example.com", "new.example"])).await;
+    assert_eq!(hosts(&world).await, ["files.example.com"]);
+    let mut seen = None;
+    let look = |public: &ConnectionInfo| {
+        seen.clone_from(&public.binding.hosts);
+        Ok::<_, VaultError>(())
+    };
+    world.vault.lease_checked(&purpose(), &service(), &world.intent, look).await.unwrap();
+    assert_eq!(seen.unwrap().len(), 1, "it is refused before anything is opened");
+    // A renewal changes nothing about that, and what comes back counts again.
+    world.says(|_| tokens(2, json!(3600)));
+    world.clock.pass(3590);
+    assert_eq!(hosts(&world).await, ["files.example.com"]);
+    let world = world.again(|_| ()).await;
+    assert_eq!(hosts(&world).await, ["api.example.com", "files.example.com"]);
+    let world = world.again(|sections| {
+        sections.as_object_mut().unwrap().remove("github").unwrap();
+    });
+    assert!(hosts(&world.await).await.is_empty(), "no section, no host");
+}
+
+#[tokio::test]
 async fn attack_40_a_key_that_was_revoked_connects_nothing() {
     let redirect = "https://host.example.com/v1/oauth/callback";
     let world = World::with(|sections| sections["github"]["redirect"] = json!(redirect)).await;

@@ -5,6 +5,7 @@ use super::endpoint::{Errand, Form, Tokens};
 use super::grant::ACCESS_TOKEN;
 use super::metadata::EXCHANGE;
 use super::provider::TokenExchange;
+use crate::connection::Meta;
 use crate::vault::{Fields, open_fields};
 use crate::{Binding, Owner, Purpose, Secret, Vault, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -98,7 +99,8 @@ impl Vault {
             let access = open_fields(&kek, &found, Fields::Lent)?.remove(ACCESS_TOKEN);
             (found, access.ok_or(VaultError::Tampered)?.text()?)
         };
-        let meta = crate::connection::Meta::read(&found.row.meta)?;
+        let Meta { mut binding, oauth: grant, .. } = Meta::read(&found.row.meta)?;
+        self.narrow(service, grant.as_ref(), &mut binding);
         let endpoints = errand.endpoints().await?;
         let secret = self.client_secret(errand.oauth, errand).await?;
         let form = Form::new(EXCHANGE)
@@ -110,7 +112,7 @@ impl Vault {
         check(&tokens, &access, scopes).map_err(|why| OauthError::Answer { service: service.clone(), why })?;
         let token = Zeroizing::new(tokens.access.expose_secret().as_bytes().to_vec());
         let owner = if found.row.user.is_some() { Owner::User } else { Owner::Tenant };
-        Ok(ScopedToken { token: Secret::new(token), binding: meta.binding, owner, version: found.row.version })
+        Ok(ScopedToken { token: Secret::new(token), binding, owner, version: found.row.version })
     }
 }
 
