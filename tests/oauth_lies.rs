@@ -18,6 +18,8 @@ struct Script {
     given: u32,
     refreshed: u32,
     first_life: u32,
+    /// How long a renewal takes it.
+    thinks: Duration,
 }
 
 struct Liar {
@@ -34,6 +36,7 @@ impl Liar {
             given: 0,
             refreshed: 0,
             first_life: 3600,
+            thinks: Duration::ZERO,
         }));
         let own = Arc::clone(&script);
         let upstream = Upstream::with(move |seen| {
@@ -64,6 +67,7 @@ impl Liar {
                         if field("refresh_token") == Some(format!("refresh-token-{}-of-the-liar", script.given)) {
                             script.given += 1;
                             script.refreshed += 1;
+                            std::thread::sleep(script.thinks);
                             (200, tokens(script.given, 3600))
                         } else {
                             (400, json!({"error": "invalid_grant"}))
@@ -129,7 +133,7 @@ impl Stage {
         let liar = Liar::start();
         liar.says(lie);
         let section = format!(
-            "[oauth.svc]\nissuer = \"{}\"\nclient_id = \"sophon\"\nscopes = [\"read\"]\nhosts = [\"{}\"]\n",
+            "[gateway]\ndrain_seconds = 1\n[oauth.svc]\nissuer = \"{}\"\nclient_id = \"sophon\"\nscopes = [\"read\"]\nhosts = [\"{}\"]\n",
             liar.issuer(),
             liar.upstream.host()
         );
@@ -308,6 +312,33 @@ fn a_hundred_calls_at_once_cause_one_refresh_and_a_dead_refresh_token_is_told() 
     assert!(message.contains("oauth_lapsed") && message.contains("sophon connect svc"), "{message}");
     let shown = stage.gateway.request(&stage.ann, "GET", "/v1/credentials/svc", None).expect(200);
     assert_eq!(shown["oauth"]["standing"], "lapsed");
+}
+
+#[test]
+fn attack_47_a_gateway_that_ends_in_order_keeps_the_tokens_that_are_on_the_way() {
+    let mut stage = Stage::with(|script| (script.first_life, script.thinks) = (1, Duration::from_secs(6)));
+    stage.connect("the-code");
+    let publisher = Publisher::new("Mallory Inc", 7);
+    stage.gateway.trust(&publisher);
+    let request = Request::get(stage.liar.upstream.url("/me")).credential("svc");
+    let rule = json!({"host": "localhost", "ports": [stage.liar.upstream.address.port()], "credential": "svc"});
+    let guest = Guest::new("cut", Behaviour::Send(request)).network(rule, "svc");
+    stage.gateway.installed(&publisher.sign(&guest), &[&stage.liar.upstream.host()]);
+    std::thread::sleep(Duration::from_millis(1200));
+    let agent = stage.gateway.agent();
+    stage.gateway.call_with(&agent, "cut.run", json!({"arguments": {}, "wait_seconds": 0})).expect(202);
+    let redeemed = || stage.liar.upstream.seen().iter().filter(|seen| seen.target == "/token").count();
+    while redeemed() < 2 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Longer than calls may take from now on; the provider has rotated the refresh token, and its answer is on the way.
+    let admin = stage.gateway.admin_key().clone();
+    assert!(stage.gateway.stop().success());
+    stage.gateway = Gateway::again(&stage.home, &admin);
+    stage.gateway.content(&agent, "cut.run", json!({}));
+    assert_eq!(redeemed(), 2, "nothing had to be renewed again");
+    let shown = stage.liar.upstream.seen().iter().rfind(|seen| seen.target == "/me").cloned().expect("a request");
+    assert_eq!(shown.authorization.as_deref(), Some("Bearer access-token-2-of-the-liar"));
 }
 
 #[test]

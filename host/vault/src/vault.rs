@@ -12,8 +12,9 @@ use sophon_types::{Clock, Entropy, Fault as _, Principal, Role, ServiceName, Ten
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::RwLock;
+use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 /// Names of the vault's own entries.
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) oauth: OnceLock<Oauth>,
     /// Whose tokens are being changed.
     pub(crate) flights: Flights,
+    /// The renewals that are under way, whoever waits for them.
+    pub(crate) renewals: TaskTracker,
     /// Seals what is not a connection. Sealed by the KEK itself, so that it outlives rotation.
     data: Key,
 }
@@ -111,6 +114,7 @@ impl Vault {
                 recent: Recent::default(),
                 oauth: OnceLock::new(),
                 flights: Flights::default(),
+                renewals: TaskTracker::new(),
                 data,
             }),
         })
@@ -122,6 +126,16 @@ impl Vault {
     /// [`VaultError::Internal`] where it speaks it already.
     pub fn serve_oauth(&self, parts: OauthParts) -> Result<(), VaultError> {
         self.inner.oauth.set(Oauth::new(parts)).map_err(|_set| VaultError::Internal("OAuth is set up twice"))
+    }
+
+    /// Waits until no renewal of tokens is under way, at most for `patience`: one that is cut off after the provider has
+    /// rotated its refresh token costs a person a new authorisation. For whoever closes store and audit log next.
+    pub async fn close(&self, patience: Duration) {
+        self.inner.renewals.close();
+        if tokio::time::timeout(patience, self.inner.renewals.wait()).await.is_err() {
+            let renewals = self.inner.renewals.len();
+            tracing::error!(renewals, "renewals of tokens did not end; their accounts may have to be connected again");
+        }
     }
 
     /// Connects an account, or replaces all fields of a connected one. Tokens of a provider that are replaced are given

@@ -15,7 +15,7 @@ use sophon_vault::{
     TransportError, TransportRequest, TransportResponse, Vault, VaultError, Waiting, Way,
 };
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -54,11 +54,14 @@ type Says = dyn FnMut(&BTreeMap<String, String>) -> Answer + Send;
 struct Scripted {
     says: Mutex<Box<Says>>,
     seen: Mutex<Vec<BTreeMap<String, String>>>,
+    /// How often it was asked, answered or not.
+    asked: AtomicUsize,
 }
 
 #[async_trait]
 impl Transport for Scripted {
     async fn send(&self, request: TransportRequest) -> Result<TransportResponse, TransportError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         // As long as an answer takes: others come meanwhile.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let form = request.form.as_ref().map(|form| form.as_str()).unwrap_or_default();
@@ -84,7 +87,7 @@ struct World {
     intent: Receipt,
     /// The states that were given out.
     states: Mutex<Vec<String>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn service() -> ServiceName {
@@ -155,11 +158,11 @@ impl World {
         let audit = AuditLog::open(config, store.clone(), clock.clone()).await.unwrap();
         let says: Box<Says> = Box::new(|_| refused("unsaid"));
         let seen = Mutex::default();
-        let provider = Arc::new(Scripted { says: Mutex::new(says), seen });
+        let provider = Arc::new(Scripted { says: Mutex::new(says), seen, asked: AtomicUsize::new(0) });
         let vault = open(&store, &audit, &clock, &provider, change).await;
         let intent = Record::new(Action::CallIntent, Outcome::Intent).call(purpose().call);
         let intent = audit.append(intent).await.unwrap();
-        Self { vault, store, audit, clock, provider, intent, states: Mutex::default(), _folder: folder }
+        Self { vault, store, audit, clock, provider, intent, states: Mutex::default(), folder }
     }
 
     /// The same home, started again with another configuration.
@@ -698,6 +701,61 @@ async fn hosts_that_are_taken_out_of_the_configuration_end_for_what_is_connected
         sections.as_object_mut().unwrap().remove("github").unwrap();
     });
     assert!(hosts(&world.await).await.is_empty(), "no section, no host");
+}
+
+#[tokio::test]
+async fn attack_42_new_tokens_are_kept_as_soon_as_the_store_takes_them_again() {
+    let world = World::new().await;
+    world.connect(3600).await;
+    let database = world.folder.path().join("sophon.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+    let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let broken = "CREATE TRIGGER broken BEFORE UPDATE ON connections BEGIN SELECT RAISE(ABORT, 'broken'); END";
+    sqlx::query(broken).execute(&mut other).await.unwrap();
+    world.says(|form| {
+        assert_eq!(form["refresh_token"], "refresh-token-1", "the old one is shown once");
+        tokens(2, json!(3600))
+    });
+    world.clock.pass(3590);
+    let before = world.seen();
+    let mending = async {
+        while world.seen() == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // Long enough for it to fail.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        sqlx::query("DROP TRIGGER broken").execute(&mut other).await.unwrap();
+    };
+    let (header, ()) = tokio::join!(world.header(), mending);
+    assert_eq!(header.unwrap(), "Bearer access-token-2");
+    world.says(|form| {
+        assert_eq!(form["refresh_token"], "refresh-token-2");
+        tokens(3, json!(3600))
+    });
+    world.clock.pass(3590);
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-3");
+}
+
+#[tokio::test]
+async fn attack_47_a_vault_that_is_closed_has_kept_what_was_being_renewed() {
+    let world = World::new().await;
+    world.connect(3600).await;
+    world.says(|_| tokens(2, json!(3600)));
+    world.clock.pass(3601);
+    let before = world.provider.asked.load(Ordering::SeqCst);
+    let asked = async {
+        while world.provider.asked.load(Ordering::SeqCst) == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    // Whoever waits for it goes as soon as the provider is asked; its answer is on the way still.
+    tokio::select! {
+        header = world.header() => panic!("{header:?}"),
+        () = asked => {}
+    }
+    world.vault.close(Duration::from_secs(30)).await;
+    assert_eq!(world.info().await.version, 2, "it is kept before anything else is closed");
+    assert_eq!(world.audited("oauth.refresh").await, ["intent ", "ok "]);
 }
 
 #[tokio::test]
