@@ -256,6 +256,10 @@ fn attack_17_a_skill_that_opted_in_gets_a_token_of_no_more_than_its_scopes() {
     assert!(me["expires_in"].as_u64().is_some_and(|seconds| seconds <= 300), "{me}");
     let given = stage.gateway.audit("action=credential.token");
     assert_eq!(given.last().expect("a record")["detail"]["kind"], "exchanged", "{given:?}");
+    // Nor does the host attach the whole token for a skill that declared narrow ones.
+    stage.install("sidestep", Behaviour::Send(stage.request()), "scoped-token", &["repo.read"]);
+    let error = stage.gateway.failure(&stage.gateway.agent(), "sidestep.run", json!({}));
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("credential_scoped")), "{error}");
     // A scope that nobody granted is not asked for.
     stage.install("greedy", Behaviour::SendScoped { service: "real", request: request() }, "scoped-token", &["admin"]);
     let error = stage.gateway.failure(&stage.gateway.agent(), "greedy.run", json!({}));

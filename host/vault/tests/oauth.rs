@@ -809,6 +809,29 @@ async fn attack_40_a_key_that_was_revoked_connects_nothing() {
 }
 
 #[tokio::test]
+async fn attack_17_a_skill_that_names_no_scope_gets_no_token() {
+    for exchange in ["auto", "always", "never"] {
+        let world = World::with(|sections| sections["github"]["token_exchange"] = json!(exchange)).await;
+        world.connect(3600).await;
+        let before = world.seen();
+        let given = world.vault.exchange(&purpose(), &service(), &[], &world.intent).await;
+        assert_eq!(code(given), "oauth_scope", "{exchange}");
+        // Nor one in place of the one that is always to be exchanged.
+        let world = world.again(|sections| {
+            sections["github"]["issuer"] = json!("https://evil.example");
+            sections["github"]["token_exchange"] = json!(exchange);
+        });
+        let world = world.await;
+        let given = world.vault.exchange(&purpose(), &service(), &["repo".to_owned()], &world.intent).await;
+        match exchange {
+            "always" => assert_eq!(code(given), "oauth_lapsed"),
+            _ => assert!(given.unwrap().is_none()),
+        }
+        assert_eq!(world.seen(), before);
+    }
+}
+
+#[tokio::test]
 async fn attack_38_a_change_of_the_key_keeps_tokens_and_no_skill_has_the_clients_secret() {
     let world = World::new().await;
     world.connect(3600).await;
