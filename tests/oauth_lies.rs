@@ -342,6 +342,29 @@ fn attack_47_a_gateway_that_ends_in_order_keeps_the_tokens_that_are_on_the_way()
 }
 
 #[test]
+fn attack_17_a_provider_in_trouble_raises_no_alarm() {
+    let stage = Stage::with(|script| script.first_life = 1);
+    stage.connect("the-code");
+    let publisher = Publisher::new("Mallory Inc", 7);
+    stage.gateway.trust(&publisher);
+    let request = Request::get(stage.liar.upstream.url("/me")).header("Authorization", "-");
+    let rule = json!({"host": "localhost", "ports": [stage.liar.upstream.address.port()], "credential": "svc"});
+    let guest = Guest::new("holding", Behaviour::SendScoped { service: "svc", request }).manifest(json!({
+        "permissions": {"network": [rule]},
+        "credentials": [{"service": "svc", "scopes": ["read"], "required": false, "access": "scoped-token"}],
+    }));
+    stage.gateway.installed(&publisher.sign(&guest), &[&stage.liar.upstream.host()]);
+    // Somebody else used the refresh token, and the access token ends.
+    stage.liar.says(|script| script.given += 7);
+    std::thread::sleep(Duration::from_millis(1200));
+    let error = stage.gateway.failure(&stage.gateway.agent(), "holding.run", json!({}));
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("oauth_lapsed")), "{error}");
+    assert_eq!(stage.gateway.audit("action=egress.denied").len(), 1, "it was refused on the way out");
+    let alarms = stage.gateway.audit("action=egress.alarm");
+    assert!(alarms.is_empty(), "{alarms:?}");
+}
+
+#[test]
 fn a_mistake_in_a_provider_names_its_line_and_key() {
     let home = Home::configured(
         "[oauth.svc]\nissuer = \"http://id.example.com\"\nclient_id = \"c\"\nhosts = [\"a.example\"]\n",
