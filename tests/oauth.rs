@@ -223,6 +223,22 @@ fn the_browser_may_come_back_to_the_gateway() {
 }
 
 #[test]
+fn the_clients_secret_may_lie_outside_the_home() {
+    let provider = Provider::start();
+    let home = Home::new();
+    let secret = home.beside("secrets").join("client");
+    std::fs::create_dir(home.beside("secrets")).expect("a folder");
+    std::fs::write(&secret, Provider::SECRET).expect("the secret");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&secret, private).expect("its permissions");
+    home.configure_trusting(&provider.section("sophon-secret", &format!("client_secret_file = {secret:?}")));
+    let gateway = Gateway::start(&home);
+    let ann = gateway.key("approver", "ann");
+    let stage = Stage { provider, home, gateway, ann };
+    assert_eq!(stage.connect()["oauth"]["standing"], "good");
+}
+
+#[test]
 fn a_token_is_renewed_and_the_refresh_token_rotates() {
     let stage = Stage::new();
     stage.provider.first_life(4);
