@@ -1,7 +1,7 @@
 //! An authorisation server that lies, over real TLS: what it says connects nothing, and what it has is worth nothing
 //! elsewhere.
 
-use crate::harness::{Behaviour, Gateway, Guest, Home, Key, Publisher, Request, Upstream};
+use crate::harness::{Behaviour, Cli, Gateway, Guest, Home, Key, Publisher, Request, Upstream};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -18,6 +18,8 @@ struct Script {
     given: u32,
     refreshed: u32,
     first_life: u32,
+    /// How often it fails before a person has decided on another device.
+    hiccups: u32,
     /// How long a renewal takes it.
     thinks: Duration,
 }
@@ -36,6 +38,7 @@ impl Liar {
             given: 0,
             refreshed: 0,
             first_life: 3600,
+            hiccups: 0,
             thinks: Duration::ZERO,
         }));
         let own = Arc::clone(&script);
@@ -73,8 +76,24 @@ impl Liar {
                             (400, json!({"error": "invalid_grant"}))
                         }
                     }
+                    (None, Some(grant)) if grant.ends_with("device_code") => {
+                        if script.hiccups > 0 {
+                            script.hiccups -= 1;
+                            (503, json!({}))
+                        } else {
+                            script.given += 1;
+                            (200, tokens(script.given, script.first_life))
+                        }
+                    }
                     _ => (400, json!({"error": "unsupported_grant_type"})),
                 },
+                "/device" => (
+                    200,
+                    json!({
+                        "device_code": "device-code-of-the-liar", "user_code": "WDJB-MJHT", "expires_in": 600,
+                        "verification_uri": format!("{issuer}/device"), "interval": 1,
+                    }),
+                ),
                 "/me" => {
                     let current = format!("Bearer access-token-{}-of-the-liar", script.given);
                     if seen.authorization.as_deref() == Some(&current) { (200, json!({})) } else { (401, json!({})) }
@@ -102,6 +121,7 @@ fn metadata(issuer: &str, lies: &Value) -> Value {
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/auth"),
         "token_endpoint": format!("{issuer}/token"),
+        "device_authorization_endpoint": format!("{issuer}/device"),
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
     });
@@ -362,6 +382,16 @@ fn attack_17_a_provider_in_trouble_raises_no_alarm() {
     assert_eq!(stage.gateway.audit("action=egress.denied").len(), 1, "it was refused on the way out");
     let alarms = stage.gateway.audit("action=egress.alarm");
     assert!(alarms.is_empty(), "{alarms:?}");
+}
+
+#[test]
+fn a_provider_that_fails_once_does_not_end_the_waiting_for_another_device() {
+    let stage = Stage::with(|script| script.hiccups = 1);
+    Cli::new(&stage.home, ["connect", "svc", "--user", "ann", "--device"]).expect(0);
+    let seen = stage.liar.upstream.seen();
+    assert_eq!(seen.iter().filter(|seen| seen.target == "/token").count(), 2, "the failure, and the answer");
+    drop(seen);
+    stage.gateway.request(&stage.ann, "GET", "/v1/credentials/svc", None).expect(200);
 }
 
 #[test]
