@@ -165,7 +165,11 @@ fn the_command_line_connects_and_disconnects() {
     let connected = connecting.connected();
     assert_eq!((&connected["service"], &connected["owner"]), (&json!("real"), &json!("user")), "{connected}");
 
+    stage.install("proxied", Behaviour::Send(stage.request()), "proxy", &[]);
+    assert_eq!(stage.me("proxied")["sub"], "ann");
+    assert_eq!(stage.provider.again(), 200);
     Cli::new(&stage.home, ["disconnect", "real", "--user", "ann"]).expect(0);
+    assert_eq!(stage.provider.again(), 401, "the token is good for nothing any more");
     let revoked = stage.gateway.audit("action=oauth.revoke");
     assert_eq!(revoked.last().expect("a record")["outcome"], "ok", "{revoked:?}");
     Cli::new(&stage.home, ["disconnect", "real", "--user", "ann"]).expect(1);

@@ -176,10 +176,13 @@ impl Stage {
         url.split("state=").nth(1).and_then(|rest| rest.split('&').next()).expect("a state").to_owned()
     }
 
+    /// Connects ann's account; the state that was used.
     #[track_caller]
-    fn connect(&self, code: &str) {
-        let body = json!({"state": self.state(), "code": code, "iss": self.liar.issuer()});
+    fn connect(&self, code: &str) -> String {
+        let state = self.state();
+        let body = json!({"state": state, "code": code, "iss": self.liar.issuer()});
         self.post(&self.ann, "finish", &body).expect(200);
+        state
     }
 
     #[track_caller]
@@ -269,11 +272,18 @@ fn attack_40_everything_expired_connects_nothing() {
 #[test]
 fn attack_40_tokens_are_in_no_file_log_or_record() {
     let stage = Stage::new();
-    stage.connect("the-code-of-this-test");
-    stage.gateway.audit("");
-    for secret in ["access-token-1-of-the-liar", "refresh-token-1-of-the-liar", "the-code-of-this-test"] {
+    let state = stage.connect("the-code-of-this-test");
+    let unfinished = stage.state();
+    let records = json!(stage.gateway.audit("")).to_string();
+    let redeemed = stage.liar.upstream.seen().iter().rfind(|seen| seen.target == "/token").cloned().expect("a form");
+    let form = String::from_utf8_lossy(&redeemed.body).into_owned();
+    let verifier = form.split('&').find_map(|pair| pair.strip_prefix("code_verifier=")).expect("a verifier");
+    assert!(state.len() == 43 && verifier.len() == 43, "256 bits each");
+    let tokens = ["access-token-1-of-the-liar", "refresh-token-1-of-the-liar", "the-code-of-this-test"];
+    for secret in tokens.into_iter().chain([state.as_str(), &unfinished, verifier]) {
         assert!(stage.home.files_with(secret.as_bytes()).is_empty(), "{secret} lies about");
         assert!(!stage.gateway.log().contains(secret), "{secret} is in the log");
+        assert!(!records.contains(secret), "{secret} is in a record");
     }
     let shown = stage.gateway.request(&stage.ann, "GET", "/v1/credentials", None);
     assert!(!shown.text().contains("-of-the-liar"));
