@@ -165,7 +165,11 @@ fn the_command_line_connects_and_disconnects() {
     let connected = connecting.connected();
     assert_eq!((&connected["service"], &connected["owner"]), (&json!("real"), &json!("user")), "{connected}");
 
+    stage.install("proxied", Behaviour::Send(stage.request()), "proxy", &[]);
+    assert_eq!(stage.me("proxied")["sub"], "ann");
+    assert_eq!(stage.provider.again(), 200);
     Cli::new(&stage.home, ["disconnect", "real", "--user", "ann"]).expect(0);
+    assert_eq!(stage.provider.again(), 401, "the token is good for nothing any more");
     let revoked = stage.gateway.audit("action=oauth.revoke");
     assert_eq!(revoked.last().expect("a record")["outcome"], "ok", "{revoked:?}");
     Cli::new(&stage.home, ["disconnect", "real", "--user", "ann"]).expect(1);
@@ -223,6 +227,22 @@ fn the_browser_may_come_back_to_the_gateway() {
 }
 
 #[test]
+fn the_clients_secret_may_lie_outside_the_home() {
+    let provider = Provider::start();
+    let home = Home::new();
+    let secret = home.beside("secrets").join("client");
+    std::fs::create_dir(home.beside("secrets")).expect("a folder");
+    std::fs::write(&secret, Provider::SECRET).expect("the secret");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&secret, private).expect("its permissions");
+    home.configure_trusting(&provider.section("sophon-secret", &format!("client_secret_file = {secret:?}")));
+    let gateway = Gateway::start(&home);
+    let ann = gateway.key("approver", "ann");
+    let stage = Stage { provider, home, gateway, ann };
+    assert_eq!(stage.connect()["oauth"]["standing"], "good");
+}
+
+#[test]
 fn a_token_is_renewed_and_the_refresh_token_rotates() {
     let stage = Stage::new();
     stage.provider.first_life(4);
@@ -256,6 +276,10 @@ fn attack_17_a_skill_that_opted_in_gets_a_token_of_no_more_than_its_scopes() {
     assert!(me["expires_in"].as_u64().is_some_and(|seconds| seconds <= 300), "{me}");
     let given = stage.gateway.audit("action=credential.token");
     assert_eq!(given.last().expect("a record")["detail"]["kind"], "exchanged", "{given:?}");
+    // Nor does the host attach the whole token for a skill that declared narrow ones.
+    stage.install("sidestep", Behaviour::Send(stage.request()), "scoped-token", &["repo.read"]);
+    let error = stage.gateway.failure(&stage.gateway.agent(), "sidestep.run", json!({}));
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("credential_scoped")), "{error}");
     // A scope that nobody granted is not asked for.
     stage.install("greedy", Behaviour::SendScoped { service: "real", request: request() }, "scoped-token", &["admin"]);
     let error = stage.gateway.failure(&stage.gateway.agent(), "greedy.run", json!({}));

@@ -1,7 +1,7 @@
 //! An authorisation server that lies, over real TLS: what it says connects nothing, and what it has is worth nothing
 //! elsewhere.
 
-use crate::harness::{Behaviour, Gateway, Guest, Home, Key, Publisher, Request, Upstream};
+use crate::harness::{Behaviour, Cli, Gateway, Guest, Home, Key, Publisher, Request, Upstream};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -18,6 +18,10 @@ struct Script {
     given: u32,
     refreshed: u32,
     first_life: u32,
+    /// How often it fails before a person has decided on another device.
+    hiccups: u32,
+    /// How long a renewal takes it.
+    thinks: Duration,
 }
 
 struct Liar {
@@ -34,6 +38,8 @@ impl Liar {
             given: 0,
             refreshed: 0,
             first_life: 3600,
+            hiccups: 0,
+            thinks: Duration::ZERO,
         }));
         let own = Arc::clone(&script);
         let upstream = Upstream::with(move |seen| {
@@ -64,13 +70,30 @@ impl Liar {
                         if field("refresh_token") == Some(format!("refresh-token-{}-of-the-liar", script.given)) {
                             script.given += 1;
                             script.refreshed += 1;
+                            std::thread::sleep(script.thinks);
                             (200, tokens(script.given, 3600))
                         } else {
                             (400, json!({"error": "invalid_grant"}))
                         }
                     }
+                    (None, Some(grant)) if grant.ends_with("device_code") => {
+                        if script.hiccups > 0 {
+                            script.hiccups -= 1;
+                            (503, json!({}))
+                        } else {
+                            script.given += 1;
+                            (200, tokens(script.given, script.first_life))
+                        }
+                    }
                     _ => (400, json!({"error": "unsupported_grant_type"})),
                 },
+                "/device" => (
+                    200,
+                    json!({
+                        "device_code": "device-code-of-the-liar", "user_code": "WDJB-MJHT", "expires_in": 600,
+                        "verification_uri": format!("{issuer}/device"), "interval": 1,
+                    }),
+                ),
                 "/me" => {
                     let current = format!("Bearer access-token-{}-of-the-liar", script.given);
                     if seen.authorization.as_deref() == Some(&current) { (200, json!({})) } else { (401, json!({})) }
@@ -98,6 +121,7 @@ fn metadata(issuer: &str, lies: &Value) -> Value {
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/auth"),
         "token_endpoint": format!("{issuer}/token"),
+        "device_authorization_endpoint": format!("{issuer}/device"),
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
     });
@@ -129,7 +153,7 @@ impl Stage {
         let liar = Liar::start();
         liar.says(lie);
         let section = format!(
-            "[oauth.svc]\nissuer = \"{}\"\nclient_id = \"sophon\"\nscopes = [\"read\"]\nhosts = [\"{}\"]\n",
+            "[gateway]\ndrain_seconds = 1\n[oauth.svc]\nissuer = \"{}\"\nclient_id = \"sophon\"\nscopes = [\"read\"]\nhosts = [\"{}\"]\n",
             liar.issuer(),
             liar.upstream.host()
         );
@@ -152,10 +176,13 @@ impl Stage {
         url.split("state=").nth(1).and_then(|rest| rest.split('&').next()).expect("a state").to_owned()
     }
 
+    /// Connects ann's account; the state that was used.
     #[track_caller]
-    fn connect(&self, code: &str) {
-        let body = json!({"state": self.state(), "code": code, "iss": self.liar.issuer()});
+    fn connect(&self, code: &str) -> String {
+        let state = self.state();
+        let body = json!({"state": state, "code": code, "iss": self.liar.issuer()});
         self.post(&self.ann, "finish", &body).expect(200);
+        state
     }
 
     #[track_caller]
@@ -245,11 +272,18 @@ fn attack_40_everything_expired_connects_nothing() {
 #[test]
 fn attack_40_tokens_are_in_no_file_log_or_record() {
     let stage = Stage::new();
-    stage.connect("the-code-of-this-test");
-    stage.gateway.audit("");
-    for secret in ["access-token-1-of-the-liar", "refresh-token-1-of-the-liar", "the-code-of-this-test"] {
+    let state = stage.connect("the-code-of-this-test");
+    let unfinished = stage.state();
+    let records = json!(stage.gateway.audit("")).to_string();
+    let redeemed = stage.liar.upstream.seen().iter().rfind(|seen| seen.target == "/token").cloned().expect("a form");
+    let form = String::from_utf8_lossy(&redeemed.body).into_owned();
+    let verifier = form.split('&').find_map(|pair| pair.strip_prefix("code_verifier=")).expect("a verifier");
+    assert!(state.len() == 43 && verifier.len() == 43, "256 bits each");
+    let tokens = ["access-token-1-of-the-liar", "refresh-token-1-of-the-liar", "the-code-of-this-test"];
+    for secret in tokens.into_iter().chain([state.as_str(), &unfinished, verifier]) {
         assert!(stage.home.files_with(secret.as_bytes()).is_empty(), "{secret} lies about");
         assert!(!stage.gateway.log().contains(secret), "{secret} is in the log");
+        assert!(!records.contains(secret), "{secret} is in a record");
     }
     let shown = stage.gateway.request(&stage.ann, "GET", "/v1/credentials", None);
     assert!(!shown.text().contains("-of-the-liar"));
@@ -308,6 +342,66 @@ fn a_hundred_calls_at_once_cause_one_refresh_and_a_dead_refresh_token_is_told() 
     assert!(message.contains("oauth_lapsed") && message.contains("sophon connect svc"), "{message}");
     let shown = stage.gateway.request(&stage.ann, "GET", "/v1/credentials/svc", None).expect(200);
     assert_eq!(shown["oauth"]["standing"], "lapsed");
+}
+
+#[test]
+fn attack_47_a_gateway_that_ends_in_order_keeps_the_tokens_that_are_on_the_way() {
+    let mut stage = Stage::with(|script| (script.first_life, script.thinks) = (1, Duration::from_secs(6)));
+    stage.connect("the-code");
+    let publisher = Publisher::new("Mallory Inc", 7);
+    stage.gateway.trust(&publisher);
+    let request = Request::get(stage.liar.upstream.url("/me")).credential("svc");
+    let rule = json!({"host": "localhost", "ports": [stage.liar.upstream.address.port()], "credential": "svc"});
+    let guest = Guest::new("cut", Behaviour::Send(request)).network(rule, "svc");
+    stage.gateway.installed(&publisher.sign(&guest), &[&stage.liar.upstream.host()]);
+    std::thread::sleep(Duration::from_millis(1200));
+    let agent = stage.gateway.agent();
+    stage.gateway.call_with(&agent, "cut.run", json!({"arguments": {}, "wait_seconds": 0})).expect(202);
+    let redeemed = || stage.liar.upstream.seen().iter().filter(|seen| seen.target == "/token").count();
+    while redeemed() < 2 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Longer than calls may take from now on; the provider has rotated the refresh token, and its answer is on the way.
+    let admin = stage.gateway.admin_key().clone();
+    assert!(stage.gateway.stop().success());
+    stage.gateway = Gateway::again(&stage.home, &admin);
+    stage.gateway.content(&agent, "cut.run", json!({}));
+    assert_eq!(redeemed(), 2, "nothing had to be renewed again");
+    let shown = stage.liar.upstream.seen().iter().rfind(|seen| seen.target == "/me").cloned().expect("a request");
+    assert_eq!(shown.authorization.as_deref(), Some("Bearer access-token-2-of-the-liar"));
+}
+
+#[test]
+fn attack_17_a_provider_in_trouble_raises_no_alarm() {
+    let stage = Stage::with(|script| script.first_life = 1);
+    stage.connect("the-code");
+    let publisher = Publisher::new("Mallory Inc", 7);
+    stage.gateway.trust(&publisher);
+    let request = Request::get(stage.liar.upstream.url("/me")).header("Authorization", "-");
+    let rule = json!({"host": "localhost", "ports": [stage.liar.upstream.address.port()], "credential": "svc"});
+    let guest = Guest::new("holding", Behaviour::SendScoped { service: "svc", request }).manifest(json!({
+        "permissions": {"network": [rule]},
+        "credentials": [{"service": "svc", "scopes": ["read"], "required": false, "access": "scoped-token"}],
+    }));
+    stage.gateway.installed(&publisher.sign(&guest), &[&stage.liar.upstream.host()]);
+    // Somebody else used the refresh token, and the access token ends.
+    stage.liar.says(|script| script.given += 7);
+    std::thread::sleep(Duration::from_millis(1200));
+    let error = stage.gateway.failure(&stage.gateway.agent(), "holding.run", json!({}));
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("oauth_lapsed")), "{error}");
+    assert_eq!(stage.gateway.audit("action=egress.denied").len(), 1, "it was refused on the way out");
+    let alarms = stage.gateway.audit("action=egress.alarm");
+    assert!(alarms.is_empty(), "{alarms:?}");
+}
+
+#[test]
+fn a_provider_that_fails_once_does_not_end_the_waiting_for_another_device() {
+    let stage = Stage::with(|script| script.hiccups = 1);
+    Cli::new(&stage.home, ["connect", "svc", "--user", "ann", "--device"]).expect(0);
+    let seen = stage.liar.upstream.seen();
+    assert_eq!(seen.iter().filter(|seen| seen.target == "/token").count(), 2, "the failure, and the answer");
+    drop(seen);
+    stage.gateway.request(&stage.ann, "GET", "/v1/credentials/svc", None).expect(200);
 }
 
 #[test]

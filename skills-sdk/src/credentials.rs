@@ -24,7 +24,7 @@ pub struct Connection {
 pub enum Access {
     /// The host attaches the credential to requests.
     Proxy,
-    /// The host also gives out a short-lived token ([`scoped_token`]).
+    /// The host gives out a short-lived token ([`scoped_token`]), and attaches nothing.
     ScopedToken,
 }
 

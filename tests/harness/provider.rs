@@ -67,6 +67,11 @@ impl Provider {
         self.get(&format!("/control/first-life?seconds={seconds}")).expect(200);
     }
 
+    /// What the resource says now to whoever shows the token that it saw last.
+    pub(crate) fn again(&self) -> u16 {
+        self.get("/control/again").status
+    }
+
     /// What a person does on another device.
     pub(crate) fn approve(&self, user_code: &str) {
         self.get(&format!("/control/approve?user_code={user_code}")).expect(200);

@@ -108,6 +108,7 @@ provider.registerGrantType(EXCHANGE, async (ctx) => {
   };
 }, ['subject_token', 'subject_token_type', 'requested_token_type', 'scope']);
 
+let lastShown = '';
 const asked = {};
 provider.on('grant.success', (ctx) => {
   const grant = ctx.oidc.params.grant_type;
@@ -127,8 +128,10 @@ provider.use(async (ctx, next) => {
     await provider.interactionFinished(ctx.req, ctx.res, result, { mergeWithLastSubmission: true });
     return;
   }
-  if (path === '/api/me') {
-    const token = await provider.AccessToken.find((ctx.get('authorization') ?? '').replace(/^Bearer /, ''));
+  if (path === '/api/me' || path === '/control/again') {
+    // The second: what the resource says to whoever shows the token that it saw last.
+    if (path === '/api/me') lastShown = (ctx.get('authorization') ?? '').replace(/^Bearer /, '');
+    const token = await provider.AccessToken.find(lastShown);
     ctx.status = token ? 200 : 401;
     ctx.body = token ? { sub: token.accountId, scope: token.scope, expires_in: token.remainingTTL } : { error: 'invalid_token' };
     return;

@@ -43,6 +43,10 @@ const NEW_PASSPHRASE_VARIABLE: &str = "SOPHON_VAULT_NEW_PASSPHRASE";
 /// The file of the vault's key, where it is in one.
 const VAULT_KEY: &str = "kek";
 
+/// How long a renewal of tokens that is under way may take until the house is closed: one exchange with a provider, and
+/// the writing down of what it gave.
+const RENEWALS: Duration = Duration::from_secs(30);
+
 /// An open home.
 pub(crate) struct House {
     config: Config,
@@ -194,6 +198,7 @@ impl House {
     pub(crate) async fn close(self) -> Result<(), CliError> {
         self.executor.drain(Duration::from_secs(1)).await;
         self.containers.close().await;
+        self.vault.close(RENEWALS).await;
         let closed = self.audit.close().await;
         self.store.close().await;
         Ok(closed?)

@@ -13,7 +13,7 @@ use crate::url::CheckedUrl;
 use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderValue};
-use sophon_skill::{CredentialUse, entry_line};
+use sophon_skill::{Access, CredentialUse, entry_line};
 use sophon_types::{Risk, ServiceName};
 use std::fmt;
 use std::time::Duration;
@@ -165,8 +165,12 @@ pub(crate) fn admit(
     let url = CheckedUrl::parse(&request.url, limits.url_bytes)
         .map_err(|refusal| Denial::new(refusal.code(), refusal).hint(refusal.hint()))?;
     let redeems = handed.redemption(request)?;
-    let named = redeems.as_ref().map(|redeems| redeems.service.as_str()).or(request.credential.as_deref());
-    let credential = named.map(|service| service_of(service, declared)).transpose()?;
+    let credential = match (&redeems, &request.credential) {
+        (Some(redeems), _) => Some(declared_use(redeems.service.as_str(), declared)?),
+        (None, Some(named)) => Some(attachable(declared_use(named, declared)?)?),
+        (None, None) => None,
+    };
+    let credential = credential.map(|used| used.service.clone());
     let pass = allowlist.check(&url, method.as_str(), credential.as_ref())?;
     let headers = headers::filter(&request.headers, limits)?;
     if credential.is_some()
@@ -249,9 +253,21 @@ fn method(text: &str) -> Result<Method, HttpError> {
     text.parse().map_err(|_invalid| invalid())
 }
 
-fn service_of(name: &str, declared: &[CredentialUse]) -> Result<ServiceName, HttpError> {
-    let found = declared.iter().find(|credential| credential.service.as_str() == name);
-    found.map(|credential| credential.service.clone()).ok_or_else(|| {
+/// What the host attaches is the whole credential: a skill that declared tokens of some scopes has those instead.
+fn attachable(used: &CredentialUse) -> Result<&CredentialUse, HttpError> {
+    if used.access == Access::Proxy {
+        return Ok(used);
+    }
+    let service = &used.service;
+    Err(Denial::new("credential_scoped", format_args!("{service}: the manifest declares tokens of its scopes, and the host attaches none"))
+        .hint(format!(
+            "send what credentials.scoped-token gives for {service} in a header field, or write \"access\": \"proxy\" for it in manifest.json"
+        ))
+        .into())
+}
+
+fn declared_use<'d>(name: &str, declared: &'d [CredentialUse]) -> Result<&'d CredentialUse, HttpError> {
+    declared.iter().find(|credential| credential.service.as_str() == name).ok_or_else(|| {
         let shown: String = name.chars().take(64).collect();
         let entry = serde_json::json!({ "service": shown, "scopes": [], "required": true, "access": "proxy" });
         Denial::new("credential_not_declared", format_args!("the credential {shown:?} is not in the manifest"))

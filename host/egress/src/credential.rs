@@ -176,11 +176,15 @@ fn check_binding(binding: &Binding, allowed: &AllowedRequest, service: &ServiceN
     let host = url.host().to_string();
     match &binding.hosts {
         Some(hosts) if hosts.iter().any(|bound| bound.covers(&host, url.port(), url.scheme().default_port())) => Ok(()),
-        Some(_) => {
-            Err(Denial::new("credential_wrong_host", format_args!("the connection of {service} is not bound to {at}"))
-                .hint(format!("the person who connected {service} can name {at} among its hosts"))
-                .into())
-        }
+        Some(_) => Err(Denial::new(
+            "credential_wrong_host",
+            format_args!("the connection of {service} is not bound to {at}"),
+        )
+        .hint(format!(
+            "name {at} among the hosts of {service} where it is connected; for an account by OAuth that is hosts in \
+                     [oauth.{service}] of sophon.toml, then: sophon connect {service}"
+        ))
+        .into()),
         None if allowed.pass().binding == BindingRule::Named => Ok(()),
         None if allowed.pass().binding == BindingRule::Wildcard => Err(Denial::new(
             "credential_wildcard",

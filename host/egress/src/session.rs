@@ -414,9 +414,9 @@ impl EgressSession {
         if denial.code.starts_with("placeholder_") {
             return true;
         }
-        // Not a matter of where: a person said no, the call asks too often, nothing is connected.
-        const ORDINARY: [&str; 5] =
-            ["effect_", "approval_", "too_many_requests", "destination_rate_limited", "not_connected"];
+        // Not a matter of where: a person said no, the call asks too often, nothing is connected, a provider has trouble.
+        const ORDINARY: [&str; 6] =
+            ["effect_", "approval_", "too_many_requests", "destination_rate_limited", "not_connected", "oauth_"];
         if ORDINARY.iter().any(|code| denial.code.starts_with(code)) {
             return false;
         }

@@ -2,7 +2,8 @@
 //!
 //! Promise: no secret is ever given out. A skill that opted in gets a placeholder, good for this run, at the hosts of that
 //! connection, in header values. It stands for a token of no more than the declared scopes where the provider gives such
-//! tokens (RFC 8693), else for the connection's own. Native code gets one for each field that it names.
+//! tokens (RFC 8693), else for the connection's own. Native code gets one for each field of a connection; of an account at
+//! a provider whose tokens it declared with scopes, one of those.
 
 use crate::credential::{purpose, unavailable};
 use crate::error::HttpError;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sophon_audit::Outcome;
 use sophon_skill::{Access, CredentialUse};
 use sophon_types::ServiceName;
-use sophon_vault::VaultError;
+use sophon_vault::{Attach, VaultError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -104,17 +105,25 @@ impl EgressSession {
     }
 
     /// What native code gets for the fields of the connection to `service`: what is not secret as it is, and a
-    /// placeholder for everything else.
+    /// placeholder for everything else. Of a provider's account whose tokens it declared with scopes, a token of those.
     ///
     /// # Errors
     /// [`TokenRefused`]; whether the caller may have them at all is for whoever asks to know.
     pub async fn connection_fields(&self, service: &ServiceName) -> Result<BTreeMap<String, String>, TokenRefused> {
-        let declared = self.declared(service.as_str())?.service.clone();
+        let used = self.declared(service.as_str())?;
+        let (declared, access) = (used.service.clone(), used.access);
         let (vault, principal) = (&self.inner.vault, &self.scope.principal);
         let found = vault.public(&principal.tenant, &principal.user, &declared).await;
         let found = found.map_err(|error| unavailable(&error))?;
         let found = found.ok_or_else(|| TokenRefused::NotConnected(service.to_string()))?;
         let mut fields = BTreeMap::new();
+        if access == Access::ScopedToken
+            && found.oauth.is_some()
+            && let Some(Attach::Bearer { field }) = found.binding.attach
+        {
+            fields.insert(field, self.scoped_token(declared.as_str()).await?);
+            return Ok(fields);
+        }
         for name in found.fields.iter().filter(|name| !found.binding.plain.contains(*name)) {
             fields.insert(name.clone(), self.placeholder(&declared, Some(name)).await?);
         }

@@ -43,7 +43,8 @@ pub enum Change {
         /// The service.
         service: ServiceName,
     },
-    /// More scopes, or tokens where there were none.
+    /// More scopes, none where there were some (which bounds nothing), or another access: tokens where there were none, or
+    /// the whole credential where there were tokens of its scopes.
     CredentialWidened {
         /// The service.
         service: ServiceName,
@@ -72,7 +73,8 @@ pub fn changes(old: &Manifest, new: &Manifest) -> Vec<Change> {
             None => list.push(Change::CredentialAdded { service }),
             Some(known) => {
                 let wider = credential.scopes.iter().any(|scope| !known.scopes.contains(scope));
-                if wider || (credential.access != known.access && known.access == crate::Access::Proxy) {
+                let emptied = credential.scopes.is_empty() && !known.scopes.is_empty();
+                if wider || emptied || credential.access != known.access {
                     list.push(Change::CredentialWidened { service });
                 }
             }
@@ -136,14 +138,29 @@ mod tests {
     use serde_json::{Value, json};
 
     fn check(edit: impl FnOnce(&mut Value), expected: &[&str]) {
+        check_from(json!([{"service": "github", "scopes": ["read"]}]), edit, expected);
+    }
+
+    fn check_from(credentials: Value, edit: impl FnOnce(&mut Value), expected: &[&str]) {
         let mut base = testing::manifest();
         base["permissions"] = json!({"network": [{"host": "*.example.com", "methods": ["GET"]}]});
-        base["credentials"] = json!([{"service": "github", "scopes": ["read"]}]);
+        base["credentials"] = credentials;
         let mut updated = base.clone();
         edit(&mut updated);
         let [old, new] = [base, updated].map(|manifest| Manifest::parse(manifest.to_string().as_bytes()).unwrap());
         let found: Vec<_> = changes(&old, &new).iter().map(Change::to_string).collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn attack_37_the_whole_credential_in_place_of_its_tokens_is_listed() {
+        let tokens = || json!([{"service": "github", "scopes": ["read", "write"], "access": "scoped-token"}]);
+        check_from(tokens(), |m| m["credentials"][0]["scopes"] = json!(["read"]), &[]);
+        check_from(
+            tokens(),
+            |m| m["credentials"][0]["access"] = json!("proxy"),
+            &["asks more of the credential of github"],
+        );
     }
 
     #[test]
@@ -175,7 +192,8 @@ mod tests {
             &["demo.get may reach more of the network"],
         );
         check(|m| m["tools"][0]["network"] = json!([{"host": "a.example.com", "methods": ["GET"]}]), &[]);
-        check(|m| m["credentials"][0]["scopes"] = json!([]), &[]);
+        check(|m| m["credentials"][0]["scopes"] = json!([]), &["asks more of the credential of github"]);
+        check(|m| m["credentials"][0]["required"] = json!(true), &[]);
         check(|m| m["credentials"][0]["scopes"] = json!(["write"]), &["asks more of the credential of github"]);
         check(|m| m["credentials"][0]["access"] = json!("scoped-token"), &["asks more of the credential of github"]);
         check(|m| m["credentials"][0]["service"] = json!("mail"), &["uses the credential of mail"]);

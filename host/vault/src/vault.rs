@@ -2,7 +2,7 @@
 
 use crate::aead::{self, KEY, Key, Place};
 use crate::connection::Meta;
-use crate::oauth::{Flights, Oauth, OauthParts};
+use crate::oauth::{Flights, Grant, Oauth, OauthParts, Provider};
 use crate::recent::{Look, Recent};
 use crate::{Binding, ConnectionInfo, KdfParams, Kek, Lease, Owner, Purpose, Secret, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -12,8 +12,9 @@ use sophon_types::{Clock, Entropy, Fault as _, Principal, Role, ServiceName, Ten
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::RwLock;
+use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 /// Names of the vault's own entries.
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) oauth: OnceLock<Oauth>,
     /// Whose tokens are being changed.
     pub(crate) flights: Flights,
+    /// The renewals that are under way, whoever waits for them.
+    pub(crate) renewals: TaskTracker,
     /// Seals what is not a connection. Sealed by the KEK itself, so that it outlives rotation.
     data: Key,
 }
@@ -111,6 +114,7 @@ impl Vault {
                 recent: Recent::default(),
                 oauth: OnceLock::new(),
                 flights: Flights::default(),
+                renewals: TaskTracker::new(),
                 data,
             }),
         })
@@ -124,7 +128,18 @@ impl Vault {
         self.inner.oauth.set(Oauth::new(parts)).map_err(|_set| VaultError::Internal("OAuth is set up twice"))
     }
 
-    /// Connects an account, or replaces all fields of a connected one.
+    /// Waits until no renewal of tokens is under way, at most for `patience`: one that is cut off after the provider has
+    /// rotated its refresh token costs a person a new authorisation. For whoever closes store and audit log next.
+    pub async fn close(&self, patience: Duration) {
+        self.inner.renewals.close();
+        if tokio::time::timeout(patience, self.inner.renewals.wait()).await.is_err() {
+            let renewals = self.inner.renewals.len();
+            tracing::error!(renewals, "renewals of tokens did not end; their accounts may have to be connected again");
+        }
+    }
+
+    /// Connects an account, or replaces all fields of a connected one. Tokens of a provider that are replaced are given
+    /// back to it; that it did not take them is recorded only.
     ///
     /// # Errors
     /// [`VaultError::Forbidden`] where the actor's role may not; [`VaultError::InvalidField`],
@@ -147,10 +162,19 @@ impl Vault {
         let place = (actor.tenant.clone(), owner_column(actor, owner).cloned(), service.clone());
         self.inner.audit.append(record(Action::CredentialPut, Outcome::Intent)).await?;
         let turn = self.inner.flights.turn(&place).await;
-        let done = self.replace(&actor.tenant, owner_column(actor, owner), service, &fields, &meta).await;
+        let replaced = self.about_to_be_replaced(&place, &fields).await;
+        let done = match replaced {
+            Ok(replaced) => {
+                let stored = self.replace(&actor.tenant, owner_column(actor, owner), service, &fields, &meta).await;
+                stored.map(|stored| (stored, replaced))
+            }
+            Err(error) => Err(error),
+        };
         drop(turn);
         self.inner.audit.append(record(Action::CredentialPut, outcome(&done))).await?;
-        ConnectionInfo::of(&done?)
+        let (stored, replaced) = done?;
+        self.take_back_replaced(actor, replaced).await;
+        ConnectionInfo::of(&stored)
     }
 
     /// Writes a connection anew. Whoever writes one that may have tokens has its turn.
@@ -198,7 +222,7 @@ impl Vault {
         let connections = self.inner.store.connections();
         let mut rows = connections.list(tenant, Some(user)).await?;
         rows.extend(connections.list(tenant, None).await?);
-        rows.iter().map(ConnectionInfo::of).collect()
+        rows.iter().map(|row| self.info(row)).collect()
     }
 
     /// Disconnects an account. Tokens that a provider gave are given back (RFC 7009).
@@ -219,7 +243,7 @@ impl Vault {
         let turn = self.inner.flights.turn(&(actor.tenant.clone(), user.cloned(), service.clone())).await;
         let found = self.inner.store.connections().get(&actor.tenant, user, service).await?;
         let given_up = match &found {
-            Some(found) => self.given_up(found).await?,
+            Some(found) => self.given_up(found).await,
             None => None,
         };
         let deleted = self.inner.store.connections().delete(&actor.tenant, user, service).await;
@@ -231,8 +255,8 @@ impl Vault {
             Err(error) => Err(error.into()),
         };
         self.inner.audit.append(record(outcome(&done))).await?;
-        match (found, given_up) {
-            (Some(found), Some(given_up)) if done.is_ok() => self.take_back(actor, &found, given_up).await.and(done),
+        match given_up {
+            Some(given_up) if done.is_ok() => self.take_back(actor, given_up).await.and(done),
             _ => done,
         }
     }
@@ -255,7 +279,27 @@ impl Vault {
         user: &UserId,
         service: &ServiceName,
     ) -> Result<Option<ConnectionInfo>, VaultError> {
-        self.find(tenant, user, service).await?.map(|found| ConnectionInfo::of(&found.row)).transpose()
+        self.find(tenant, user, service).await?.map(|found| self.info(&found.row)).transpose()
+    }
+
+    /// What is public about a connection, as it stands under the present configuration.
+    fn info(&self, row: &ConnectionRow) -> Result<ConnectionInfo, VaultError> {
+        let mut info = ConnectionInfo::of(row)?;
+        self.narrow(&info.service, info.oauth.as_ref(), &mut info.binding);
+        Ok(info)
+    }
+
+    /// Leaves a provider's token the hosts that the provider's section still names: what the operator took out of it
+    /// counts for what is connected already. Without a section there are none.
+    pub(crate) fn narrow(&self, service: &ServiceName, grant: Option<&Grant>, binding: &mut Binding) {
+        if grant.is_none() {
+            return;
+        }
+        let provider = self.inner.oauth.get().and_then(|oauth| oauth.parts.providers.of(service));
+        let named = provider.map(Provider::hosts).unwrap_or_default();
+        let mut hosts = binding.hosts.take().unwrap_or_default();
+        hosts.retain(|host| named.contains(host));
+        binding.hosts = Some(hosts);
     }
 
     /// Text to hand to a skill in place of a credential. What it stands for is egress's to know, for one run.
@@ -328,7 +372,7 @@ impl Vault {
         let mut kek = self.inner.kek.read().await;
         let missing = || VaultError::NotConnected { service: service.clone() };
         let mut found = self.find(&purpose.tenant, &purpose.user, service).await?.ok_or_else(missing)?;
-        let public = ConnectionInfo::of(&found.row)?;
+        let public = self.info(&found.row)?;
         check(&public)?;
         if public.oauth.is_some_and(|grant| grant.is_stale(self.inner.clock.now())) {
             // Renewing reads the key too, and must not wait behind somebody who waits for this to end.
@@ -348,12 +392,21 @@ impl Vault {
                 .detail("intent", intent.seq())
         };
         self.note(record(Outcome::Intent)).await?;
-        let opened = open_connection(&kek, &found);
+        let opened = self.open_connection(&kek, &found);
         if let Err(error) = &opened {
             tracing::error!(%service, version = found.row.version, %error, "a credential does not open");
             self.note(record(Outcome::Failed { code: error.code().into() })).await?;
         }
         Ok(opened?)
+    }
+
+    fn open_connection(&self, kek: &Key, connection: &Connection) -> Result<Lease, VaultError> {
+        let row = &connection.row;
+        let fields = open_fields(kek, connection, Fields::Lent)?;
+        let Meta { mut binding, oauth, .. } = Meta::read(&row.meta)?;
+        self.narrow(&row.service, oauth.as_ref(), &mut binding);
+        let owner = if row.user.is_some() { Owner::User } else { Owner::Tenant };
+        Lease::new(row.service.clone(), owner, row.version, binding, fields)
     }
 
     /// Takes a place in the chain; where too many wait for one, waits too.
@@ -482,13 +535,6 @@ pub(crate) fn open_fields(
         Ok((field.field.clone(), Secret::new(plaintext)))
     });
     fields.collect()
-}
-
-fn open_connection(kek: &Key, connection: &Connection) -> Result<Lease, VaultError> {
-    let meta = Meta::read(&connection.row.meta)?;
-    let fields = open_fields(kek, connection, Fields::Lent)?;
-    let owner = if connection.row.user.is_some() { Owner::User } else { Owner::Tenant };
-    Lease::new(connection.row.service.clone(), owner, connection.row.version, meta.binding, fields)
 }
 
 /// The vault's own entries under `kek`.

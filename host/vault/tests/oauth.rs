@@ -6,14 +6,16 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Query, Receipt, Record};
-use sophon_store::{Store, StoreConfig};
-use sophon_types::{CallId, Clock, CorrelationId, Entropy, Fault as _, KeyId, Principal, Role, ServiceName, Timestamp};
+use sophon_store::{KeyRow, Store, StoreConfig};
+use sophon_types::{
+    CallId, Clock, CorrelationId, Digest, Entropy, Fault as _, KeyId, Principal, Role, ServiceName, Timestamp,
+};
 use sophon_vault::{
     Asked, Callback, ConnectionInfo, Kek, OauthParts, Owner, Providers, Purpose, Standing, Started, Transport,
     TransportError, TransportRequest, TransportResponse, Vault, VaultError, Waiting, Way,
 };
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -52,11 +54,14 @@ type Says = dyn FnMut(&BTreeMap<String, String>) -> Answer + Send;
 struct Scripted {
     says: Mutex<Box<Says>>,
     seen: Mutex<Vec<BTreeMap<String, String>>>,
+    /// How often it was asked, answered or not.
+    asked: AtomicUsize,
 }
 
 #[async_trait]
 impl Transport for Scripted {
     async fn send(&self, request: TransportRequest) -> Result<TransportResponse, TransportError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         // As long as an answer takes: others come meanwhile.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let form = request.form.as_ref().map(|form| form.as_str()).unwrap_or_default();
@@ -75,11 +80,14 @@ impl Transport for Scripted {
 
 struct World {
     vault: Vault,
+    store: Store,
     audit: AuditLog,
     clock: Arc<Hand>,
     provider: Arc<Scripted>,
     intent: Receipt,
-    _folder: tempfile::TempDir,
+    /// The states that were given out.
+    states: Mutex<Vec<String>>,
+    folder: tempfile::TempDir,
 }
 
 fn service() -> ServiceName {
@@ -116,8 +124,31 @@ fn refused(code: &str) -> Answer {
     Ok((400, json!({ "error": code })))
 }
 
+/// Two providers, of which nothing is discovered.
+fn providers() -> Value {
+    json!({
+        "github": {
+            "issuer": ISSUER, "discovery": false, "authorization_endpoint": format!("{ISSUER}/auth"),
+            "token_endpoint": format!("{ISSUER}/token"), "revocation_endpoint": format!("{ISSUER}/revoke"),
+            "device_authorization_endpoint": format!("{ISSUER}/device"),
+            "client_id": "sophon", "scopes": ["repo"], "hosts": ["api.example.com", "files.example.com"],
+        },
+        "other": {
+            "issuer": "https://other.example.com", "discovery": false,
+            "authorization_endpoint": "https://other.example.com/auth",
+            "token_endpoint": "https://other.example.com/token", "client_id": "sophon", "hosts": ["b.example"],
+            "client_secret_credential": "client-of-other",
+        },
+    })
+}
+
 impl World {
     async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// One whose providers are configured otherwise.
+    async fn with(change: impl FnOnce(&mut Value)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let paths = StoreConfig { database: folder.path().join("sophon.db"), blobs: folder.path().join("blobs") };
         let store = Store::open(paths).await.unwrap();
@@ -125,28 +156,19 @@ impl World {
         let config =
             AuditConfig { writer: "test".into(), keys: AuditKeys::new([1; 32], [2; 32]), checkpoint_every: 1000 };
         let audit = AuditLog::open(config, store.clone(), clock.clone()).await.unwrap();
-        let kek = Kek::from_bytes([7; 32]);
-        let vault = Vault::open(store, audit.clone(), kek, clock.clone(), Arc::new(System)).await.unwrap();
-        let providers: Providers = serde_json::from_value(json!({
-            "github": {
-                "issuer": ISSUER, "authorization_endpoint": format!("{ISSUER}/auth"),
-                "token_endpoint": format!("{ISSUER}/token"), "revocation_endpoint": format!("{ISSUER}/revoke"),
-                "device_authorization_endpoint": format!("{ISSUER}/device"),
-                "client_id": "sophon", "scopes": ["repo"], "hosts": ["api.example.com"],
-            },
-            "other": {
-                "issuer": "https://other.example.com", "authorization_endpoint": "https://other.example.com/auth",
-                "token_endpoint": "https://other.example.com/token", "client_id": "sophon", "hosts": ["b.example"],
-                "client_secret_credential": "client-of-other",
-            },
-        }))
-        .unwrap();
-        let provider = Arc::new(Scripted { says: Mutex::new(Box::new(|_| refused("unsaid"))), seen: Mutex::default() });
-        let client_secrets = BTreeMap::new();
-        vault.serve_oauth(OauthParts { providers, client_secrets, transport: provider.clone() }).unwrap();
+        let says: Box<Says> = Box::new(|_| refused("unsaid"));
+        let seen = Mutex::default();
+        let provider = Arc::new(Scripted { says: Mutex::new(says), seen, asked: AtomicUsize::new(0) });
+        let vault = open(&store, &audit, &clock, &provider, change).await;
         let intent = Record::new(Action::CallIntent, Outcome::Intent).call(purpose().call);
         let intent = audit.append(intent).await.unwrap();
-        Self { vault, audit, clock, provider, intent, _folder: folder }
+        Self { vault, store, audit, clock, provider, intent, states: Mutex::default(), folder }
+    }
+
+    /// The same home, started again with another configuration.
+    async fn again(self, change: impl FnOnce(&mut Value)) -> Self {
+        let vault = open(&self.store, &self.audit, &self.clock, &self.provider, change).await;
+        Self { vault, ..self }
     }
 
     fn says(&self, says: impl FnMut(&BTreeMap<String, String>) -> Answer + Send + 'static) {
@@ -167,7 +189,16 @@ impl World {
     async fn state(&self) -> String {
         let Started::Browser { url, .. } = self.begin(Way::Loopback(REDIRECT.into())).await.unwrap() else { panic!() };
         assert!(url.contains("code_challenge_method=S256"), "{url}");
-        url.split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned()
+        let state = url.split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+        self.states.lock().unwrap().push(state.clone());
+        state
+    }
+
+    /// What was shown to the provider since then as tokens that are no longer wanted.
+    fn revoked(&self, since: usize) -> Vec<String> {
+        let seen = self.provider.seen.lock().unwrap();
+        let revoked = seen[since..].iter().filter(|form| form["url"].ends_with("/revoke"));
+        revoked.map(|form| form["token"].clone()).collect()
     }
 
     async fn finish(&self, user: &str, state: &str, iss: Option<&str>) -> Result<ConnectionInfo, VaultError> {
@@ -211,6 +242,10 @@ impl World {
         for secret in ["access-token-", "refresh-token-", "the-code", "device-code"] {
             assert!(!text.contains(secret), "{secret} is in the audit log");
         }
+        let (seen, states) = (self.provider.seen.lock().unwrap(), self.states.lock().unwrap());
+        for secret in seen.iter().filter_map(|form| form.get("code_verifier")).chain(states.iter()) {
+            assert!(!text.contains(secret), "a state or a verifier is in the audit log");
+        }
         let mut entries: Vec<_> = page.entries.iter().filter(|entry| entry.record["action"] == action).collect();
         entries.sort_by_key(|entry| entry.seq);
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -219,6 +254,23 @@ impl World {
             .map(|entry| format!("{} {}", word(&entry.record["outcome"]), word(&entry.record["code"])))
             .collect()
     }
+}
+
+async fn open(
+    store: &Store,
+    audit: &AuditLog,
+    clock: &Arc<Hand>,
+    provider: &Arc<Scripted>,
+    change: impl FnOnce(&mut Value),
+) -> Vault {
+    let kek = Kek::from_bytes([7; 32]);
+    let vault = Vault::open(store.clone(), audit.clone(), kek, clock.clone(), Arc::new(System)).await.unwrap();
+    let mut section = providers();
+    change(&mut section);
+    let providers: Providers = serde_json::from_value(section).unwrap();
+    let client_secrets = BTreeMap::new();
+    vault.serve_oauth(OauthParts { providers, client_secrets, transport: provider.clone() }).unwrap();
+    vault
 }
 
 fn code<T: std::fmt::Debug>(result: Result<T, VaultError>) -> &'static str {
@@ -388,6 +440,9 @@ async fn attack_40_only_a_loopback_address_or_the_configured_one_is_a_redirect()
     );
     let wider = Some(vec!["repo".to_owned(), "admin".to_owned()]);
     assert_eq!(code(world.vault.authorise(&person("ann"), asked("github", Owner::User, wider)).await), "oauth_scope");
+    // No scope at all would be whatever the provider thinks fit.
+    let none = Some(vec![]);
+    assert_eq!(code(world.vault.authorise(&person("ann"), asked("github", Owner::User, none)).await), "oauth_scope");
     assert_eq!(world.seen(), 0);
 }
 
@@ -445,6 +500,41 @@ async fn another_device_is_asked_about_no_more_often_than_it_may_be() {
     assert_eq!(code(world.vault.poll(&ann, &service(), &flow, correlation).await), "oauth_refused");
     world.says(move |_| device(0));
     assert_eq!(code(world.begin(Way::Device).await), "oauth_answer");
+    let audited = world.audited("oauth.callback").await;
+    let expected = [
+        // Somebody else's; asked for the first time, twice at once; asked by the question that connects; over.
+        "denied oauth_state",
+        "intent ",
+        "intent ",
+        "intent ",
+        "ok ",
+        "denied oauth_state",
+        // Refused; over; expired before anything was asked.
+        "intent ",
+        "denied oauth_refused",
+        "denied oauth_state",
+        "denied oauth_refused",
+    ];
+    assert_eq!(audited, expected);
+}
+
+#[tokio::test]
+async fn attack_42_a_device_is_not_asked_about_before_the_intent_is_durable() {
+    let world = World::new().await;
+    let said = json!({
+        "device_code": "device-code-1", "user_code": "WDJB-MJHT", "verification_uri": format!("{ISSUER}/device"),
+        "expires_in": 600,
+    });
+    world.says(move |_| Ok((200, said.clone())));
+    let Started::Device { flow, .. } = world.begin(Way::Device).await.unwrap() else { panic!() };
+    world.says(|_| tokens(1, json!(3600)));
+    world.clock.pass(6);
+    let (ann, asked) = (person("ann"), world.seen());
+    world.audit.close().await.unwrap();
+    let refused = world.vault.poll(&ann, &service(), &flow, CorrelationId::from_bytes([4; 16])).await;
+    assert!(matches!(refused, Err(VaultError::Audit(_))), "{refused:?}");
+    assert_eq!(world.seen(), asked, "the code was shown to nobody");
+    assert!(!world.vault.connected(&ann.tenant, &ann.user, &service()).await.unwrap());
 }
 
 #[tokio::test]
@@ -455,8 +545,9 @@ async fn what_is_disconnected_is_given_back() {
     let given = world.seen();
     world.vault.delete(&person("ann"), Owner::User, &service()).await.unwrap();
     let seen = world.provider.seen.lock().unwrap()[given..].to_vec();
-    let hints: Vec<&str> = seen.iter().map(|form| form["token_type_hint"].as_str()).collect();
-    assert_eq!(hints, ["refresh_token", "access_token"]);
+    let shown = seen.iter().map(|form| (form["token_type_hint"].as_str(), form["token"].as_str()));
+    let both = [("refresh_token", "refresh-token-1"), ("access_token", "access-token-1")];
+    assert_eq!(shown.collect::<Vec<_>>(), both);
     assert!(seen.iter().all(|form| form["url"].ends_with("/revoke")));
     assert_eq!(code(world.header().await), "not_connected");
 
@@ -466,6 +557,278 @@ async fn what_is_disconnected_is_given_back() {
     assert_eq!(code(done), "oauth_not_revoked");
     assert_eq!(code(world.header().await), "not_connected", "here it is gone all the same");
     assert_eq!(world.audited("oauth.revoke").await, ["intent ", "ok ", "intent ", "failed oauth_unreachable"]);
+}
+
+#[tokio::test]
+async fn what_no_provider_took_back_is_not_told_as_done() {
+    type Change = fn(&mut Value);
+    let gone: Change = |sections| {
+        sections.as_object_mut().unwrap().remove("github").unwrap();
+    };
+    let another: Change = |sections| sections["github"]["issuer"] = json!("https://evil.example");
+    let unable: Change = |sections| {
+        sections["github"].as_object_mut().unwrap().remove("revocation_endpoint").unwrap();
+    };
+    for (change, why) in [(gone, "oauth_not_configured"), (another, "oauth_config"), (unable, "oauth_unsupported")] {
+        let world = World::new().await;
+        world.connect(3600).await;
+        let world = world.again(change).await;
+        let before = world.seen();
+        let done = world.vault.delete(&person("ann"), Owner::User, &service()).await;
+        assert_eq!(code(done), "oauth_not_revoked", "{why}");
+        assert_eq!(world.seen(), before, "{why}: a token was shown to somebody");
+        assert_eq!(code(world.header().await), "not_connected", "{why}: here it is gone all the same");
+        assert_eq!(world.audited("oauth.revoke").await, ["intent ".to_owned(), format!("failed {why}")]);
+    }
+}
+
+#[tokio::test]
+async fn tokens_that_others_replace_are_given_back() {
+    let world = World::new().await;
+    let connect = async |world: &World, n: u32| {
+        world.says(
+            move |form| if form["url"].ends_with("/revoke") { Ok((200, Value::Null)) } else { tokens(n, json!(3600)) },
+        );
+        let state = world.state().await;
+        let since = world.seen();
+        world.finish("ann", &state, Some(ISSUER)).await.unwrap();
+        world.revoked(since)
+    };
+    assert!(connect(&world, 1).await.is_empty(), "there was nothing before");
+    assert_eq!(connect(&world, 2).await, ["refresh-token-1", "access-token-1"]);
+    // The same tokens again are still in use.
+    assert!(connect(&world, 2).await.is_empty());
+    // A secret that a person types replaces them as well.
+    let fields = || BTreeMap::from([("token".to_owned(), SecretString::from("typed-by-hand"))]);
+    let (ann, since) = (person("ann"), world.seen());
+    world.vault.put(&ann, Owner::User, &service(), fields(), sophon_vault::Binding::default()).await.unwrap();
+    assert_eq!(world.revoked(since), ["refresh-token-2", "access-token-2"]);
+    assert_eq!(world.header().await.unwrap(), "Bearer typed-by-hand");
+    // A provider that does not take them is no reason to refuse the new ones.
+    connect(&world, 3).await;
+    world.says(|_| refused("server_error"));
+    world.vault.put(&ann, Owner::User, &service(), fields(), sophon_vault::Binding::default()).await.unwrap();
+    assert_eq!(world.audited("oauth.revoke").await.last().unwrap(), "failed oauth_refused");
+    // And where that would end the new ones too, the operator says so.
+    let world = world.again(|sections| sections["github"]["revoke_replaced"] = json!(false)).await;
+    connect(&world, 4).await;
+    assert!(connect(&world, 5).await.is_empty());
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-5");
+}
+
+#[tokio::test]
+async fn endpoints_by_hand_are_laid_over_metadata_and_do_not_stand_for_them() {
+    let discovered = |more: Value| async move {
+        let world = World::with(|sections| {
+            let section = sections["github"].as_object_mut().unwrap();
+            section.remove("discovery").unwrap();
+            section.remove("revocation_endpoint").unwrap();
+        })
+        .await;
+        world.says(move |form| {
+            if !form["url"].contains("/.well-known/") {
+                return tokens(1, json!(3600));
+            }
+            let mut metadata = json!({
+                "issuer": ISSUER, "token_endpoint": "https://elsewhere.example.com/token",
+                "revocation_endpoint": format!("{ISSUER}/found/revoke"),
+            });
+            metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            Ok((200, metadata))
+        });
+        world
+    };
+    let world = discovered(json!({"authorization_response_iss_parameter_supported": true})).await;
+    let state = world.state().await;
+    assert_eq!(code(world.finish("ann", &state, None).await), "oauth_issuer", "the provider always names itself");
+    let state = world.state().await;
+    world.finish("ann", &state, Some(ISSUER)).await.unwrap();
+    let asked = world.provider.seen.lock().unwrap().last().unwrap()["url"].clone();
+    assert_eq!(asked, format!("{ISSUER}/token"), "by hand");
+    let since = world.seen();
+    world.vault.delete(&person("ann"), Owner::User, &service()).await.unwrap();
+    assert_eq!(world.revoked(since), ["refresh-token-1", "access-token-1"]);
+    let world = discovered(json!({"code_challenge_methods_supported": ["plain"]})).await;
+    assert_eq!(code(world.begin(Way::Loopback(REDIRECT.into())).await), "oauth_metadata");
+}
+
+#[tokio::test]
+async fn attack_40_an_issuer_is_not_taken_from_an_answer() {
+    let world = World::with(|sections| {
+        let section = sections["github"].as_object_mut().unwrap();
+        section.remove("issuer").unwrap();
+        section.remove("discovery").unwrap();
+    })
+    .await;
+    world.says(|_| tokens(1, json!(3600)));
+    let state = world.state().await;
+    let refused = world.finish("ann", &state, Some("https://other.example.com")).await.unwrap_err();
+    assert_eq!(refused.code(), "oauth_issuer");
+    assert!(refused.hint().unwrap().contains("name issuer in [oauth.github]"), "{:?}", refused.hint());
+    assert_eq!(world.seen(), 0, "the code was shown to nobody");
+    let state = world.state().await;
+    world.finish("ann", &state, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn hosts_that_are_taken_out_of_the_configuration_end_for_what_is_connected_already() {
+    let world = World::new().await;
+    world.connect(3600).await;
+    let hosts = async |world: &World| {
+        let lease = world.vault.lease(&purpose(), &service(), &world.intent).await.unwrap();
+        let shown = world.info().await.binding.hosts.unwrap();
+        let hosts = lease.binding().hosts.clone().unwrap();
+        assert_eq!(hosts, shown, "what is shown is what holds");
+        hosts.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(hosts(&world).await, ["api.example.com", "files.example.com"]);
+    let world = world.again(|sections| sections["github"]["hosts"] = json!(["files.example.com", "new.example"])).await;
+    assert_eq!(hosts(&world).await, ["files.example.com"]);
+    let mut seen = None;
+    let look = |public: &ConnectionInfo| {
+        seen.clone_from(&public.binding.hosts);
+        Ok::<_, VaultError>(())
+    };
+    world.vault.lease_checked(&purpose(), &service(), &world.intent, look).await.unwrap();
+    assert_eq!(seen.unwrap().len(), 1, "it is refused before anything is opened");
+    // A renewal changes nothing about that, and what comes back counts again.
+    world.says(|_| tokens(2, json!(3600)));
+    world.clock.pass(3590);
+    assert_eq!(hosts(&world).await, ["files.example.com"]);
+    let world = world.again(|_| ()).await;
+    assert_eq!(hosts(&world).await, ["api.example.com", "files.example.com"]);
+    let world = world.again(|sections| {
+        sections.as_object_mut().unwrap().remove("github").unwrap();
+    });
+    assert!(hosts(&world.await).await.is_empty(), "no section, no host");
+}
+
+#[tokio::test]
+async fn attack_42_new_tokens_are_kept_as_soon_as_the_store_takes_them_again() {
+    let world = World::new().await;
+    world.connect(3600).await;
+    let database = world.folder.path().join("sophon.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+    let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let broken = "CREATE TRIGGER broken BEFORE UPDATE ON connections BEGIN SELECT RAISE(ABORT, 'broken'); END";
+    sqlx::query(broken).execute(&mut other).await.unwrap();
+    world.says(|form| {
+        assert_eq!(form["refresh_token"], "refresh-token-1", "the old one is shown once");
+        tokens(2, json!(3600))
+    });
+    world.clock.pass(3590);
+    let before = world.seen();
+    let mending = async {
+        while world.seen() == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // Long enough for it to fail.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        sqlx::query("DROP TRIGGER broken").execute(&mut other).await.unwrap();
+    };
+    let (header, ()) = tokio::join!(world.header(), mending);
+    assert_eq!(header.unwrap(), "Bearer access-token-2");
+    world.says(|form| {
+        assert_eq!(form["refresh_token"], "refresh-token-2");
+        tokens(3, json!(3600))
+    });
+    world.clock.pass(3590);
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-3");
+}
+
+#[tokio::test]
+async fn attack_47_a_vault_that_is_closed_has_kept_what_was_being_renewed() {
+    let world = World::new().await;
+    world.connect(3600).await;
+    world.says(|_| tokens(2, json!(3600)));
+    world.clock.pass(3601);
+    let before = world.provider.asked.load(Ordering::SeqCst);
+    let asked = async {
+        while world.provider.asked.load(Ordering::SeqCst) == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    // Whoever waits for it goes as soon as the provider is asked; its answer is on the way still.
+    tokio::select! {
+        header = world.header() => panic!("{header:?}"),
+        () = asked => {}
+    }
+    world.vault.close(Duration::from_secs(30)).await;
+    assert_eq!(world.info().await.version, 2, "it is kept before anything else is closed");
+    assert_eq!(world.audited("oauth.refresh").await, ["intent ", "ok "]);
+}
+
+#[tokio::test]
+async fn attack_40_a_key_that_was_revoked_connects_nothing() {
+    let redirect = "https://host.example.com/v1/oauth/callback";
+    let world = World::with(|sections| sections["github"]["redirect"] = json!(redirect)).await;
+    let admin = Principal { role: Role::Admin, ..person("root") };
+    let key = KeyRow {
+        id: admin.key,
+        tenant: admin.tenant.clone(),
+        user: admin.user.clone(),
+        role: Role::Admin,
+        label: String::new(),
+        secret_digest: Digest::of(b"a key"),
+        results: "text".into(),
+        created_at: world.clock.now(),
+        revoked_at: None,
+    };
+    world.store.keys().insert(key).await.unwrap();
+    let correlation = CorrelationId::from_bytes([4; 16]);
+    let begin = async |way| {
+        let asked = Asked { service: service(), owner: Owner::Tenant, way, scopes: None, correlation };
+        world.vault.authorise(&admin, asked).await.unwrap()
+    };
+    let said = json!({
+        "device_code": "device-code-1", "user_code": "WDJB-MJHT", "verification_uri": format!("{ISSUER}/device"),
+        "expires_in": 600,
+    });
+    world.says(move |_| Ok((200, said.clone())));
+    let Started::Device { flow, .. } = begin(Way::Device).await else { panic!() };
+    let state = async || {
+        let Started::Browser { url, .. } = begin(Way::Gateway).await else { panic!() };
+        url.split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned()
+    };
+    let come_back = async |state: String| {
+        let (state, code) = (SecretString::from(state), Some("the-code".into()));
+        let callback = Callback { service: None, state, code, iss: Some(ISSUER.into()), error: None, correlation };
+        world.vault.finish(None, callback).await
+    };
+    let (first, second) = (state().await, state().await);
+    world.says(|_| tokens(1, json!(3600)));
+    come_back(first).await.unwrap();
+    let asked = world.seen();
+    world.store.keys().revoke(&admin.tenant, admin.key, world.clock.now()).await.unwrap();
+    world.clock.pass(6);
+    assert_eq!(code(come_back(second).await), "oauth_state");
+    assert_eq!(code(world.vault.poll(&admin, &service(), &flow, correlation).await), "oauth_state");
+    assert_eq!(world.seen(), asked, "neither code was shown to anybody");
+    let audited = world.audited("oauth.callback").await;
+    assert_eq!(audited, ["intent ", "ok ", "denied oauth_state", "denied oauth_state"]);
+}
+
+#[tokio::test]
+async fn attack_17_a_skill_that_names_no_scope_gets_no_token() {
+    for exchange in ["auto", "always", "never"] {
+        let world = World::with(|sections| sections["github"]["token_exchange"] = json!(exchange)).await;
+        world.connect(3600).await;
+        let before = world.seen();
+        let given = world.vault.exchange(&purpose(), &service(), &[], &world.intent).await;
+        assert_eq!(code(given), "oauth_scope", "{exchange}");
+        // Nor one in place of the one that is always to be exchanged.
+        let world = world.again(|sections| {
+            sections["github"]["issuer"] = json!("https://evil.example");
+            sections["github"]["token_exchange"] = json!(exchange);
+        });
+        let world = world.await;
+        let given = world.vault.exchange(&purpose(), &service(), &["repo".to_owned()], &world.intent).await;
+        match exchange {
+            "always" => assert_eq!(code(given), "oauth_lapsed"),
+            _ => assert!(given.unwrap().is_none()),
+        }
+        assert_eq!(world.seen(), before);
+    }
 }
 
 #[tokio::test]

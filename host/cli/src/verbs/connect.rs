@@ -75,7 +75,15 @@ impl Connect {
         loop {
             // The provider says how often it may be asked, and the host holds to it whoever asks.
             tokio::time::sleep(Duration::from_secs(pause.clamp(1, 60))).await;
-            let answer = self.post(context, "poll", &question).await?;
+            let answer = match self.post(context, "poll", &question).await {
+                // It may come back until the code expires, which the host knows (RFC 8628, 3.5).
+                Err(CliError::Refused { report, .. }) if report.code == "oauth_unreachable" => {
+                    context.output().note(&report.message);
+                    pause = pause.saturating_mul(2);
+                    continue;
+                }
+                answer => answer?,
+            };
             match answer["interval_seconds"].as_u64() {
                 Some(interval) => pause = interval,
                 None => return Ok(answer),

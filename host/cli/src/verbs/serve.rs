@@ -1,8 +1,9 @@
 //! `sophon serve`.
 
-use crate::config::Reloader;
+use crate::config::{Config, Reloader};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::home::Home;
 use crate::house::House;
 use crate::telemetry;
 use clap::Args;
@@ -39,10 +40,7 @@ impl Serve {
             let mut write = vec![home.root().to_owned()];
             write.extend(self.port_file.as_deref().map(folder_of));
             write.extend(config.audit.file.as_ref().map(|file| folder_of(&home.root().join(&file.path))));
-            let authorities = config.egress.extra_ca_files.iter();
-            let secrets = config.webhooks.iter().map(|webhook| &webhook.secret_file);
-            let read = authorities.chain(secrets).map(|file| home.root().join(file)).collect();
-            Ok(Needs { write, read, start: vec![program] })
+            Ok(Needs { write, read: named_files(&home, &config), start: vec![program] })
         });
         if let Ok(needs) = needs {
             context.confined(confine(&needs));
@@ -114,6 +112,14 @@ impl Serve {
     }
 }
 
+/// The files that the configuration names for reading, which may lie outside the home.
+fn named_files(home: &Home, config: &Config) -> Vec<PathBuf> {
+    let authorities = config.egress.extra_ca_files.iter().map(PathBuf::as_path);
+    let secrets = config.webhooks.iter().map(|webhook| webhook.secret_file.as_path());
+    let clients = config.oauth.iter().filter_map(|(_, provider)| provider.client_secret_file());
+    authorities.chain(secrets).chain(clients).map(|file| home.root().join(file)).collect()
+}
+
 /// How often old records are looked for.
 const RETENTION: Duration = Duration::from_secs(60 * 60);
 
@@ -179,5 +185,23 @@ impl Signals {
         // Where nobody waits for it, serving is over already.
         if let Err(()) = first.send(()) {}
         self.one().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_confined_gateway_can_read_every_file_that_its_configuration_names() {
+        let mut config = Config::default();
+        config.egress.extra_ca_files = vec!["authority.pem".into()];
+        let section = |secret: &str| json!({"issuer": "https://id.example.com", "client_id": "c", "hosts": ["a.example"], "client_secret_file": secret});
+        let sections = json!({"one": section("/etc/sophon/one"), "two": section("two")});
+        config.oauth = serde_json::from_value(sections).unwrap();
+        let read = named_files(&Home::at("/home/of/sophon".into()), &config);
+        let expected = ["/home/of/sophon/authority.pem", "/etc/sophon/one", "/home/of/sophon/two"];
+        assert_eq!(read, expected.map(PathBuf::from));
     }
 }

@@ -11,8 +11,11 @@ use sophon_audit::Action;
 use sophon_egress::EgressSession;
 use sophon_egress::{HttpError, HttpRequest, TokenRefused};
 use sophon_skill::Manifest;
-use sophon_types::{Fault as _, Principal, Role};
-use sophon_vault::{Attach, Binding, Owner, Placing};
+use sophon_types::{CorrelationId, Fault as _, Principal, Role, ServiceName};
+use sophon_vault::{
+    Asked, Attach, Binding, Callback, OauthParts, Owner, Placing, Started, Transport, TransportError, TransportRequest,
+    TransportResponse, Way,
+};
 use std::collections::BTreeMap;
 
 const TOKEN: &str = "ghp_5bNLqtirsqPaayJsR8x2Vd0TuQwEz";
@@ -121,6 +124,73 @@ async fn attack_25_a_placeholder_of_another_run_is_refused() {
     assert_eq!(code(second.send(in_url).await), Some("placeholder_unknown"));
     drop(first);
     assert!(world.cables.log.all().is_empty());
+}
+
+#[tokio::test]
+async fn attack_17_the_whole_credential_is_not_attached_for_a_skill_that_declared_tokens() {
+    let world = connected().await;
+    let session = world.session(&opted_in(), &[]).await;
+    let refused = session.send(crate::credentials::with_credential("GET", URL)).await.unwrap_err();
+    assert_eq!(refused.code(), "credential_scoped");
+    assert!(refused.hint().is_some_and(|hint| hint.contains("scoped-token")), "{refused}");
+    // With a token in the request as well it is the token that goes.
+    let token = session.scoped_token("github").await.unwrap();
+    let mut both = with_header(URL, "X-Api-Key", &token);
+    both.credential = Some("github".into());
+    session.send(both).await.unwrap();
+    let seen = world.cables.log.all();
+    assert_eq!(seen.len(), 1, "nothing was sent before");
+    assert_eq!((seen[0].header("x-api-key"), seen[0].header("authorization")), (Some(TOKEN), None));
+}
+
+/// Says of every form what an authorisation server says of it, and of an exchange that the token is narrow.
+struct Exchanging;
+
+#[async_trait::async_trait]
+impl Transport for Exchanging {
+    async fn send(&self, request: TransportRequest) -> Result<TransportResponse, TransportError> {
+        let form = request.form.as_ref().map(|form| form.as_str()).unwrap_or_default();
+        let body = if form.contains("token-exchange") {
+            r#"{"access_token":"the-narrow-token","token_type":"Bearer","expires_in":300,
+                "issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"repo"}"#
+        } else {
+            r#"{"access_token":"the-whole-token","refresh_token":"the-refresh-token","token_type":"Bearer","expires_in":3600}"#
+        };
+        Ok(TransportResponse { status: 200, body: body.as_bytes().to_vec().into() })
+    }
+}
+
+#[tokio::test]
+async fn attack_17_native_code_that_declared_tokens_has_those_and_no_field_of_the_connection() {
+    let world = World::new(tight()).await;
+    let github: ServiceName = "github".parse().unwrap();
+    let section = serde_json::json!({"github": {
+        "authorization_endpoint": "https://id.example.com/auth", "token_endpoint": "https://id.example.com/token",
+        "client_id": "sophon", "scopes": ["repo", "admin"], "hosts": ["api.example.com"], "token_exchange": "always",
+    }});
+    let providers = serde_json::from_value(section).unwrap();
+    let transport = std::sync::Arc::new(Exchanging);
+    world.vault.serve_oauth(OauthParts { providers, client_secrets: BTreeMap::new(), transport }).unwrap();
+    let actor = Principal { role: Role::Approver, ..world.principal() };
+    let correlation = CorrelationId::from_bytes([4; 16]);
+    let way = Way::Loopback("http://127.0.0.1:49152/callback/github".into());
+    let asked = Asked { service: github.clone(), owner: Owner::User, way, scopes: None, correlation };
+    let Started::Browser { url, .. } = world.vault.authorise(&actor, asked).await.unwrap() else { panic!() };
+    let state = url.split("state=").nth(1).unwrap().split('&').next().unwrap();
+    let (state, code) = (SecretString::from(state), Some("the-code".into()));
+    let callback = Callback { service: Some(github.clone()), state, code, iss: None, error: None, correlation };
+    world.vault.finish(Some(&actor), callback).await.unwrap();
+
+    let sent = async |manifest: &Manifest| {
+        let session = world.session(manifest, &[]).await;
+        let fields = session.connection_fields(&github).await.unwrap();
+        assert_eq!(fields.keys().collect::<Vec<_>>(), ["access_token"]);
+        let bearer = format!("Bearer {}", fields["access_token"]);
+        session.send(with_header(URL, "Authorization", &bearer)).await.unwrap();
+        world.cables.log.all().pop().unwrap().header("authorization").unwrap().to_owned()
+    };
+    assert_eq!(sent(&opted_in()).await, "Bearer the-narrow-token");
+    assert_eq!(sent(&crate::world::manifest(NAMED)).await, "Bearer the-whole-token");
 }
 
 #[tokio::test]

@@ -37,7 +37,15 @@ fn credential(node: &Node<'_>) -> Option<CredentialUse> {
         n.word(&[("proxy", Access::Proxy), ("scoped-token", Access::ScopedToken), ("injected", Access::Proxy)])
     });
     object.finish(Unknown::Note);
-    Some(CredentialUse { service: service?, scopes: scopes?, required: required?, access: access? })
+    let (service, scopes, access) = (service?, scopes?, access?);
+    if access == Access::ScopedToken && scopes.is_empty() {
+        node.report(
+            format!("a token of narrow scope for {service} is asked for, and no scope is named"),
+            r#"name the scopes that the token is to have, or write "access": "proxy""#,
+        );
+        return None;
+    }
+    Some(CredentialUse { service, scopes, required: required?, access })
 }
 
 pub(super) fn integration(node: &Node<'_>) -> Option<Integration> {

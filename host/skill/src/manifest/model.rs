@@ -197,7 +197,7 @@ impl Effect {
 pub struct CredentialUse {
     /// The service.
     pub service: ServiceName,
-    /// What the credential has to be good for, in the service's words.
+    /// What the credential has to be good for, in the service's words; never empty where tokens are asked for.
     pub scopes: Vec<String>,
     /// Whether the skill is of no use without it.
     pub required: bool,
@@ -211,7 +211,7 @@ pub struct CredentialUse {
 pub enum Access {
     /// The host attaches it to requests; the skill never sees it.
     Proxy,
-    /// The host also hands out short-lived tokens of narrow scope.
+    /// The host hands out short-lived tokens of narrow scope, and attaches nothing.
     ScopedToken,
 }
 

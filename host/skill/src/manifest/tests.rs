@@ -76,6 +76,19 @@ fn everything_of_the_contract_is_read() {
     assert_eq!(manifest.network_of(tool).len(), 1);
 }
 
+#[test]
+fn attack_17_tokens_of_no_scope_are_refused() {
+    let with = |credential: Value| with(|m| m["credentials"] = json!([credential]));
+    for bad in [
+        json!({"service": "github", "access": "scoped-token"}),
+        json!({"service": "github", "access": "scoped-token", "scopes": []}),
+    ] {
+        refuses(&with(bad), "credentials[0]", "no scope is named");
+    }
+    assert!(parse(&with(json!({"service": "github", "access": "scoped-token", "scopes": ["repo"]}))).is_ok());
+    assert!(parse(&with(json!({"service": "github", "access": "proxy", "scopes": []}))).is_ok());
+}
+
 /// Shapes of the public catalogue (survey of 85 skills), with the keys that occur there.
 #[test]
 fn public_skills_load_unchanged() {

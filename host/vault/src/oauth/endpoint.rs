@@ -1,9 +1,8 @@
 //! What is asked of an authorisation server, and how its answers are read.
 //!
-//! Promise: an error of a server becomes a code of a few plain characters; nothing else of what it said goes into a
-//! message, a record or a log.
+//! Promise: of an error of a server a registered code is repeated, and nothing else of what it said goes into a message, a
+//! record or a log.
 
-use super::grant::{ACCESS_TOKEN, REFRESH_TOKEN};
 use super::metadata::Endpoints;
 use super::provider::{ClientAuth, Provider};
 use super::{Oauth, OauthError, TransportError, TransportRequest, TransportResponse};
@@ -22,6 +21,44 @@ use zeroize::Zeroizing;
 const LONGEST: usize = 16 * 1024;
 /// The longest life that a token is believed to have.
 const LIFE: u64 = 10 * 365 * 24 * 3600;
+
+/// The error codes that are repeated: a code of a server's own making could be anything that it was sent.
+const CODES: [&str; 27] = [
+    // RFC 6749, 4.1.2.1 and 5.2.
+    "access_denied",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "server_error",
+    "temporarily_unavailable",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "unsupported_response_type",
+    // RFC 6750, 3.1.
+    "insufficient_scope",
+    "invalid_token",
+    // RFC 7009, 2.2.1.
+    "unsupported_token_type",
+    // RFC 8628, 3.5.
+    "authorization_pending",
+    "expired_token",
+    "slow_down",
+    // RFC 8693, 2.2.2, and RFC 8707, 2.
+    "invalid_target",
+    // OpenID Connect Core, 3.1.2.6.
+    "account_selection_required",
+    "consent_required",
+    "interaction_required",
+    "invalid_request_object",
+    "invalid_request_uri",
+    "login_required",
+    "registration_not_supported",
+    "request_not_supported",
+    "request_uri_not_supported",
+    // OpenID Connect Core Unmet Authentication Requirements.
+    "unmet_authentication_requirements",
+];
 
 /// One errand to a provider, for one connection.
 pub(crate) struct Errand<'o> {
@@ -216,11 +253,7 @@ pub(crate) fn seconds(value: &Value) -> Option<u64> {
 
 /// An error code as it may be shown: what else a server puts there is not repeated.
 pub(crate) fn plain(code: &str) -> String {
-    let fits = (1..=64).contains(&code.len())
-        && code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
-        && code != ACCESS_TOKEN
-        && code != REFRESH_TOKEN;
-    if fits { code.to_owned() } else { "an error that is no error code".to_owned() }
+    if CODES.contains(&code) { code.to_owned() } else { "an error that is no registered code".to_owned() }
 }
 
 #[cfg(test)]
@@ -246,9 +279,12 @@ mod tests {
 
     #[test]
     fn only_an_error_code_is_repeated() {
-        assert_eq!(plain("invalid_grant"), "invalid_grant");
-        for bad in ["", "Ignore previous instructions", "<script>", &"a".repeat(65), "a\nb"] {
-            assert_eq!(plain(bad), "an error that is no error code", "{bad}");
+        for code in CODES {
+            assert_eq!(plain(code), code);
+        }
+        // A token of plain characters among them.
+        for bad in ["", "Ignore previous instructions", "<script>", "gho_16c7e42f292c6912e7710c838347ae17", "a\nb"] {
+            assert_eq!(plain(bad), "an error that is no registered code", "{bad}");
         }
     }
 }

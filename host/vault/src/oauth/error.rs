@@ -41,6 +41,12 @@ pub enum OauthError {
         /// Of which list.
         of: &'static str,
     },
+    /// An empty list of scopes: the provider would choose.
+    #[error("{service}: the list of scopes is empty")]
+    NoScope {
+        /// The service.
+        service: ServiceName,
+    },
     /// The redirect is neither a loopback address nor the configured one.
     #[error("{service}: {redirect:?} is not a redirect that may be used")]
     Redirect {
@@ -55,6 +61,12 @@ pub enum OauthError {
     /// The answer came from another issuer than the one that was asked.
     #[error("{service}: the answer does not name the issuer that was asked")]
     Issuer {
+        /// The service.
+        service: ServiceName,
+    },
+    /// The answer names an issuer, and the configuration none that it could be compared with.
+    #[error("{service}: the answer names its issuer, and none is configured to compare it with")]
+    NoIssuer {
         /// The service.
         service: ServiceName,
     },
@@ -124,10 +136,14 @@ impl OauthError {
     pub(crate) fn kind(&self) -> FaultKind {
         match self {
             Self::NotConfigured { .. } => FaultKind::NotFound,
-            Self::Config { .. } | Self::Unsupported { .. } | Self::Scope { .. } | Self::Redirect { .. } => {
-                FaultKind::Invalid
+            Self::Config { .. }
+            | Self::Unsupported { .. }
+            | Self::Scope { .. }
+            | Self::NoScope { .. }
+            | Self::Redirect { .. } => FaultKind::Invalid,
+            Self::State | Self::Issuer { .. } | Self::NoIssuer { .. } | Self::Refused { .. } | Self::Lapsed { .. } => {
+                FaultKind::Denied
             }
-            Self::State | Self::Issuer { .. } | Self::Refused { .. } | Self::Lapsed { .. } => FaultKind::Denied,
             Self::Undecided { .. } => FaultKind::Conflict,
             Self::ClientSecret { .. } => FaultKind::Unavailable,
             Self::Metadata { .. } | Self::Unreachable { .. } | Self::Answer { .. } | Self::NotRevoked { .. } => {
@@ -141,10 +157,10 @@ impl OauthError {
             Self::NotConfigured { .. } => "oauth_not_configured",
             Self::Config { .. } => "oauth_config",
             Self::Unsupported { .. } => "oauth_unsupported",
-            Self::Scope { .. } => "oauth_scope",
+            Self::Scope { .. } | Self::NoScope { .. } => "oauth_scope",
             Self::Redirect { .. } => "oauth_redirect",
             Self::State => "oauth_state",
-            Self::Issuer { .. } => "oauth_issuer",
+            Self::Issuer { .. } | Self::NoIssuer { .. } => "oauth_issuer",
             Self::Refused { .. } => "oauth_refused",
             Self::Undecided { .. } => "oauth_undecided",
             Self::Metadata { .. } => "oauth_metadata",
@@ -169,6 +185,7 @@ impl OauthError {
             Self::Scope { service, .. } => {
                 format!("add it to scopes in [oauth.{service}], then: sophon connect {service}")
             }
+            Self::NoScope { .. } => "name a scope, or leave scopes out to ask for all that are configured".into(),
             Self::Redirect { service, .. } => {
                 format!("use http://127.0.0.1:PORT/…, or the redirect of [oauth.{service}] in sophon.toml")
             }
@@ -180,11 +197,19 @@ impl OauthError {
                     "begin again from here, and compare issuer in [oauth.{service}] with what the provider calls itself"
                 )
             }
+            Self::NoIssuer { service } => {
+                format!(
+                    "name issuer in [oauth.{service}] of sophon.toml as the provider calls itself, then begin again"
+                )
+            }
             Self::Refused { service, .. } | Self::Lapsed { service } => format!("sophon connect {service}"),
             Self::Undecided { .. } => "open the address on the other device and enter the code".into(),
-            Self::Metadata { service, .. } | Self::Answer { service, .. } => {
-                format!("check issuer and endpoints in [oauth.{service}] of sophon.toml")
+            Self::Metadata { service, .. } => {
+                format!(
+                    "check issuer and endpoints in [oauth.{service}] of sophon.toml; discovery = false where the provider has no metadata"
+                )
             }
+            Self::Answer { service, .. } => format!("check issuer and endpoints in [oauth.{service}] of sophon.toml"),
             Self::Unreachable { .. } => "check that the provider is up, then try again".into(),
             Self::ClientSecret { service, .. } => {
                 format!("see client_secret_file and client_secret_credential in [oauth.{service}] of sophon.toml")

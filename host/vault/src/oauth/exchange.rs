@@ -5,6 +5,7 @@ use super::endpoint::{Errand, Form, Tokens};
 use super::grant::ACCESS_TOKEN;
 use super::metadata::EXCHANGE;
 use super::provider::TokenExchange;
+use crate::connection::Meta;
 use crate::vault::{Fields, open_fields};
 use crate::{Binding, Owner, Purpose, Secret, Vault, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -42,8 +43,9 @@ impl Vault {
     /// no provider): then a placeholder is what a skill gets.
     ///
     /// # Errors
-    /// [`VaultError::NotIntended`], [`VaultError::NotConnected`]; [`VaultError::Oauth`] where a scope was not granted, or
-    /// the provider's token is not narrow or not short-lived; [`VaultError::Audit`], [`VaultError::Store`].
+    /// [`VaultError::NotIntended`], [`VaultError::NotConnected`]; [`VaultError::Oauth`] where no scope is named or one was
+    /// not granted, where the provider's token is not narrow or not short-lived, or where tokens are always to be
+    /// exchanged and the connection is another issuer's; [`VaultError::Audit`], [`VaultError::Store`].
     pub async fn exchange(
         &self,
         purpose: &Purpose,
@@ -54,13 +56,18 @@ impl Vault {
         purpose.check(intent)?;
         let found = self.find(&purpose.tenant, &purpose.user, service).await?;
         let found = found.ok_or_else(|| VaultError::NotConnected { service: service.clone() })?;
-        let meta = crate::connection::Meta::read(&found.row.meta)?;
-        let (Some(grant), false, Ok(oauth)) = (meta.oauth, scopes.is_empty(), self.oauth(service)) else {
-            return Ok(None);
-        };
+        let meta = Meta::read(&found.row.meta)?;
+        let (Some(grant), Ok(oauth)) = (meta.oauth, self.oauth(service)) else { return Ok(None) };
+        if scopes.is_empty() {
+            // Of no scope at all no token can be the narrow one.
+            return Err(OauthError::NoScope { service: service.clone() }.into());
+        }
         let Ok(provider) = oauth.provider(service) else { return Ok(None) };
-        if provider.token_exchange() == TokenExchange::Never || provider.identity() != grant.issuer {
-            return Ok(None);
+        match provider.token_exchange() {
+            TokenExchange::Never => return Ok(None),
+            _ if provider.identity() == grant.issuer => {}
+            TokenExchange::Auto => return Ok(None),
+            TokenExchange::Always => return Err(OauthError::Lapsed { service: service.clone() }.into()),
         }
         let errand = Errand { oauth, provider, service, tenant: &purpose.tenant, user: &purpose.user };
         let endpoints = errand.endpoints().await?;
@@ -98,7 +105,8 @@ impl Vault {
             let access = open_fields(&kek, &found, Fields::Lent)?.remove(ACCESS_TOKEN);
             (found, access.ok_or(VaultError::Tampered)?.text()?)
         };
-        let meta = crate::connection::Meta::read(&found.row.meta)?;
+        let Meta { mut binding, oauth: grant, .. } = Meta::read(&found.row.meta)?;
+        self.narrow(service, grant.as_ref(), &mut binding);
         let endpoints = errand.endpoints().await?;
         let secret = self.client_secret(errand.oauth, errand).await?;
         let form = Form::new(EXCHANGE)
@@ -110,7 +118,7 @@ impl Vault {
         check(&tokens, &access, scopes).map_err(|why| OauthError::Answer { service: service.clone(), why })?;
         let token = Zeroizing::new(tokens.access.expose_secret().as_bytes().to_vec());
         let owner = if found.row.user.is_some() { Owner::User } else { Owner::Tenant };
-        Ok(ScopedToken { token: Secret::new(token), binding: meta.binding, owner, version: found.row.version })
+        Ok(ScopedToken { token: Secret::new(token), binding, owner, version: found.row.version })
     }
 }
 

@@ -6,6 +6,7 @@ use super::endpoint::{Errand, Form, Tokens, plain};
 use super::grant::{ACCESS_TOKEN, Grant, REFRESH_TOKEN, Standing};
 use super::metadata::Endpoints;
 use super::provider::{endpoint, is_loopback_redirect, is_scope};
+use super::revoke::GivenUp;
 use crate::connection::Meta;
 use crate::vault::may_change;
 use crate::{Attach, Binding, ConnectionInfo, Owner, Vault, VaultError};
@@ -34,6 +35,8 @@ const MOST: u32 = 8;
 const INTERVAL: u64 = 5;
 /// The grant type of RFC 8628.
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// Why a flow is over whose key was revoked.
+const REVOKED: &str = "the key that began it was revoked";
 /// What flows are sealed for.
 const PURPOSE: &str = "oauth flow";
 
@@ -247,15 +250,10 @@ impl Vault {
     pub async fn finish(&self, actor: Option<&Principal>, callback: Callback) -> Result<ConnectionInfo, VaultError> {
         let state = Digest::of(callback.state.expose_secret().as_bytes());
         let hash = self.inner.audit.redactor().keyed_hash(callback.state.expose_secret().as_bytes());
-        let nobodys = |why: &str| {
-            let record = Record::new(Action::OauthCallback, Outcome::denied(OauthError::State.code()));
-            let record = record.correlation(callback.correlation).detail("state", hash.clone()).detail("why", why);
-            actor.map_or(record.clone(), |actor| record.principal(actor))
-        };
+        let nobodys = async |why: &str| self.nobodys(actor, callback.correlation, &hash, why).await;
         // Taken first: whatever happens now, it does not happen twice.
         let Some(row) = self.inner.store.flows().take(state).await? else {
-            self.note(nobodys("unknown")).await?;
-            return Err(OauthError::State.into());
+            return Err(nobodys("unknown").await);
         };
         let brought = match (row.way.as_str(), actor) {
             ("gateway", None) => true,
@@ -263,8 +261,7 @@ impl Vault {
             _ => false,
         };
         if !brought || callback.service.as_ref().is_some_and(|service| *service != row.service) {
-            self.note(nobodys("another's")).await?;
-            return Err(OauthError::State.into());
+            return Err(nobodys("another's").await);
         }
         let kept = self.kept(&row)?;
         let owner = Owner::named(&row.owner).ok_or(VaultError::Tampered)?;
@@ -274,8 +271,31 @@ impl Vault {
             .then(Action::OauthCallback, Outcome::Intent)
             .detail("way", row.way.as_str())
             .detail("state", hash.clone());
+        if !self.still_stands(&row, &kept).await? {
+            return self.settle(&who, &base.detail("why", REVOKED), Err(OauthError::State.into())).await;
+        }
         let done = self.redeem(&row, &kept, owner, callback, &base).await;
-        self.settle(&base, done).await
+        self.settle(&who, &base, done).await
+    }
+
+    /// Records that an authorisation is none of whoever asks for it, and says no more than that.
+    async fn nobodys(
+        &self,
+        actor: Option<&Principal>,
+        correlation: CorrelationId,
+        state: &str,
+        why: &str,
+    ) -> VaultError {
+        let record = Record::new(Action::OauthCallback, Outcome::denied(OauthError::State.code()));
+        let record = record.correlation(correlation).detail("state", state).detail("why", why);
+        let record = actor.map_or(record.clone(), |actor| record.principal(actor));
+        self.note(record).await.err().unwrap_or_else(|| OauthError::State.into())
+    }
+
+    /// Whether the key that began an authorisation is still good for anything. The operator's own is in no list.
+    async fn still_stands(&self, row: &FlowRow, kept: &Kept) -> Result<bool, VaultError> {
+        let keys = self.inner.store.keys().list(&row.tenant).await?;
+        Ok(!keys.iter().any(|key| key.id == kept.key && key.revoked_at.is_some()))
     }
 
     async fn redeem(
@@ -285,7 +305,7 @@ impl Vault {
         owner: Owner,
         callback: Callback,
         base: &Record,
-    ) -> Result<ConnectionInfo, VaultError> {
+    ) -> Result<Connected, VaultError> {
         let service = &row.service;
         if self.inner.clock.now() >= row.expires_at {
             return Err(OauthError::State.into());
@@ -330,36 +350,52 @@ impl Vault {
         correlation: CorrelationId,
     ) -> Result<Waiting, VaultError> {
         let state = Digest::of(flow.as_bytes());
-        let row = self.inner.store.flows().get(state).await?.ok_or(OauthError::State)?;
+        let hash = self.inner.audit.redactor().keyed_hash(flow.as_bytes());
+        let nobodys = async |why: &str| self.nobodys(Some(actor), correlation, &hash, why).await;
+        let Some(row) = self.inner.store.flows().get(state).await? else {
+            return Err(nobodys("unknown").await);
+        };
         if row.way != Way::Device.name()
             || row.tenant != actor.tenant
             || row.user != actor.user
             || row.service != *service
         {
-            return Err(OauthError::State.into());
+            return Err(nobodys("another's").await);
         }
         let now = self.inner.clock.now();
         let owner = Owner::named(&row.owner).ok_or(VaultError::Tampered)?;
         let base = of_flow(actor, service, owner, correlation)
             .then(Action::OauthCallback, Outcome::Intent)
             .detail("way", row.way.as_str())
-            .detail("state", self.inner.audit.redactor().keyed_hash(flow.as_bytes()));
-        let end = |error: OauthError| async {
+            .detail("state", hash.clone());
+        let end = async |base: &Record, error: OauthError| {
             self.inner.store.flows().take(state).await?;
-            self.settle(&base, Err(error.into())).await.map(|info| Waiting::Connected(Box::new(info)))
+            let ended = self.settle(actor, base, Err(error.into())).await;
+            ended.map(|info| Waiting::Connected(Box::new(info)))
         };
         if now >= row.expires_at {
-            return end(OauthError::Refused { service: service.clone(), code: "expired_token".into() }).await;
+            return end(&base, OauthError::Refused { service: service.clone(), code: "expired_token".into() }).await;
         }
-        let next = now.plus(Duration::from_secs(row.interval));
-        if now < row.not_before || !self.inner.store.flows().ask(&row, row.interval, next).await? {
+        if now < row.not_before {
             return Ok(Waiting::Undecided(row.interval));
         }
         let kept = self.kept(&row)?;
+        if !self.still_stands(&row, &kept).await? {
+            return end(&base.detail("why", REVOKED), OauthError::State).await;
+        }
         let oauth = self.oauth(service)?;
         let provider = oauth.provider(service)?;
         if provider.identity() != kept.identity {
-            return end(OauthError::Issuer { service: service.clone() }).await;
+            return end(&base, OauthError::Issuer { service: service.clone() }).await;
+        }
+        // Before the code is shown for the first time: who asks moves the time of the next question.
+        let is_first = row.not_before == row.created_at.plus(Duration::from_secs(row.interval));
+        if is_first {
+            self.inner.audit.append(base.clone()).await?;
+        }
+        let next = now.plus(Duration::from_secs(row.interval));
+        if !self.inner.store.flows().ask(&row, row.interval, next).await? {
+            return Ok(Waiting::Undecided(row.interval));
         }
         let errand = Errand { oauth, provider, service, tenant: &row.tenant, user: &row.user };
         let endpoints = errand.endpoints().await?;
@@ -367,10 +403,15 @@ impl Vault {
         let form = Form::new(DEVICE_GRANT).with("device_code", &kept.secret);
         match errand.tokens(&endpoints, form, secret.as_ref()).await {
             Ok(tokens) => {
+                if !is_first {
+                    self.inner.audit.append(base.clone()).await?;
+                }
                 // Of two that ask at once, one connects.
-                self.inner.store.flows().take(state).await?.ok_or(OauthError::State)?;
+                if self.inner.store.flows().take(state).await?.is_none() {
+                    return Err(nobodys("finished meanwhile").await);
+                }
                 let kept = self.keep(&row, owner, &kept, provider.hosts().to_vec(), now, tokens).await;
-                Ok(Waiting::Connected(Box::new(self.settle(&base, kept).await?)))
+                Ok(Waiting::Connected(Box::new(self.settle(actor, &base, kept).await?)))
             }
             Err(OauthError::Refused { code, .. }) if code == "authorization_pending" => {
                 Ok(Waiting::Undecided(row.interval))
@@ -385,7 +426,7 @@ impl Vault {
                 Ok(Waiting::Undecided(interval))
             }
             Err(error @ OauthError::Unreachable { .. }) => Err(error.into()),
-            Err(error) => end(error).await,
+            Err(error) => end(&base, error).await,
         }
     }
 
@@ -394,7 +435,7 @@ impl Vault {
         serde_json::from_slice(&text).map_err(|_not_ours| VaultError::Tampered)
     }
 
-    /// Makes the connection.
+    /// Makes the connection, in place of one that there may be.
     async fn keep(
         &self,
         row: &FlowRow,
@@ -403,7 +444,7 @@ impl Vault {
         hosts: Vec<crate::HostBinding>,
         asked_at: Timestamp,
         tokens: Tokens,
-    ) -> Result<ConnectionInfo, VaultError> {
+    ) -> Result<Connected, VaultError> {
         let user = (owner == Owner::User).then_some(&row.user);
         let place = (row.tenant.clone(), user.cloned(), row.service.clone());
         let _turn = self.inner.flights.turn(&place).await;
@@ -417,18 +458,20 @@ impl Vault {
         let fields = fields(tokens.access, tokens.refresh);
         let binding = Binding { hosts: Some(hosts), ..bearer() };
         let meta = Meta::check(&row.service, &fields, binding)?.granted(grant);
+        let replaced = self.about_to_be_replaced(&place, &fields).await?;
         let stored = self.replace(&row.tenant, user, &row.service, &fields, &meta).await?;
-        ConnectionInfo::of(&stored)
+        Ok(Connected { info: ConnectionInfo::of(&stored)?, replaced })
     }
 
-    /// Records how an authorisation ended.
+    /// Records how an authorisation ended, and then gives back what it replaced.
     async fn settle(
         &self,
+        who: &Principal,
         base: &Record,
-        done: Result<ConnectionInfo, VaultError>,
+        done: Result<Connected, VaultError>,
     ) -> Result<ConnectionInfo, VaultError> {
         let record = match &done {
-            Ok(info) => {
+            Ok(Connected { info, .. }) => {
                 let scopes = info.oauth.as_ref().map(|grant| grant.scopes.clone()).unwrap_or_default();
                 base.clone()
                     .then(Action::OauthCallback, Outcome::Ok)
@@ -445,8 +488,17 @@ impl Vault {
             }
         };
         self.inner.audit.append(record).await?;
-        done
+        let Connected { info, replaced } = done?;
+        self.take_back_replaced(who, replaced).await;
+        Ok(info)
     }
+}
+
+/// What an authorisation brought.
+struct Connected {
+    info: ConnectionInfo,
+    /// What was connected before.
+    replaced: Option<GivenUp>,
 }
 
 /// What a provider's device endpoint says.
@@ -477,7 +529,7 @@ impl Errand<'_> {
         secret: Option<&SecretString>,
     ) -> Result<Device, OauthError> {
         let url = endpoints.device.as_ref().ok_or_else(|| self.unsupported("device_authorization_endpoint"))?;
-        let form = Form::empty().with("scope", &scopes.join(" "));
+        let form = if scopes.is_empty() { Form::empty() } else { Form::empty().with("scope", &scopes.join(" ")) };
         let said: DeviceSaid = self.read(&self.post(endpoints, url, form, secret).await?)?;
         let wrong = |why| OauthError::Answer { service: self.service.clone(), why };
         let shown = |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|b| matches!(b, 0x20..=0x7e));
@@ -536,8 +588,8 @@ fn authorization_url(
 fn check_issuer(service: &ServiceName, endpoints: &Endpoints, iss: Option<&str>) -> Result<(), OauthError> {
     let fits = match (iss, endpoints.issuer.as_deref()) {
         (Some(iss), Some(issuer)) => iss == issuer,
-        // Nobody configured what it should be, so nothing was promised either.
-        (Some(_), None) => true,
+        // It may be another provider's: nobody configured what it should be.
+        (Some(_), None) => return Err(OauthError::NoIssuer { service: service.clone() }),
         (None, _) => !endpoints.names_issuer,
     };
     if fits { Ok(()) } else { Err(OauthError::Issuer { service: service.clone() }) }
@@ -609,6 +661,8 @@ mod tests {
         for other in ["https://evil.example", "https://id.example.com/", "HTTPS://id.example.com", ""] {
             assert!(!check(Some(ours), false, Some(other)), "{other}");
         }
+        assert!(check(None, false, None));
+        assert!(!check(None, false, Some(ours)), "whose answer it is cannot be known");
     }
 
     #[test]

@@ -60,17 +60,17 @@ struct Document {
 }
 
 impl Errand<'_> {
-    /// The provider's endpoints: from its metadata where an issuer is configured and something is missing by hand.
+    /// The provider's endpoints: from its metadata where an issuer is configured, unless the operator says that there are
+    /// none, with those by hand laid over them.
     pub(crate) async fn endpoints(&self) -> Result<Arc<Endpoints>, OauthError> {
         if let Some((known, since)) = self.oauth.discovered.0.lock().get(self.service)
             && since.elapsed() < BELIEVED
         {
             return Ok(Arc::clone(known));
         }
-        let complete = self.provider.authorization_endpoint().is_some() && self.provider.token_endpoint().is_some();
-        let mut found = match self.provider.issuer() {
-            Some(issuer) if !complete => self.discover(issuer).await?,
-            issuer => Endpoints { issuer: issuer.map(str::to_owned), ..Endpoints::default() },
+        let mut found = match self.provider.discovers() {
+            Some(issuer) => self.discover(issuer).await?,
+            None => Endpoints { issuer: self.provider.issuer().map(str::to_owned), ..Endpoints::default() },
         };
         by_hand(self.provider, &mut found);
         let found = Arc::new(found);

@@ -89,6 +89,9 @@ struct Section {
     /// Who the provider says it is; its endpoints are found from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     issuer: Option<String>,
+    /// Whether the issuer's metadata are read. Without them nothing is known but what stands here.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    discovery: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     authorization_endpoint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,9 +121,20 @@ struct Section {
     resource: Vec<String>,
     #[serde(default)]
     token_exchange: TokenExchange,
+    /// Whether tokens that others replace are given back. Some providers take everything of an account back with one.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    revoke_replaced: bool,
     /// More parameters of the authorisation request, such as `access_type = "offline"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     parameters: BTreeMap<String, String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(said: &bool) -> bool {
+    *said
 }
 
 impl From<Provider> for Section {
@@ -149,12 +163,15 @@ impl TryFrom<Section> for Provider {
             }
             origins.insert(url.origin().ascii_serialization());
         }
-        if raw.issuer.is_none() && raw.token_endpoint.is_none() {
-            return Err("issuer: name an issuer, or a token_endpoint and an authorization_endpoint by hand".into());
+        let discovers = raw.issuer.is_some() && raw.discovery;
+        if !discovers && raw.token_endpoint.is_none() {
+            return Err(
+                "issuer: name an issuer to discover, or a token_endpoint and an authorization_endpoint by hand".into(),
+            );
         }
         let by_hand = raw.authorization_endpoint.is_some() || raw.device_authorization_endpoint.is_some();
-        if raw.issuer.is_none() && !by_hand {
-            return Err("authorization_endpoint: missing, and no issuer is named".into());
+        if !discovers && !by_hand {
+            return Err("authorization_endpoint: missing, and there is no issuer to discover it from".into());
         }
         if raw.client_id.is_empty() || raw.client_id.len() > 512 || raw.client_id.chars().any(char::is_control) {
             return Err("client_id: 1 to 512 characters".into());
@@ -198,6 +215,11 @@ impl Provider {
 
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.raw.issuer.as_deref()
+    }
+
+    /// The issuer whose metadata are to be read.
+    pub(crate) fn discovers(&self) -> Option<&str> {
+        self.issuer().filter(|_| self.raw.discovery)
     }
 
     /// What tokens of this provider are kept under: they are shown to no other.
@@ -249,6 +271,10 @@ impl Provider {
         self.raw.token_exchange
     }
 
+    pub(crate) fn revokes_replaced(&self) -> bool {
+        self.raw.revoke_replaced
+    }
+
     pub(crate) fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
         self.raw.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -256,6 +282,10 @@ impl Provider {
     /// The scopes to ask for: all that are configured, or those that were named and are among them.
     pub(crate) fn scopes(&self, service: &ServiceName, asked: Option<Vec<String>>) -> Result<Vec<String>, OauthError> {
         let Some(asked) = asked else { return Ok(self.raw.scopes.clone()) };
+        if asked.is_empty() {
+            // A request that names none gets whatever the provider thinks fit.
+            return Err(OauthError::NoScope { service: service.clone() });
+        }
         match asked.iter().find(|scope| !self.raw.scopes.contains(scope)) {
             None => Ok(asked),
             Some(stranger) => Err(OauthError::Scope {
@@ -342,6 +372,7 @@ mod tests {
         refused(|s| s["issuer"] = json!("https://u:p@id.example.com"), "issuer");
         refused(|s| s["issuer"] = json!("id.example.com"), "issuer");
         refused(|s| s["issuer"] = Value::Null, "issuer");
+        refused(|s| s["discovery"] = json!(false), "issuer");
         refused(|s| s["client_id"] = json!(""), "client_id");
         refused(|s| s["client_auth"] = json!("basic"), "client_auth");
         refused(|s| s["client_secret"] = json!("hunter2hunter2"), "client_secret");

@@ -13,7 +13,13 @@ use sophon_audit::{Action, Outcome, Record};
 use sophon_store::Connection;
 use sophon_types::{Fault as _, ServiceName, UserId};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 use tokio::task::JoinError;
+
+/// How long it is tried to keep new tokens, and how long between two tries.
+const STUBBORN: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 impl Vault {
     pub(crate) fn oauth(&self, service: &ServiceName) -> Result<&Oauth, VaultError> {
@@ -24,11 +30,12 @@ impl Vault {
     /// Sees to it that the access token of `place` is good when this returns. `user` is on whose behalf; `base` says for
     /// which call.
     ///
-    /// The renewal is a task of its own: whoever waits for it may go, and the new tokens are kept all the same.
+    /// The renewal is a task of its own, which [`Vault::close`] waits for: whoever waits for it here may go, and the new
+    /// tokens are kept all the same.
     pub(crate) async fn freshen(&self, place: Place, user: UserId, base: Record) -> Result<(), VaultError> {
         let turn = self.inner.flights.turn(&place).await;
         let vault = self.clone();
-        let renewed = tokio::spawn(async move {
+        let renewed = self.inner.renewals.spawn(async move {
             let renewed = vault.renew(&place, &user, &base).await;
             drop(turn);
             renewed
@@ -128,7 +135,8 @@ impl Vault {
         }
     }
 
-    /// The same connection with other tokens.
+    /// The same connection with other tokens. A store that does not take them is asked again for a while: the provider has
+    /// rotated the refresh token, and the old one is worth nothing.
     async fn rewrite(
         &self,
         found: &Connection,
@@ -138,7 +146,17 @@ impl Vault {
     ) -> Result<(), VaultError> {
         let row = &found.row;
         let meta = Meta::check(&row.service, fields, meta.binding.clone())?.granted(grant);
-        self.replace(&row.tenant, row.user.as_ref(), &row.service, fields, &meta).await.map(drop)
+        let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
+        loop {
+            match self.replace(&row.tenant, row.user.as_ref(), &row.service, fields, &meta).await {
+                Err(VaultError::Store(error)) if since.elapsed() < STUBBORN => {
+                    tracing::error!(service = %row.service, %error, "new tokens could not be kept; they are tried again");
+                    tokio::time::sleep(pause).await;
+                    pause = LONGEST_PAUSE.min(pause * 2);
+                }
+                done => return done.map(drop),
+            }
+        }
     }
 
     /// The client's own secret, where the provider knows one.

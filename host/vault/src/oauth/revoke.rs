@@ -2,73 +2,99 @@
 
 use super::OauthError;
 use super::endpoint::{Errand, Form};
-use super::grant::{ACCESS_TOKEN, Grant, REFRESH_TOKEN};
+use super::flights::Place;
+use super::grant::{ACCESS_TOKEN, REFRESH_TOKEN};
+use crate::connection::Meta;
 use crate::vault::{Fields, open_fields};
 use crate::{Vault, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
 use sophon_audit::{Action, Outcome, Record};
 use sophon_store::Connection;
-use sophon_types::{Fault as _, Principal};
+use sophon_types::{Fault as _, Principal, ServiceName};
+use std::collections::BTreeMap;
 
 /// The tokens of a connection that is given up.
 pub(crate) struct GivenUp {
-    grant: Grant,
-    tokens: Vec<(&'static str, SecretString)>,
+    service: ServiceName,
+    version: u64,
+    issuer: String,
+    /// Why there are none: they do not open.
+    tokens: Result<Vec<(&'static str, SecretString)>, VaultError>,
 }
 
 impl Vault {
-    /// The tokens of a connection that is about to go. What does not open is of no use to anybody else either.
-    pub(crate) async fn given_up(&self, found: &Connection) -> Result<Option<GivenUp>, VaultError> {
-        let Some(grant) = crate::connection::Meta::read(&found.row.meta)?.oauth else { return Ok(None) };
+    /// The tokens of a connection that is about to go; `None` where no provider gave them.
+    pub(crate) async fn given_up(&self, found: &Connection) -> Option<GivenUp> {
+        // Of a row that cannot be read nobody knows where it came from.
+        let grant = Meta::read(&found.row.meta).ok()?.oauth?;
         let kek = self.inner.kek.read().await;
-        let mut fields = match open_fields(&kek, found, Fields::All) {
-            Ok(fields) => fields,
-            Err(error) => {
-                tracing::error!(service = %found.row.service, %error, "tokens that are given up do not open");
-                return Ok(None);
-            }
+        let tokens = open_fields(&kek, found, Fields::All).and_then(|mut fields| {
+            // The refresh token first: most providers take the access tokens back with it.
+            let named = [REFRESH_TOKEN, ACCESS_TOKEN].into_iter();
+            named.filter_map(|name| Some(fields.remove(name)?.text().map(|secret| (name, secret)))).collect()
+        });
+        Some(GivenUp { service: found.row.service.clone(), version: found.row.version, issuer: grant.issuer, tokens })
+    }
+
+    /// The tokens of the connection at `place`, which `fields` are about to replace; none that are among these. Whoever
+    /// asks has its turn.
+    pub(crate) async fn about_to_be_replaced(
+        &self,
+        place: &Place,
+        fields: &BTreeMap<String, SecretString>,
+    ) -> Result<Option<GivenUp>, VaultError> {
+        let (tenant, owner, service) = place;
+        let Some(found) = self.inner.store.connections().get(tenant, owner.as_ref(), service).await? else {
+            return Ok(None);
         };
-        // The refresh token first: most providers take the access tokens back with it.
-        let named = [REFRESH_TOKEN, ACCESS_TOKEN].into_iter();
-        let tokens = named.filter_map(|name| Some((name, fields.remove(name)?.text())));
-        let tokens = tokens.map(|(name, secret)| Ok((name, secret?))).collect::<Result<_, VaultError>>()?;
-        Ok(Some(GivenUp { grant, tokens }))
+        let kept = |secret: &SecretString| fields.values().any(|new| new.expose_secret() == secret.expose_secret());
+        // Where a provider gives the same refresh token again, the old access token goes on belonging to it.
+        let goes = |given_up: &GivenUp| !given_up.tokens.iter().flatten().any(|(_, secret)| kept(secret));
+        Ok(self.given_up(&found).await.filter(goes))
+    }
+
+    /// Has the provider take tokens back that others have replaced, unless the operator said not to. That they were not
+    /// is recorded, and no reason to refuse the new ones.
+    pub(crate) async fn take_back_replaced(&self, actor: &Principal, replaced: Option<GivenUp>) {
+        let Some(replaced) = replaced else { return };
+        let service = replaced.service.clone();
+        let provider = self.oauth(&service).ok().and_then(|oauth| oauth.parts.providers.of(&service));
+        if provider.is_some_and(|provider| !provider.revokes_replaced()) {
+            return;
+        }
+        if let Err(error) = self.take_back(actor, replaced).await {
+            tracing::warn!(%service, %error, "tokens that others replaced were not taken back");
+        }
     }
 
     /// Has the provider take the tokens back.
-    pub(crate) async fn take_back(
-        &self,
-        actor: &Principal,
-        found: &Connection,
-        given_up: GivenUp,
-    ) -> Result<(), VaultError> {
-        let service = &found.row.service;
+    pub(crate) async fn take_back(&self, actor: &Principal, given_up: GivenUp) -> Result<(), VaultError> {
+        let service = given_up.service.clone();
         let base = Record::new(Action::OauthRevoke, Outcome::Intent)
             .principal(actor)
             .detail("service", service.as_str())
-            .detail("version", found.row.version);
-        let (Ok(oauth), issuer) = (self.oauth(service), given_up.grant.issuer) else {
-            return self.note(base.then(Action::OauthRevoke, Outcome::failed("oauth_not_configured"))).await;
-        };
-        let provider = match oauth.provider(service) {
-            Ok(provider) if provider.identity() == issuer => provider,
-            // Not ours to speak to any more, and the tokens are shown to nobody else.
-            _ => return self.note(base.then(Action::OauthRevoke, Outcome::failed("oauth_not_configured"))).await,
-        };
+            .detail("version", given_up.version);
         self.inner.audit.append(base.clone()).await?;
-        let errand = Errand { oauth, provider, service, tenant: &actor.tenant, user: &actor.user };
-        let done = self.revoke_each(&errand, given_up.tokens).await;
+        let done = self.revoke_all(actor, given_up).await;
         let outcome = match &done {
             Ok(()) => Outcome::Ok,
             Err(error) => Outcome::failed(error.code()),
         };
         self.inner.audit.append(base.then(Action::OauthRevoke, outcome)).await?;
-        match done {
-            Ok(()) => Ok(()),
-            // There is nothing to ask: the tokens end when they end, as the record says.
-            Err(VaultError::Oauth(OauthError::Unsupported { .. })) => Ok(()),
-            Err(error) => Err(OauthError::NotRevoked { service: service.clone(), why: error.to_string() }.into()),
+        done.map_err(|error| OauthError::NotRevoked { service, why: error.to_string() }.into())
+    }
+
+    async fn revoke_all(&self, actor: &Principal, given_up: GivenUp) -> Result<(), VaultError> {
+        let service = &given_up.service;
+        let oauth = self.oauth(service)?;
+        let provider = oauth.provider(service)?;
+        if provider.identity() != given_up.issuer {
+            // Tokens of one issuer are shown to no other.
+            let rule = "it is another than the one that gave the tokens".to_owned();
+            return Err(OauthError::Config { service: service.to_string(), key: "issuer", rule }.into());
         }
+        let errand = Errand { oauth, provider, service, tenant: &actor.tenant, user: &actor.user };
+        self.revoke_each(&errand, given_up.tokens?).await
     }
 
     async fn revoke_each(

@@ -316,7 +316,7 @@ fn what_is_declared_and_cannot_be_used_is_found() {
         assert_eq!(findings(inside, edit), expected, "{inside}");
     };
     let token = |access: &str| {
-        let credentials = json!([{"service": "github", "access": access}]);
+        let credentials = json!([{"service": "github", "scopes": ["repo"], "access": access}]);
         move |m: &mut Value| {
             m["permissions"] = json!({"network": ["api.github.com"]});
             m["credentials"] = credentials.clone();
