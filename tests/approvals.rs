@@ -342,6 +342,15 @@ fn a_yes_for_the_session_and_a_standing_yes_pass_and_can_be_taken_back() {
         grant[place] = value;
         stage.gateway.request(&stage.ann, "POST", "/v1/grants", Some(&grant)).problem(400, "out_of_bounds");
     }
+    // Page by page: each grant once, those that were taken back too.
+    let all = stage.gateway.request(&stage.ann, "GET", "/v1/grants", None).expect(200);
+    assert!(all["next"].is_null() && all["grants"].as_array().map(Vec::len) == Some(2), "{all}");
+    let first = stage.gateway.request(&stage.ann, "GET", "/v1/grants?limit=1", None).expect(200);
+    let next = format!("/v1/grants?limit=1&after={}", text(&first, "next"));
+    let second = stage.gateway.request(&stage.ann, "GET", &next, None).expect(200);
+    assert_eq!(json!([first["grants"][0], second["grants"][0]]), all["grants"]);
+    assert!(second["next"].is_null(), "{second}");
+    stage.gateway.request(&stage.ann, "GET", "/v1/grants?after=yesterday", None).problem(400, "invalid_parameter");
     assert_eq!(stage.gateway.audit("action=grant.use").len(), 2);
     assert_eq!(stage.gateway.audit("action=grant.revoke&outcome=ok").len(), 1);
     assert_eq!(stage.gateway.audit("action=grant.create&outcome=denied").len(), 4, "what was refused is on record");

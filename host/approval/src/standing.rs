@@ -7,7 +7,7 @@ use crate::question::START_WITHIN;
 use crate::{ApprovedCall, AssessedCall, DeskError, Gate, Kind, Question, Status, Terms};
 use serde_json::Value;
 use sophon_audit::{Action, Outcome, Record};
-use sophon_store::{ApprovalRow, GrantRow, Raised, SessionRow};
+use sophon_store::{ApprovalRow, GrantRow, Part, Raised, SessionRow};
 use sophon_types::{ApprovalId, GrantId, Principal, Risk, Role, SessionId, Timestamp, ToolName, UserId};
 use std::time::Duration;
 
@@ -174,9 +174,9 @@ impl Desk {
     ///
     /// # Errors
     /// [`DeskError`] where the store cannot be read.
-    pub async fn grants(&self, by: &Principal) -> Result<Vec<(GrantRow, Terms)>, DeskError> {
+    pub async fn grants(&self, by: &Principal, part: Part<GrantId>) -> Result<Vec<(GrantRow, Terms)>, DeskError> {
         let user = (by.role != Role::Admin).then_some(&by.user);
-        let rows = self.parts().store.grants().list(&by.tenant, user, None).await?;
+        let rows = self.parts().store.grants().list(&by.tenant, user, part).await?;
         rows.into_iter()
             .map(|row| {
                 let terms = self.unseal(TERMS, row.id.as_bytes(), &row.terms)?;
@@ -227,10 +227,9 @@ impl Desk {
         }
         let parts = &self.parts();
         let (principal, session) = (call.request().principal.clone(), call.request().session);
-        let grants = parts.store.grants();
-        for grant in grants.list(&principal.tenant, Some(&principal.user), Some(&call.tool().name)).await? {
-            let live = grant.revoked_at.is_none() && grant.expires_at > now;
-            if !live || grant.session.is_some_and(|bound| session != Some(bound)) {
+        let owner = (&principal.tenant, &principal.user);
+        for grant in parts.store.grants().live(owner, &call.tool().name, now).await? {
+            if grant.session.is_some_and(|bound| session != Some(bound)) {
                 continue;
             }
             let terms: Terms = self.unseal(TERMS, grant.id.as_bytes(), &grant.terms)?;

@@ -11,7 +11,7 @@ use sophon_approval::{
     Answer, Card, Change, Covered, Decision, DeskError, Kind, Listing, Question, Stale, Status, Terms, Told, changes,
 };
 use sophon_audit::{Action, CallChange, Outcome};
-use sophon_store::{CallRow, GrantRow, SessionRow};
+use sophon_store::{CallRow, GrantRow, Part, SessionRow};
 use sophon_types::{
     ApprovalId, CallId, CanonicalJson, Digest, Fault, FaultKind, GrantId, PlanId, Principal, Risk, Role, SessionId,
     Stage, ToolName, UserId,
@@ -488,8 +488,8 @@ impl Executor {
     ///
     /// # Errors
     /// [`CallError`] where the store cannot be read.
-    pub async fn grants(&self, by: &Principal) -> Result<Vec<Standing>, CallError> {
-        Ok(self.0.desk.grants(by).await?)
+    pub async fn grants(&self, by: &Principal, part: Part<GrantId>) -> Result<Vec<Standing>, CallError> {
+        Ok(self.0.desk.grants(by, part).await?)
     }
 
     /// Gives a standing yes: calls of one tool whose arguments fit a pattern, for a time.

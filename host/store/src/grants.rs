@@ -1,10 +1,12 @@
 //! Sessions of agents, and what a person has allowed in advance. A grant's terms are sealed by the vault; here are bytes.
 
-use crate::engine::{Row, classify, conflict};
+use crate::engine::{Engine, Row, classify, conflict};
 use crate::row::{all, column, count, one, parsed, time, time_opt};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
 use sophon_types::{GrantId, KeyId, Risk, SessionId, TenantId, Timestamp, ToolName, UserId};
+use sqlx::QueryBuilder;
+use std::fmt::Display;
 
 /// An agent's session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +63,27 @@ pub struct GrantRow {
     pub revoked_at: Option<Timestamp>,
     /// How many calls it has let pass.
     pub uses: u64,
+}
+
+/// Which part of a list that has the newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part<Id> {
+    /// What comes behind the one that was made then and has this id; the list's beginning, where nothing is named.
+    pub after: Option<(Timestamp, Id)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl<Id: Display + Copy> Part<Id> {
+    /// The rest of a query whose rows have `created_at` and `id`.
+    fn order(self, query: &mut QueryBuilder<'_, Engine>) {
+        if let Some((at, id)) = self.after {
+            query.push(" AND (created_at < ").push_bind(at.as_micros());
+            query.push(" OR (created_at = ").push_bind(at.as_micros());
+            query.push(" AND id > ").push_bind(id.to_string()).push("))");
+        }
+        query.push(" ORDER BY created_at DESC, id LIMIT ").push_bind(i64::from(self.limit));
+    }
 }
 
 /// Sessions and grants.
@@ -177,7 +200,7 @@ impl<'s> Grants<'s> {
             .await
     }
 
-    /// Grants of one user (or of the whole tenant), the newest first; those for `tool` only, where one is named.
+    /// Grants of one user (or of the whole tenant), the newest first, also those that are over.
     ///
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
@@ -185,18 +208,39 @@ impl<'s> Grants<'s> {
         &self,
         tenant: &TenantId,
         user: Option<&UserId>,
-        tool: Option<&ToolName>,
+        part: Part<GrantId>,
     ) -> Result<Vec<GrantRow>, StoreError> {
-        let mut query = sqlx::QueryBuilder::new("SELECT * FROM grants WHERE tenant = ");
+        let mut query = QueryBuilder::new("SELECT * FROM grants WHERE tenant = ");
         query.push_bind(tenant.to_string());
         if let Some(user) = user {
             query.push(" AND user_id = ").push_bind(user.to_string());
         }
-        if let Some(tool) = tool {
-            query.push(" AND tool = ").push_bind(tool.to_string());
-        }
-        query.push(" ORDER BY created_at DESC, id LIMIT 1000");
+        part.order(&mut query);
         all(query.build().fetch_all(self.store.readers()).await, read_grant)
+    }
+
+    /// The grants for one tool that one user has and that are not over, the newest first. [`Self::add`] bounds how many
+    /// they are.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn live(
+        &self,
+        (tenant, user): (&TenantId, &UserId),
+        tool: &ToolName,
+        now: Timestamp,
+    ) -> Result<Vec<GrantRow>, StoreError> {
+        let found = sqlx::query(
+            "SELECT * FROM grants WHERE tenant = $1 AND user_id = $2 AND tool = $3 AND revoked_at IS NULL \
+             AND expires_at > $4 ORDER BY created_at DESC, id",
+        )
+        .bind(tenant.as_str())
+        .bind(user.as_str())
+        .bind(tool.as_str())
+        .bind(now.as_micros())
+        .fetch_all(self.store.readers())
+        .await;
+        all(found, read_grant)
     }
 
     /// A grant.

@@ -1,7 +1,7 @@
 //! `sophon approvals`.
 
-use super::{ask, part, query};
-use crate::arguments::ForUser;
+use super::{ask, listed, part, query};
+use crate::arguments::{ForUser, OfPage};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{columns, field, plain, table};
@@ -58,8 +58,10 @@ enum Verb {
         #[command(flatten)]
         acting: ForUser,
     },
-    /// What was allowed in advance.
+    /// What was allowed in advance, the newest first.
     Grants {
+        #[command(flatten)]
+        page: OfPage,
         #[command(flatten)]
         acting: ForUser,
     },
@@ -116,10 +118,9 @@ impl Approvals {
             Verb::Reject { id, reason, acting } => {
                 decide(context, acting, &id, "reject", json!({ "reason": reason })).await?;
             }
-            Verb::Grants { acting } => {
-                let answer = ask(context, acting, Method::GET, "/v1/grants", None).await?;
+            Verb::Grants { page, acting } => {
                 let fields = ["grant_id", "tool", "user", "risk", "arguments", "expires_at", "revoked_at", "uses"];
-                context.output().data(&answer, |value| table(&value["grants"], &fields))?;
+                listed(context, acting, ("/v1/grants", "grants"), page, &fields).await?;
             }
             Verb::Grant { tool, arguments, risk, minutes, acting } => {
                 let body = json!({

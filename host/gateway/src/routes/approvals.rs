@@ -3,6 +3,7 @@
 use super::detached;
 use crate::auth::Caller;
 use crate::extract::{InPath, InQuery, Json};
+use crate::page::{MOST, PageQuery, USUAL};
 use crate::problem::Problem;
 use crate::wire::{
     ApprovalBody, ApprovalList, ApprovalQuery, ApproveBody, GrantBody, GrantItem, GrantList, RaiseBody, RejectBody,
@@ -23,9 +24,6 @@ pub(crate) const QUERIES: &[(&str, &str)] = &[
     ("before", "Asked before this moment: created_at of the last one of the page before."),
     ("limit", "At most so many; 100, at most 500."),
 ];
-/// Questions of one answer.
-const USUAL: u32 = 100;
-const MOST: u32 = 500;
 /// Bytes of a reason.
 const REASON: usize = 2000;
 
@@ -123,9 +121,14 @@ pub(crate) async fn raise_session(
 }
 
 /// The standing yeses.
-pub(crate) async fn grants(State(gateway): State<Gateway>, caller: Caller) -> Result<axum::Json<GrantList>, Problem> {
-    let grants = gateway.executor().grants(&caller.principal).await?;
-    Ok(axum::Json(GrantList { grants: grants.into_iter().map(GrantItem::from).collect() }))
+pub(crate) async fn grants(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    InQuery(query): InQuery<PageQuery>,
+) -> Result<axum::Json<GrantList>, Problem> {
+    let grants = gateway.executor().grants(&caller.principal, query.part()?).await?;
+    let (grants, next) = query.cut(grants, |(row, _)| (row.created_at, row.id));
+    Ok(axum::Json(GrantList { grants: grants.into_iter().map(GrantItem::from).collect(), next }))
 }
 
 /// A person gives a standing yes.

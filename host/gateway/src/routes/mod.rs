@@ -18,7 +18,7 @@ mod skills;
 
 use crate::admission::{Access, Hurry, Pace};
 use crate::problem::Problem;
-use crate::{Gateway, GatewayError, wire};
+use crate::{Gateway, GatewayError, page, wire};
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use sophon_types::Role;
@@ -152,7 +152,9 @@ pub(crate) fn table() -> Vec<Route> {
         put("/v1/sessions/{id}", PEOPLE, "Raises what passes by itself in a session.", approvals::raise_session)
             .takes::<wire::RaiseBody>()
             .answers::<wire::SessionBody>(200),
-        get("/v1/grants", PEOPLE, "The standing yeses.", approvals::grants).answers::<wire::GrantList>(200),
+        get("/v1/grants", PEOPLE, "The standing yeses.", approvals::grants)
+            .queries(page::QUERIES)
+            .answers::<wire::GrantList>(200),
         post("/v1/grants", PEOPLE, "Gives a standing yes.", approvals::grant)
             .takes::<wire::GrantBody>()
             .answers::<wire::GrantItem>(201),

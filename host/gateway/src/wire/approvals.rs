@@ -356,4 +356,7 @@ impl From<Standing> for GrantItem {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct GrantList {
     pub(crate) grants: Vec<GrantItem>,
+    /// Ask for the next page with `after` set to this; absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
 }
