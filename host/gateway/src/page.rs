@@ -14,10 +14,9 @@ pub(crate) const USUAL: u32 = 100;
 pub(crate) const MOST: u32 = 500;
 
 /// What a paged list can be narrowed by.
-pub(crate) const QUERIES: &[(&str, &str)] = &[
-    ("after", "Continue behind this: `next` of the page before."),
-    ("limit", "At most so many; 100, at most 500."),
-];
+pub(crate) const QUERIES: &[(&str, &str)] = &[AFTER, LIMIT];
+pub(crate) const AFTER: (&str, &str) = ("after", "Continue behind this: `next` of the page before.");
+pub(crate) const LIMIT: (&str, &str) = ("limit", "At most so many; 100, at most 500.");
 
 /// Which page.
 #[derive(Debug, Default, Deserialize)]
@@ -77,7 +76,8 @@ mod tests {
     fn one_page_goes_on_where_the_one_before_ended() {
         let query = PageQuery { after: None, limit: Some(2) };
         assert_eq!(query.part::<GrantId>().unwrap(), Part { after: None, limit: 3 });
-        let place = |n: &u8| (Timestamp::from_micros(1_769_850_000_000_000 - i64::from(*n)), GrantId::from_bytes([*n; 16]));
+        let place =
+            |n: &u8| (Timestamp::from_micros(1_769_850_000_000_000 - i64::from(*n)), GrantId::from_bytes([*n; 16]));
         let (items, next) = query.cut(vec![1, 2, 3], place);
         assert_eq!(items, [1, 2]);
         let query = PageQuery { after: next, limit: Some(9999) };

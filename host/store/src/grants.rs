@@ -38,6 +38,15 @@ pub struct Raised {
     pub by: UserId,
 }
 
+/// Which sessions to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sessions {
+    /// All.
+    All,
+    /// Those whose ceiling a person has raised, while that holds.
+    Raised,
+}
+
 /// A standing yes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantRow {
@@ -76,7 +85,7 @@ pub struct Part<Id> {
 
 impl<Id: Display + Copy> Part<Id> {
     /// The rest of a query whose rows have `created_at` and `id`.
-    fn order(self, query: &mut QueryBuilder<'_, Engine>) {
+    fn order(self, query: &mut QueryBuilder<Engine>) {
         if let Some((at, id)) = self.after {
             query.push(" AND (created_at < ").push_bind(at.as_micros());
             query.push(" OR (created_at = ").push_bind(at.as_micros());
@@ -162,6 +171,57 @@ impl<'s> Grants<'s> {
                         return Ok(());
                     }
                     Err(StoreError::Conflict { what: format!("{id} is not known") })
+                })
+            })
+            .await
+    }
+
+    /// Sessions of one user (or of the whole tenant) that have not ended, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn sessions(
+        &self,
+        tenant: &TenantId,
+        user: Option<&UserId>,
+        which: Sessions,
+        now: Timestamp,
+        part: Part<SessionId>,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        let mut query = QueryBuilder::new("SELECT * FROM sessions WHERE tenant = ");
+        query.push_bind(tenant.to_string()).push(" AND expires_at > ").push_bind(now.as_micros());
+        if let Some(user) = user {
+            query.push(" AND user_id = ").push_bind(user.to_string());
+        }
+        if which == Sessions::Raised {
+            query.push(" AND ceiling IS NOT NULL AND ceiling_until > ").push_bind(now.as_micros());
+        }
+        part.order(&mut query);
+        all(query.build().fetch_all(self.store.readers()).await, read_session)
+    }
+
+    /// Ends a session, and takes back what was granted for it alone. What has ended keeps its time.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the change cannot be made durable.
+    pub async fn end_session(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        self.store
+            .writer()
+            .run(Scope::Several, move |connection| {
+                Box::pin(async move {
+                    for statement in [
+                        "UPDATE sessions SET expires_at = $1, ceiling = NULL, ceiling_until = NULL, ceiling_by = NULL \
+                         WHERE id = $2 AND expires_at > $1",
+                        "UPDATE grants SET revoked_at = $1 WHERE session = $2 AND revoked_at IS NULL",
+                    ] {
+                        sqlx::query(statement)
+                            .bind(at.as_micros())
+                            .bind(id.to_string())
+                            .execute(&mut *connection)
+                            .await
+                            .map_err(|error| classify(&error))?;
+                    }
+                    Ok(())
                 })
             })
             .await

@@ -65,6 +65,23 @@ enum Verb {
         #[command(flatten)]
         acting: ForUser,
     },
+    /// The agents' sessions that have not ended, the newest first.
+    Sessions {
+        /// Those only in which more passes by itself than usual.
+        #[arg(long)]
+        raised: bool,
+        #[command(flatten)]
+        page: OfPage,
+        #[command(flatten)]
+        acting: ForUser,
+    },
+    /// End an agent's session, with what was allowed in it.
+    EndSession {
+        /// The session's id.
+        id: String,
+        #[command(flatten)]
+        acting: ForUser,
+    },
     /// Allow calls of one tool in advance, whose arguments fit a pattern, for a time.
     Grant {
         /// The tool's full name.
@@ -120,7 +137,24 @@ impl Approvals {
             }
             Verb::Grants { page, acting } => {
                 let fields = ["grant_id", "tool", "user", "risk", "arguments", "expires_at", "revoked_at", "uses"];
-                listed(context, acting, ("/v1/grants", "grants"), page, &fields).await?;
+                listed(context, acting, ("/v1/grants", "grants"), (vec![], page), &fields).await?;
+            }
+            Verb::Sessions { raised, page, acting } => {
+                let only = vec![("raised", raised.then(|| "true".to_owned()))];
+                let fields = [
+                    "session_id",
+                    "user",
+                    "key_id",
+                    "auto_approve_ceiling",
+                    "ceiling_until",
+                    "raised_by",
+                    "expires_at",
+                ];
+                listed(context, acting, ("/v1/sessions", "sessions"), (only, page), &fields).await?;
+            }
+            Verb::EndSession { id, acting } => {
+                ask(context, acting, Method::DELETE, &format!("/v1/sessions/{}", part(&id)), None).await?;
+                context.output().note(&format!("{id}: ended"));
             }
             Verb::Grant { tool, arguments, risk, minutes, acting } => {
                 let body = json!({

@@ -79,10 +79,10 @@ pub(crate) async fn listed(
     context: &Context,
     acting: ForUser,
     (path, name): (&str, &str),
-    page: OfPage,
+    (mut values, page): (Vec<(&str, Option<String>)>, OfPage),
     fields: &[&str],
 ) -> Result<(), CliError> {
-    let values = [("after", page.after), ("limit", page.limit.map(|limit| limit.to_string()))];
+    values.extend([("after", page.after), ("limit", page.limit.map(|limit| limit.to_string()))]);
     let answer = ask(context, acting, Method::GET, &format!("{path}{}", query(&values)), None).await?;
     context.output().data(&answer, |value| table(&value[name], fields))?;
     if let Some(next) = answer["next"].as_str() {
