@@ -342,6 +342,21 @@ fn a_yes_for_the_session_and_a_standing_yes_pass_and_can_be_taken_back() {
         grant[place] = value;
         stage.gateway.request(&stage.ann, "POST", "/v1/grants", Some(&grant)).problem(400, "out_of_bounds");
     }
+    // A session that is ended takes what was granted for it along.
+    let again = in_session("poster.run", json!({"sum": 5})).expect(202);
+    stage.decide(&stage.ann, &again, "approve", json!({"scope": "session"})).expect(200);
+    Cli::new(&stage.home, ["approvals", "end-session", &session, "--user", "ann"]).expect(0);
+    let after = stage.gateway.request(&stage.ann, "GET", "/v1/grants?limit=1", None).expect(200);
+    assert!(!after["grants"][0]["revoked_at"].is_null(), "{after}");
+    // Page by page: each grant once, those that were taken back too.
+    let all = stage.gateway.request(&stage.ann, "GET", "/v1/grants", None).expect(200);
+    assert!(all["next"].is_null() && all["grants"].as_array().map(Vec::len) == Some(3), "{all}");
+    let first = stage.gateway.request(&stage.ann, "GET", "/v1/grants?limit=2", None).expect(200);
+    let next = format!("/v1/grants?limit=2&after={}", text(&first, "next"));
+    let second = stage.gateway.request(&stage.ann, "GET", &next, None).expect(200);
+    assert_eq!(json!([first["grants"][0], first["grants"][1], second["grants"][0]]), all["grants"]);
+    assert!(second["next"].is_null(), "{second}");
+    stage.gateway.request(&stage.ann, "GET", "/v1/grants?after=yesterday", None).problem(400, "invalid_parameter");
     assert_eq!(stage.gateway.audit("action=grant.use").len(), 2);
     assert_eq!(stage.gateway.audit("action=grant.revoke&outcome=ok").len(), 1);
     assert_eq!(stage.gateway.audit("action=grant.create&outcome=denied").len(), 4, "what was refused is on record");
@@ -369,6 +384,30 @@ fn a_person_raises_the_ceiling_of_one_session_for_a_time() {
     stage.gateway.call_with(&other, "poster.run", body(json!({}))).problem(404, "unknown_session");
     let absurd = json!({"auto_approve_ceiling": "high", "expires_in": 1_000_000});
     stage.gateway.request(&stage.ann, "PUT", &path, Some(&absurd)).problem(400, "out_of_bounds");
+    // Whoever may decide finds it, and ends it; with it what was allowed in it.
+    let listed = |who: &Key, query: &str| {
+        let found = stage.gateway.request(who, "GET", &format!("/v1/sessions{query}"), None).expect(200);
+        found["sessions"].as_array().cloned().unwrap_or_default()
+    };
+    let plain = stage.gateway.request(&stage.agent, "POST", "/v1/sessions", None).expect(201);
+    let raised = listed(&stage.ann, "?raised=true");
+    assert_eq!(raised.len(), 1, "{raised:?}");
+    assert_eq!(
+        (&raised[0]["session_id"], &raised[0]["auto_approve_ceiling"], &raised[0]["raised_by"]),
+        (&json!(session), &json!("high"), &json!("ann"))
+    );
+    assert_eq!(listed(&stage.ann, "").len(), 2);
+    assert_eq!(listed(stage.gateway.admin_key(), "").len(), 2);
+    assert!(listed(&bob, "").is_empty());
+    stage.gateway.request(&stage.agent, "GET", "/v1/sessions", None).problem(403, "role_refused");
+    let ended = format!("/v1/sessions/{}", text(&plain, "session_id"));
+    stage.gateway.request(&bob, "DELETE", &ended, None).problem(404, "unknown_approval");
+    stage.gateway.request(&stage.ann, "DELETE", &ended, None).expect(204);
+    stage.gateway.request(&stage.ann, "DELETE", &ended, None).problem(404, "unknown_approval");
+    let in_ended = json!({"arguments": {}, "session": plain["session_id"]});
+    stage.gateway.call_with(&stage.agent, "poster.run", in_ended).problem(404, "unknown_session");
+    assert_eq!(listed(&stage.ann, "").len(), 1);
+    assert_eq!(stage.gateway.audit("action=session.end&outcome=ok").len(), 1);
     let lower = json!({"auto_approve_ceiling": "none", "expires_in": 600});
     stage.gateway.request(&stage.ann, "PUT", &path, Some(&lower)).expect(200);
     stage.gateway.call_with(&stage.agent, "poster.run", body(json!({}))).expect(202);

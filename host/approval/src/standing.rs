@@ -7,7 +7,7 @@ use crate::question::START_WITHIN;
 use crate::{ApprovedCall, AssessedCall, DeskError, Gate, Kind, Question, Status, Terms};
 use serde_json::Value;
 use sophon_audit::{Action, Outcome, Record};
-use sophon_store::{ApprovalRow, GrantRow, Raised, SessionRow};
+use sophon_store::{ApprovalRow, GrantRow, Part, Raised, SessionRow, Sessions};
 use sophon_types::{ApprovalId, GrantId, Principal, Risk, Role, SessionId, Timestamp, ToolName, UserId};
 use std::time::Duration;
 
@@ -83,10 +83,7 @@ impl Desk {
         now: Timestamp,
     ) -> Result<SessionRow, DeskError> {
         let parts = &self.parts();
-        let found = parts.store.grants().session(id).await?.filter(|row| {
-            row.tenant == by.tenant && row.expires_at > now && (by.role == Role::Admin || row.user == by.user)
-        });
-        let row = found.ok_or(DeskError::Unknown)?;
+        let row = self.own_session(by, id, now).await?;
         let ends = within(lasts, SESSION, "expires_in")?;
         let raised = Raised { to, until: now.plus(ends).min(row.expires_at), by: by.user.clone() };
         let record = Record::new(Action::SessionRaise, Outcome::Ok)
@@ -98,6 +95,43 @@ impl Desk {
         parts.audit.append(record).await?;
         parts.store.grants().raise(id, Some(raised.clone())).await?;
         Ok(SessionRow { ceiling: Some(raised), ..row })
+    }
+
+    /// The sessions that have not ended and that this caller may see, the newest first.
+    ///
+    /// # Errors
+    /// [`DeskError`] where the store cannot be read.
+    pub async fn sessions(
+        &self,
+        by: &Principal,
+        which: Sessions,
+        part: Part<SessionId>,
+        now: Timestamp,
+    ) -> Result<Vec<SessionRow>, DeskError> {
+        let user = (by.role != Role::Admin).then_some(&by.user);
+        Ok(self.parts().store.grants().sessions(&by.tenant, user, which, now, part).await?)
+    }
+
+    /// Ends a session at once, with what was allowed in it.
+    ///
+    /// # Errors
+    /// [`DeskError::Unknown`] where the caller has no such session.
+    pub async fn end_session(&self, by: &Principal, id: SessionId, now: Timestamp) -> Result<(), DeskError> {
+        let parts = &self.parts();
+        let row = self.own_session(by, id, now).await?;
+        // Refusing is never made to wait for the log.
+        parts.store.grants().end_session(id, now).await?;
+        let record = Record::new(Action::SessionEnd, Outcome::Ok).principal(by);
+        parts.audit.append(record.detail("session", id.to_string()).detail("for_user", row.user.to_string())).await?;
+        Ok(())
+    }
+
+    /// A session that this person may decide about, where it has not ended.
+    async fn own_session(&self, by: &Principal, id: SessionId, now: Timestamp) -> Result<SessionRow, DeskError> {
+        let found = self.parts().store.grants().session(id).await?.filter(|row| {
+            row.tenant == by.tenant && row.expires_at > now && (by.role == Role::Admin || row.user == by.user)
+        });
+        found.ok_or(DeskError::Unknown)
     }
 
     /// Gives a standing yes.
@@ -174,9 +208,9 @@ impl Desk {
     ///
     /// # Errors
     /// [`DeskError`] where the store cannot be read.
-    pub async fn grants(&self, by: &Principal) -> Result<Vec<(GrantRow, Terms)>, DeskError> {
+    pub async fn grants(&self, by: &Principal, part: Part<GrantId>) -> Result<Vec<(GrantRow, Terms)>, DeskError> {
         let user = (by.role != Role::Admin).then_some(&by.user);
-        let rows = self.parts().store.grants().list(&by.tenant, user, None).await?;
+        let rows = self.parts().store.grants().list(&by.tenant, user, part).await?;
         rows.into_iter()
             .map(|row| {
                 let terms = self.unseal(TERMS, row.id.as_bytes(), &row.terms)?;
@@ -227,10 +261,9 @@ impl Desk {
         }
         let parts = &self.parts();
         let (principal, session) = (call.request().principal.clone(), call.request().session);
-        let grants = parts.store.grants();
-        for grant in grants.list(&principal.tenant, Some(&principal.user), Some(&call.tool().name)).await? {
-            let live = grant.revoked_at.is_none() && grant.expires_at > now;
-            if !live || grant.session.is_some_and(|bound| session != Some(bound)) {
+        let owner = (&principal.tenant, &principal.user);
+        for grant in parts.store.grants().live(owner, &call.tool().name, now).await? {
+            if grant.session.is_some_and(|bound| session != Some(bound)) {
                 continue;
             }
             let terms: Terms = self.unseal(TERMS, grant.id.as_bytes(), &grant.terms)?;

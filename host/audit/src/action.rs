@@ -83,6 +83,8 @@ codes! {
         SessionBegin = "session.begin",
         /// A person changed what passes by itself in a session.
         SessionRaise = "session.raise",
+        /// A person ended an agent's session.
+        SessionEnd = "session.end",
         /// Several calls that belong together are about to begin.
         PlanIntent = "plan.intent",
         /// How several calls that belong together ended.

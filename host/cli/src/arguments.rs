@@ -130,6 +130,17 @@ impl From<InTenant> for Acting {
     }
 }
 
+/// Which page of a list.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct OfPage {
+    /// Continue behind this: `next` of the page before.
+    #[arg(long)]
+    pub(crate) after: Option<String>,
+    /// At most so many [default: 100, at most 500].
+    #[arg(long)]
+    pub(crate) limit: Option<u32>,
+}
+
 /// For which user of which tenant.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ForUser {

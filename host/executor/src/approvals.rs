@@ -11,7 +11,7 @@ use sophon_approval::{
     Answer, Card, Change, Covered, Decision, DeskError, Kind, Listing, Question, Stale, Status, Terms, Told, changes,
 };
 use sophon_audit::{Action, CallChange, Outcome};
-use sophon_store::{CallRow, GrantRow, SessionRow};
+use sophon_store::{CallRow, GrantRow, Part, SessionRow, Sessions};
 use sophon_types::{
     ApprovalId, CallId, CanonicalJson, Digest, Fault, FaultKind, GrantId, PlanId, Principal, Risk, Role, SessionId,
     Stage, ToolName, UserId,
@@ -209,6 +209,28 @@ impl Executor {
     ) -> Result<SessionRow, CallError> {
         let raised = self.0.desk.raise(by, session, to, lasts, self.0.steady.now()).await;
         self.on_record(by, Action::SessionRaise, raised.map_err(CallError::from)).await
+    }
+
+    /// The sessions that have not ended and that this caller may see, the newest first.
+    ///
+    /// # Errors
+    /// [`CallError`] where the store cannot be read.
+    pub async fn sessions(
+        &self,
+        by: &Principal,
+        which: Sessions,
+        part: Part<SessionId>,
+    ) -> Result<Vec<SessionRow>, CallError> {
+        Ok(self.0.desk.sessions(by, which, part, self.0.steady.now()).await?)
+    }
+
+    /// Ends an agent's session at once, with what was allowed in it.
+    ///
+    /// # Errors
+    /// [`CallError`] where the caller has no such session.
+    pub async fn end_session(&self, by: &Principal, session: SessionId) -> Result<(), CallError> {
+        let ended = self.0.desk.end_session(by, session, self.0.steady.now()).await;
+        self.on_record(by, Action::SessionEnd, ended.map_err(CallError::from)).await
     }
 
     /// Puts on record what was refused to a person.
@@ -488,8 +510,8 @@ impl Executor {
     ///
     /// # Errors
     /// [`CallError`] where the store cannot be read.
-    pub async fn grants(&self, by: &Principal) -> Result<Vec<Standing>, CallError> {
-        Ok(self.0.desk.grants(by).await?)
+    pub async fn grants(&self, by: &Principal, part: Part<GrantId>) -> Result<Vec<Standing>, CallError> {
+        Ok(self.0.desk.grants(by, part).await?)
     }
 
     /// Gives a standing yes: calls of one tool whose arguments fit a pattern, for a time.

@@ -32,6 +32,7 @@ mod metrics;
 mod openapi;
 mod operator;
 mod origin;
+mod page;
 mod passes;
 mod peer;
 mod places;

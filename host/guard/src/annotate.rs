@@ -1,21 +1,31 @@
 //! What is to be said of a text: possible secrets and text that speaks to the model, in one pass for the keywords of both.
 
-use crate::keywords::Keywords;
+use crate::keywords::{Keywords, Stretch};
 use crate::{Finding, injection, scan};
 use std::sync::LazyLock;
 
-/// The keywords of [`scan`], and behind them those of [`injection`].
+/// The keywords of [`scan`], and behind them those of [`injection`]: one table, for whoever looks for some of them.
 static KEYWORDS: LazyLock<Option<Keywords>> =
     LazyLock::new(|| Keywords::new([scan::keywords(), injection::keywords()].concat()));
 
+/// The index of the first keyword of [`injection`].
+pub(crate) fn injections() -> usize {
+    scan::keywords().len()
+}
+
+/// Calls `found` with the keywords of one stretch of `text` after the other.
+pub(crate) fn each_keyword(text: &str, found: impl FnMut(Stretch<'_>)) {
+    if let Some(keywords) = KEYWORDS.as_ref() {
+        keywords.each(text.as_bytes(), found);
+    }
+}
+
 /// Possible secrets, then injections, each in order; offsets are into `text`, on the borders of its characters.
 pub(crate) fn annotate(text: &str) -> Vec<Finding> {
-    let Some(keywords) = KEYWORDS.as_ref() else { return Vec::new() };
     let (mut secrets, mut injections) = (scan::Search::new(text), injection::Search::new(text));
-    let ours = scan::keywords().len();
-    keywords.each(text.as_bytes(), |index, start, end| match index.checked_sub(ours) {
-        None => secrets.keyword(index, start, end),
-        Some(index) => injections.keyword(index, start, end),
+    each_keyword(text, |stretch| {
+        secrets.stretch(&stretch);
+        injections.stretch(&stretch);
     });
     let mut findings = secrets.finish();
     findings.extend(injections.finish());

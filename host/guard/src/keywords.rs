@@ -1,93 +1,76 @@
 //! All places of many keywords in one pass.
 //!
-//! A hash of four bytes decides at each place whether a keyword may begin there. There is no chain from one byte to
-//! the next, as in an automaton, so that the processor looks at several places at once.
+//! An Aho-Corasick automaton finds how the keywords begin; what follows is compared only there. One step of the automaton
+//! waits for the one before it, so that a text is cut into lanes and the automaton walks along several of them at once:
+//! the processor has something to do while it waits.
 
-/// A set of keywords, found whatever their case, also where they overlap.
+use aho_corasick::automaton::{Automaton as _, StateID};
+use aho_corasick::dfa::DFA;
+use aho_corasick::{Anchored, MatchKind};
+use std::collections::BTreeMap;
+
+/// What the automaton is told of a byte: letters without their case, digits as one, of all others four bits. What is
+/// compared afterwards is the text itself; the fewer bytes differ, the smaller are the automaton's tables, and they lie
+/// in the nearest cache.
+static SEEN: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let one = byte as u8;
+        table[byte] = match one {
+            b'a'..=b'z' | b' ' => one,
+            b'A'..=b'Z' => one.to_ascii_lowercase(),
+            b'0'..=b'9' => b'0',
+            0x80.. => 0x80 | one & 0x0f,
+            // Marks stand for one another where they differ in their upper bits only.
+            _ => one & 0x0f,
+        };
+        byte += 1;
+    }
+    table
+};
+
+fn seen(byte: u8) -> u8 {
+    SEEN[usize::from(byte)]
+}
+
+/// A set of keywords, found whatever their case in ASCII, also where they overlap.
 pub(crate) struct Keywords {
     keywords: Vec<&'static str>,
-    /// One bit for each hash of four bytes: a keyword begins so.
-    may: Box<[u64; STARTS / 64]>,
-    /// One bit for each hash of three bytes: a keyword is that.
-    may_three: Box<[u64; (1 << SLOT_BITS) / 64]>,
-    /// Those of three bytes.
-    least: Group,
-    /// Those of fewer than eight bytes, by the hash of four.
-    short: Group,
-    /// The others, by the hash of eight: many begin with a word that is in every sentence.
-    long: Group,
+    /// Finds the beginnings of keywords.
+    automaton: DFA,
+    start: StateID,
+    /// For each beginning the keywords that begin so.
+    owners: Vec<Vec<u16>>,
 }
 
-/// Places that are looked at together.
-const BLOCK: usize = 128;
+/// A keyword in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Which one.
+    pub(crate) index: usize,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
 
+/// The keywords of a stretch of text: all those that begin in it.
+pub(crate) struct Stretch<'a> {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    /// In order of their starts; of those that start together short ones first.
+    pub(crate) places: &'a [Place],
+}
+
+/// Bytes that are looked at together.
+const STRETCH: usize = 32 << 10;
+/// Lanes of a stretch.
+const LANES: usize = 4;
+/// Fewest bytes of a lane.
+const LANE: usize = 64;
+/// Most bytes of a keyword that are in the automaton: more of them make it larger, and hardly ever decide.
+const HEAD: usize = 8;
 /// Fewest bytes of a keyword.
 const LEAST: usize = 3;
-/// Fewest bytes of a long one.
-const LONG: usize = 8;
-
-/// The hashes of four bytes: few enough of them for the nearest cache, many enough to be sparse.
-const START_BITS: u32 = 17;
-const STARTS: usize = 1 << START_BITS;
-
-/// The hash of four bytes, the same for both cases of a letter.
-fn start(word: u32) -> usize {
-    ((word | 0x2020_2020).wrapping_mul(0x85eb_ca6b) >> (32 - START_BITS)) as usize
-}
-
-/// The hash of three bytes (the lower ones of `word`), the same for both cases of a letter.
-fn three_slot(word: u32) -> usize {
-    (((word & 0x00ff_ffff) | 0x0020_2020).wrapping_mul(0x9e37_79b1) >> (32 - SLOT_BITS)) as usize
-}
-
-/// The hash of four bytes in a group.
-fn short_slot(word: u32) -> usize {
-    ((word | 0x2020_2020).wrapping_mul(0x9e37_79b1) >> (32 - SLOT_BITS)) as usize
-}
-
-/// The hash of eight bytes, the same for both cases of a letter.
-fn long_slot(word: u64) -> usize {
-    ((word | 0x2020_2020_2020_2020).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SLOT_BITS)) as usize
-}
-
-/// Up to eight bytes, the first of them lowest; zeros where there are fewer.
-fn word(bytes: &[u8]) -> u64 {
-    bytes.iter().take(LONG).rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
-}
-
-const SLOT_BITS: u32 = 15;
-
-/// Keywords by a hash of how they begin.
-struct Group {
-    /// One bit for each hash: there are some. Small enough for the nearest cache; the ranges are not.
-    some: Box<[u64; (1 << SLOT_BITS) / 64]>,
-    /// For each hash its keywords, as a range of `order`.
-    ranges: Box<[(u16, u16)]>,
-    order: Vec<u16>,
-}
-
-impl Group {
-    fn new(mut order: Vec<u16>, slot_of: impl Fn(u16) -> usize) -> Self {
-        order.sort_by_key(|index| slot_of(*index));
-        let mut ranges = vec![(0, 0); 1 << SLOT_BITS].into_boxed_slice();
-        let mut some = Box::new([0; (1 << SLOT_BITS) / 64]);
-        for (place, index) in (0_u16..).zip(&order) {
-            let slot = slot_of(*index);
-            some[slot / 64] |= 1 << (slot % 64);
-            let range: &mut (u16, u16) = &mut ranges[slot];
-            *range = if range.0 == range.1 { (place, place + 1) } else { (range.0, place + 1) };
-        }
-        Self { some, ranges, order }
-    }
-
-    fn at(&self, slot: usize) -> &[u16] {
-        if self.some[slot / 64] >> (slot % 64) & 1 == 0 {
-            return &[];
-        }
-        let (from, to) = self.ranges[slot];
-        &self.order[usize::from(from)..usize::from(to)]
-    }
-}
 
 impl Keywords {
     /// `None` where a keyword is shorter than three bytes, or there are more than 65,535: no set of this crate is.
@@ -96,110 +79,184 @@ impl Keywords {
         if keywords.iter().any(|keyword| keyword.len() < LEAST) {
             return None;
         }
-        let mut may = Box::new([0_u64; STARTS / 64]);
-        let mut may_three = Box::new([0_u64; (1 << SLOT_BITS) / 64]);
-        for keyword in &keywords {
-            let four = low(word(keyword.as_bytes()));
-            if keyword.len() > LEAST {
-                may[start(four) / 64] |= 1 << (start(four) % 64);
-            } else {
-                may_three[three_slot(four) / 64] |= 1 << (three_slot(four) % 64);
-            }
+        let mut heads: BTreeMap<Vec<u8>, Vec<u16>> = BTreeMap::new();
+        for (index, keyword) in (0..count).zip(&keywords) {
+            let head = keyword.bytes().take(HEAD).map(seen).collect();
+            heads.entry(head).or_default().push(index);
         }
-        let word_of = |index: u16| word(keywords[usize::from(index)].as_bytes());
-        let of = |lengths: std::ops::Range<usize>| {
-            (0..count).filter(|index| lengths.contains(&keywords[usize::from(*index)].len())).collect::<Vec<_>>()
-        };
-        let least = Group::new(of(LEAST..LEAST + 1), |index| three_slot(low(word_of(index))));
-        let short = Group::new(of(LEAST + 1..LONG), |index| short_slot(low(word_of(index))));
-        let long = Group::new(of(LONG..usize::MAX), |index| long_slot(word_of(index)));
-        Some(Self { keywords, may, may_three, least, short, long })
+        let (heads, owners): (Vec<_>, Vec<_>) = heads.into_iter().unzip();
+        let automaton = DFA::builder()
+            .match_kind(MatchKind::Standard)
+            // Prefilters look for the next byte that a keyword may begin with: with so many every letter is one.
+            .prefilter(false)
+            .build(heads)
+            .ok()?;
+        let start = automaton.start_state(Anchored::No).ok()?;
+        Some(Self { keywords, automaton, start, owners })
     }
 
-    /// Calls `found` with the index, start and end of every keyword in `text`, in order of their starts.
-    pub(crate) fn each(&self, text: &[u8], mut found: impl FnMut(usize, usize, usize)) {
-        // The places are gathered without a branch, a block at a time, and looked at afterwards: a branch that is taken
-        // at one place in twenty is mispredicted there, and costs as much as these twenty.
-        let mut places = [0_usize; BLOCK];
-        let mut at = 0;
-        while let Some(block) = text.get(at..text.len().min(at + BLOCK + 3))
-            && block.len() > 3
-        {
-            let mut count = 0;
-            for window in block.windows(4) {
-                let mut four = [0; 4];
-                four.copy_from_slice(window);
-                places[count % BLOCK] = at;
-                count += usize::from(self.may(u32::from_le_bytes(four)));
-                at += 1;
-            }
-            for place in &places[..count] {
-                self.look(text, *place, &mut found);
-            }
-        }
-        if text.len() >= LEAST {
-            self.look(text, text.len() - LEAST, &mut found);
+    /// Calls `found` with the keywords of one stretch of `text` after the other.
+    pub(crate) fn each(&self, text: &[u8], mut found: impl FnMut(Stretch<'_>)) {
+        let mut lanes = [const { Vec::new() }; LANES];
+        for from in (0..text.len()).step_by(STRETCH) {
+            let to = text.len().min(from + STRETCH);
+            lanes.iter_mut().for_each(Vec::clear);
+            self.gather(text, from, to, &mut lanes);
+            let [places, others @ ..] = &mut lanes;
+            others.iter_mut().for_each(|other| places.append(other));
+            self.sort(places);
+            found(Stretch { from, to, places });
         }
     }
 
-    #[inline]
-    fn may(&self, four: u32) -> bool {
-        let (start, three) = (start(four), three_slot(four));
-        (self.may[start / 64] >> (start % 64) | self.may_three[three / 64] >> (three % 64)) & 1 != 0
+    /// By their starts, then by length. They were found in the order of where their beginnings end: nothing is far from
+    /// where it belongs.
+    fn sort(&self, places: &mut [Place]) {
+        let key = |place: &Place| (place.start, self.length(place.index), place.index);
+        for next in 1..places.len() {
+            let mut at = next;
+            while at > 0 && places[at].start <= places[at - 1].start && key(&places[at]) < key(&places[at - 1]) {
+                places.swap(at, at - 1);
+                at -= 1;
+            }
+        }
     }
 
-    /// The keywords at one place.
-    fn look(&self, text: &[u8], at: usize, found: &mut impl FnMut(usize, usize, usize)) {
-        let mut compare = |group: &[u16]| {
-            for index in group {
-                let keyword = self.keywords[usize::from(*index)].as_bytes();
-                let end = at + keyword.len();
-                if text.get(at..end).is_some_and(|here| here.eq_ignore_ascii_case(keyword)) {
-                    found(usize::from(*index), at, end);
+    /// Very short, short or long: of several keywords at one place the shorter ones come first.
+    fn length(&self, index: usize) -> u8 {
+        match self.keywords[index].len() {
+            ..4 => 0,
+            4..8 => 1,
+            _ => 2,
+        }
+    }
+
+    /// The keywords that begin in `from..to`.
+    fn gather(&self, text: &[u8], from: usize, to: usize, lanes: &mut [Vec<Place>; LANES]) {
+        let lane = (to - from).div_ceil(LANES);
+        if lane < LANE {
+            self.walk(self.start, text, from, to, &mut lanes[0]);
+            return;
+        }
+        // All lanes but the last are of one length, and that one is hardly shorter.
+        let common = to - from - (LANES - 1) * lane;
+        let starts = [from, from + lane, from + 2 * lane, from + 3 * lane];
+        let [a, b, c, d] = starts.map(|start| &text[start..start + common]);
+        let mut states = [self.start; LANES];
+        for (at, (((a, b), c), d)) in a.iter().zip(b).zip(c).zip(d).enumerate() {
+            let mut special = false;
+            for (state, byte) in states.iter_mut().zip([*a, *b, *c, *d]) {
+                *state = self.automaton.next_state(Anchored::No, *state, seen(byte));
+                special |= self.automaton.is_special(*state);
+            }
+            if special {
+                for ((state, start), places) in states.iter().zip(starts).zip(&mut *lanes) {
+                    if self.automaton.is_match(*state) {
+                        self.matched(*state, text, start + at + 1, to.min(start + lane), places);
+                    }
                 }
             }
-        };
-        let rest = &text[at..];
-        let (four, eight) = match rest.first_chunk::<LONG>() {
-            Some(eight) => {
-                let eight = u64::from_le_bytes(*eight);
-                (low(eight), Some(eight))
-            }
-            None => (low(word(rest)), None),
-        };
-        compare(self.least.at(three_slot(four)));
-        compare(self.short.at(short_slot(four)));
-        if let Some(eight) = eight {
-            compare(self.long.at(long_slot(eight)));
+        }
+        for ((state, start), places) in states.into_iter().zip(starts).zip(lanes) {
+            self.walk(state, text, start + common, to.min(start + lane), places);
         }
     }
-}
 
-/// The first four bytes of `word`.
-fn low(word: u64) -> u32 {
-    (word & 0xffff_ffff) as u32
+    /// Goes on in `state` from `at`, for keywords that begin before `to`.
+    fn walk(&self, mut state: StateID, text: &[u8], at: usize, to: usize, places: &mut Vec<Place>) {
+        let until = text.len().min(to + HEAD - 1);
+        for (at, byte) in (at..until).zip(&text[at..until]) {
+            state = self.automaton.next_state(Anchored::No, state, seen(*byte));
+            if self.automaton.is_match(state) {
+                self.matched(state, text, at + 1, to, places);
+            }
+        }
+    }
+
+    /// The keywords whose beginnings end at `end`, as `state` says, where they begin before `to`.
+    fn matched(&self, state: StateID, text: &[u8], end: usize, to: usize, places: &mut Vec<Place>) {
+        for nth in 0..self.automaton.match_len(state) {
+            let head = self.automaton.match_pattern(state, nth);
+            let start = end - self.automaton.pattern_len(head);
+            if start >= to {
+                continue;
+            }
+            for index in &self.owners[head.as_usize()] {
+                let index = usize::from(*index);
+                let keyword = self.keywords[index].as_bytes();
+                let whole = start + keyword.len();
+                if text.get(start..whole).is_some_and(|here| here.eq_ignore_ascii_case(keyword)) {
+                    places.push(Place { index, start, end: whole });
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn found(keywords: &Keywords, text: &str) -> Vec<(usize, usize)> {
+        let mut found = Vec::new();
+        keywords.each(text.as_bytes(), |stretch| {
+            assert!(stretch.places.iter().all(|place| (stretch.from..stretch.to).contains(&place.start)));
+            found.extend(stretch.places.iter().map(|place| (place.index, place.start)));
+        });
+        found
+    }
 
     #[test]
     fn finds_what_is_there_whatever_its_case() {
         let keywords = Keywords::new(vec!["key", "keyword", "eyw", "WORD", "keyword search"]).unwrap();
-        let check = |text: &str, expected: &[(usize, usize)]| {
-            let mut found = Vec::new();
-            keywords.each(text.as_bytes(), |index, start, _| found.push((index, start)));
-            found.sort_unstable();
-            assert_eq!(found, expected, "{text}");
-        };
+        let check = |text: &str, expected: &[(usize, usize)]| assert_eq!(found(&keywords, text), expected, "{text}");
         check("a KeyWord.", &[(0, 2), (1, 2), (2, 3), (3, 5)]);
         check("key", &[(0, 0)]);
         check("xkey", &[(0, 1)]);
-        check("kEyWord Search", &[(0, 0), (1, 0), (2, 1), (3, 3), (4, 0)]);
-        check("keyword searcH", &[(0, 0), (1, 0), (2, 1), (3, 3), (4, 0)]);
+        check("kEyWord Search", &[(0, 0), (1, 0), (4, 0), (2, 1), (3, 3)]);
+        check("keyword searcH", &[(0, 0), (1, 0), (4, 0), (2, 1), (3, 3)]);
         check("ke", &[]);
         check("", &[]);
         assert!(Keywords::new(vec!["no"]).is_none());
+    }
+
+    #[test]
+    fn lanes_and_stretches_hide_nothing() {
+        let keywords = Keywords::new(vec!["key", "a keyword that is long", "aaaa"]).unwrap();
+        for len in [0, 3, 200, 255, 256, 257, 1000, STRETCH - 1, STRETCH, STRETCH + 3, 2 * STRETCH + 17] {
+            let lane = len.div_ceil(LANES);
+            for border in [0, lane, 2 * lane, 3 * lane, STRETCH, STRETCH + lane, len] {
+                for at in border.saturating_sub(30)..(border + 5).min(len) {
+                    let mut text = vec![b'.'; len];
+                    let word = &b"a keyword that is long"[..22.min(len - at)];
+                    text[at..at + word.len()].copy_from_slice(word);
+                    let text = String::from_utf8(text).unwrap();
+                    let mut expected: Vec<_> = text.match_indices("key").map(|(at, _)| (0, at)).collect();
+                    expected.extend(text.match_indices("a keyword that is long").map(|(at, _)| (1, at)));
+                    expected.sort_unstable_by_key(|(index, at)| (*at, *index));
+                    assert_eq!(found(&keywords, &text), expected, "{len} {at}");
+                }
+            }
+        }
+        // As many as there are places, at every border.
+        let many = "a".repeat(STRETCH * 2 + 9);
+        assert_eq!(found(&keywords, &many).len(), many.len() - 3);
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_a_plain_search_finds(text in "[abAB]{0,600}") {
+            let words = vec!["aba", "abab", "bbbb", "aaabbbaaa", "ababababab", "BAB"];
+            let keywords = Keywords::new(words.clone()).unwrap();
+            let lower = text.to_ascii_lowercase();
+            let mut expected: Vec<_> = (0..text.len())
+                .flat_map(|at| words.iter().enumerate().map(move |(index, word)| (index, at, word.to_ascii_lowercase())))
+                .filter(|(_, at, word)| lower[*at..].starts_with(word))
+                .map(|(index, at, _)| (index, at))
+                .collect();
+            expected.sort_unstable_by_key(|(index, at)| (*at, keywords.length(*index), *index));
+            prop_assert_eq!(found(&keywords, &text), expected);
+        }
     }
 }

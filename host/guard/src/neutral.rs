@@ -23,10 +23,7 @@ const REACH: usize = 256;
 
 /// `text` made harmless; offsets of the findings are into the returned text.
 pub(crate) fn neutralise(text: &str) -> (Cow<'_, str>, Vec<Finding>) {
-    // Most text has nothing of the kind: one look at each byte settles it.
-    if position(text.as_bytes(), |b| is_hidden(b) | (b == b'<') | (b == b'&') | (b == b'%') | (b == b'\\')).is_none() {
-        return (Cow::Borrowed(text), Vec::new());
-    }
+    // Most text has nothing of the kind: one look at each byte settles it, and nothing is copied.
     let mut findings = Vec::new();
     let shown = show_hidden(text, &mut findings);
     let text = match defang(&shown, &mut findings) {
@@ -37,14 +34,27 @@ pub(crate) fn neutralise(text: &str) -> (Cow<'_, str>, Vec<Finding>) {
     (text, findings)
 }
 
-/// Whether a character that begins so may have to be removed or shown: a control, or one beyond ASCII.
-fn is_hidden(b: u8) -> bool {
-    ((b < 0x20) & (b != b'\n') & (b != b'\t')) | (b >= 0x7f)
+/// Whether it is no plain ASCII: what [`may_hide`] is asked of.
+fn is_odd(b: u8) -> bool {
+    (b.wrapping_sub(0x20) >= 0x5f) & (b != b'\n') & (b != b'\t')
+}
+
+/// Whether a character that begins so may have to be removed or shown: a control, or one that nobody sees. No branch in
+/// it, and no character is overlooked; some of those that begin likewise are stopped at, and stay as they are.
+fn may_hide(a: u8, b: u8, c: u8) -> bool {
+    let control = ((a < 0x20) & (a != b'\n') & (a != b'\t')) | (a == 0x7f) | ((a == 0xc2) & (b < 0xa0));
+    let two = ((a == 0xc2) & (b == 0xad)) | ((a == 0xcd) & (b == 0x8f)) | ((a == 0xd8) & (b == 0x9c));
+    let khmer = (a == 0xe1) & ((b == 0x85) | (b == 0x9e) | (b == 0xa0));
+    let marks = (b == 0x80) & ((c.wrapping_sub(0x8b) < 5) | (c.wrapping_sub(0xaa) < 5)) | (b == 0x81) & (c >= 0xa0);
+    let hangul = (a == 0xe3) & (b == 0x85) & (c == 0xa4);
+    let forms = (b == 0xb8) | (b == 0xbb) | (b == 0xbf) | ((b == 0xbe) & (c == 0xa0));
+    let four = (a == 0xf0) & ((b == 0x9b) | (b == 0x9d)) | (a == 0xf3);
+    control | two | khmer | ((a == 0xe2) & marks) | hangul | ((a == 0xef) & forms) | four
 }
 
 /// Removes or shows what does not show.
 fn show_hidden<'a>(text: &'a str, findings: &mut Vec<Finding>) -> Cow<'a, str> {
-    let Some(first) = position(text.as_bytes(), is_hidden) else { return Cow::Borrowed(text) };
+    let Some(first) = position(text.as_bytes(), is_odd, may_hide) else { return Cow::Borrowed(text) };
     let first = text.floor_char_boundary(first);
     let mut out = String::with_capacity(text.len() + 16);
     out.push_str(&text[..first]);
@@ -52,7 +62,7 @@ fn show_hidden<'a>(text: &'a str, findings: &mut Vec<Finding>) -> Cow<'a, str> {
     loop {
         // Everything up to the next character that may be hidden stays as it is.
         let run = rest.as_str();
-        let plain = position(run.as_bytes(), is_hidden).unwrap_or(run.len());
+        let plain = position(run.as_bytes(), is_odd, may_hide).unwrap_or(run.len());
         out.push_str(&run[..plain]);
         let run = &run[plain..];
         let Some(c) = run.chars().next() else { break };
@@ -177,7 +187,7 @@ fn defang(text: &str, findings: &mut Vec<Finding>) -> Option<String> {
     let mut grown: Vec<(usize, usize)> = Vec::new();
     let mut forged = Vec::new();
     let mut next = 0;
-    while let Some(first) = position(&text.as_bytes()[next..], may_be_bracket) {
+    while let Some(first) = position(&text.as_bytes()[next..], |b| (b == b'<') | (b >= 0xc2), may_be_bracket) {
         let at = next + first;
         let Some(c) = text[at..].chars().next() else { break };
         let after = at + c.len_utf8();
@@ -215,9 +225,15 @@ fn defang(text: &str, findings: &mut Vec<Finding>) -> Option<String> {
     Some(out)
 }
 
-/// Whether [`bracket`]'s characters begin so.
-fn may_be_bracket(b: u8) -> bool {
-    (b == b'<') | (b == 0xc2) | (b == 0xcb) | (b.wrapping_sub(0xe1) < 3) | (b == 0xef) | (b == 0xf0)
+/// Whether [`bracket`]'s characters begin so. No branch in it, as in [`may_hide`].
+fn may_be_bracket(a: u8, b: u8, c: u8) -> bool {
+    let two = ((a == 0xc2) & (b == 0xab)) | ((a == 0xcb) & (b == 0x82));
+    let quotes = (b == 0x80) & (c == 0xb9) | (b == 0x9f) & (c == 0xa8) | (b == 0x8c) & (c == 0xa9) | (b == 0x9d);
+    let signs = (b == 0x89) | (b == 0xa7) & (c == 0xbc) | (b == 0xb8) & (c == 0x9c);
+    let cjk = (a == 0xe3) & (b == 0x80) & ((c == 0x88) | (c == 0x8a));
+    let forms = (a == 0xef) & ((b == 0xbc) & (c == 0x9c) | (b == 0xb9) & (c == 0xa4));
+    let script = (a == 0xe1) & ((b == 0x90) | (b == 0x9a));
+    (a == b'<') | two | ((a == 0xe2) & (quotes | signs)) | cjk | forms | script | ((a == 0xf0) & (b == 0x9d))
 }
 
 enum Bracket {
@@ -319,13 +335,13 @@ fn encoded_markers(text: &str, findings: &mut Vec<Finding>) {
     });
     let bytes = text.as_bytes();
     let mut next = 0;
-    while let Some(first) = position(&bytes[next..], |b| (b == b'&') | (b == b'%') | (b == b'\\')) {
+    // No other escape stands for `<`.
+    let may = |b: u8| (b == b'&') | (b == b'%') | (b == b'\\');
+    let letter = |b: u8| ((b | 0x20) == b'l') | ((b | 0x20) == b'u') | ((b | 0x20) == b'x');
+    let escape = |b: u8| letter(b) | (b == b'#') | (b == b'2') | (b == b'3');
+    while let Some(first) = position(&bytes[next..], may, |a, b, _| may(a) & escape(b)) {
         let at = next + first;
         next = at + 1;
-        // No other escape stands for `<`.
-        if !matches!(bytes.get(next), Some(b'l' | b'L' | b'#' | b'2' | b'3' | b'u' | b'U' | b'x' | b'X')) {
-            continue;
-        }
         let window = &bytes[at..bytes.len().min(at + ENCODED_REACH)];
         if let Some(found) = ENCODED.as_ref().and_then(|regex| regex.find(window)) {
             let end = at + found.end();
@@ -338,6 +354,25 @@ fn encoded_markers(text: &str, findings: &mut Vec<Finding>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_character_is_passed_over() {
+        for c in '\0'..=char::MAX {
+            let mut bytes = [0; 4];
+            c.encode_utf8(&mut bytes);
+            let hides = (c.is_control() && !matches!(c, '\n' | '\t')) || is_invisible(c);
+            let told = is_odd(bytes[0]) && may_hide(bytes[0], bytes[1], bytes[2]);
+            assert!(!hides || told, "U+{:04X}", u32::from(c));
+            let is = bracket(c).is_some();
+            assert!(!is || may_be_bracket(bytes[0], bytes[1], bytes[2]), "U+{:04X}", u32::from(c));
+        }
+        for quiet in "aäßéж中，。！—“”…한あ€".chars() {
+            let mut bytes = [0; 4];
+            quiet.encode_utf8(&mut bytes);
+            let [a, b, c, _] = bytes;
+            assert!(!may_hide(a, b, c) && !may_be_bracket(a, b, c), "{quiet} is stopped at");
+        }
+    }
 
     /// Whether `text` is a marker to someone who folds compatibility forms and drops all but brackets and letters.
     fn reads_as_marker(text: &str) -> bool {

@@ -1,10 +1,12 @@
 //! Sessions of agents, and what a person has allowed in advance. A grant's terms are sealed by the vault; here are bytes.
 
-use crate::engine::{Row, classify, conflict};
+use crate::engine::{Engine, Row, classify, conflict};
 use crate::row::{all, column, count, one, parsed, time, time_opt};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
 use sophon_types::{GrantId, KeyId, Risk, SessionId, TenantId, Timestamp, ToolName, UserId};
+use sqlx::QueryBuilder;
+use std::fmt::Display;
 
 /// An agent's session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,15 @@ pub struct Raised {
     pub by: UserId,
 }
 
+/// Which sessions to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sessions {
+    /// All.
+    All,
+    /// Those whose ceiling a person has raised, while that holds.
+    Raised,
+}
+
 /// A standing yes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantRow {
@@ -61,6 +72,27 @@ pub struct GrantRow {
     pub revoked_at: Option<Timestamp>,
     /// How many calls it has let pass.
     pub uses: u64,
+}
+
+/// Which part of a list that has the newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part<Id> {
+    /// What comes behind the one that was made then and has this id; the list's beginning, where nothing is named.
+    pub after: Option<(Timestamp, Id)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl<Id: Display + Copy> Part<Id> {
+    /// The rest of a query whose rows have `created_at` and `id`.
+    fn order(self, query: &mut QueryBuilder<Engine>) {
+        if let Some((at, id)) = self.after {
+            query.push(" AND (created_at < ").push_bind(at.as_micros());
+            query.push(" OR (created_at = ").push_bind(at.as_micros());
+            query.push(" AND id > ").push_bind(id.to_string()).push("))");
+        }
+        query.push(" ORDER BY created_at DESC, id LIMIT ").push_bind(i64::from(self.limit));
+    }
 }
 
 /// Sessions and grants.
@@ -144,6 +176,57 @@ impl<'s> Grants<'s> {
             .await
     }
 
+    /// Sessions of one user (or of the whole tenant) that have not ended, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn sessions(
+        &self,
+        tenant: &TenantId,
+        user: Option<&UserId>,
+        which: Sessions,
+        now: Timestamp,
+        part: Part<SessionId>,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        let mut query = QueryBuilder::new("SELECT * FROM sessions WHERE tenant = ");
+        query.push_bind(tenant.to_string()).push(" AND expires_at > ").push_bind(now.as_micros());
+        if let Some(user) = user {
+            query.push(" AND user_id = ").push_bind(user.to_string());
+        }
+        if which == Sessions::Raised {
+            query.push(" AND ceiling IS NOT NULL AND ceiling_until > ").push_bind(now.as_micros());
+        }
+        part.order(&mut query);
+        all(query.build().fetch_all(self.store.readers()).await, read_session)
+    }
+
+    /// Ends a session, and takes back what was granted for it alone. What has ended keeps its time.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the change cannot be made durable.
+    pub async fn end_session(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        self.store
+            .writer()
+            .run(Scope::Several, move |connection| {
+                Box::pin(async move {
+                    for statement in [
+                        "UPDATE sessions SET expires_at = $1, ceiling = NULL, ceiling_until = NULL, ceiling_by = NULL \
+                         WHERE id = $2 AND expires_at > $1",
+                        "UPDATE grants SET revoked_at = $1 WHERE session = $2 AND revoked_at IS NULL",
+                    ] {
+                        sqlx::query(statement)
+                            .bind(at.as_micros())
+                            .bind(id.to_string())
+                            .execute(&mut *connection)
+                            .await
+                            .map_err(|error| classify(&error))?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
     /// Adds a grant; nothing where the user has `most` that have not ended.
     ///
     /// # Errors
@@ -177,7 +260,7 @@ impl<'s> Grants<'s> {
             .await
     }
 
-    /// Grants of one user (or of the whole tenant), the newest first; those for `tool` only, where one is named.
+    /// Grants of one user (or of the whole tenant), the newest first, also those that are over.
     ///
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
@@ -185,18 +268,39 @@ impl<'s> Grants<'s> {
         &self,
         tenant: &TenantId,
         user: Option<&UserId>,
-        tool: Option<&ToolName>,
+        part: Part<GrantId>,
     ) -> Result<Vec<GrantRow>, StoreError> {
-        let mut query = sqlx::QueryBuilder::new("SELECT * FROM grants WHERE tenant = ");
+        let mut query = QueryBuilder::new("SELECT * FROM grants WHERE tenant = ");
         query.push_bind(tenant.to_string());
         if let Some(user) = user {
             query.push(" AND user_id = ").push_bind(user.to_string());
         }
-        if let Some(tool) = tool {
-            query.push(" AND tool = ").push_bind(tool.to_string());
-        }
-        query.push(" ORDER BY created_at DESC, id LIMIT 1000");
+        part.order(&mut query);
         all(query.build().fetch_all(self.store.readers()).await, read_grant)
+    }
+
+    /// The grants for one tool that one user has and that are not over, the newest first. [`Self::add`] bounds how many
+    /// they are.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn live(
+        &self,
+        (tenant, user): (&TenantId, &UserId),
+        tool: &ToolName,
+        now: Timestamp,
+    ) -> Result<Vec<GrantRow>, StoreError> {
+        let found = sqlx::query(
+            "SELECT * FROM grants WHERE tenant = $1 AND user_id = $2 AND tool = $3 AND revoked_at IS NULL \
+             AND expires_at > $4 ORDER BY created_at DESC, id",
+        )
+        .bind(tenant.as_str())
+        .bind(user.as_str())
+        .bind(tool.as_str())
+        .bind(now.as_micros())
+        .fetch_all(self.store.readers())
+        .await;
+        all(found, read_grant)
     }
 
     /// A grant.

@@ -44,7 +44,7 @@ pub use calls::{Begun, CallChange, CallRow, Calls, NotOpen};
 pub use connections::{Connection, ConnectionRow, Connections, SealedField, VaultMeta};
 pub use error::StoreError;
 pub use flows::{FlowRow, Flows};
-pub use grants::{GrantRow, Grants, Raised, SessionRow};
+pub use grants::{GrantRow, Grants, Part, Raised, SessionRow, Sessions};
 pub use keys::{KeyRow, Keys};
 pub use plans::{BegunPlan, PlanRow, Plans};
 pub use publishers::{PublisherRow, Publishers};

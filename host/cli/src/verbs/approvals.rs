@@ -1,7 +1,7 @@
 //! `sophon approvals`.
 
-use super::{ask, part, query};
-use crate::arguments::ForUser;
+use super::{ask, listed, part, query};
+use crate::arguments::{ForUser, OfPage};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{columns, field, plain, table};
@@ -58,8 +58,27 @@ enum Verb {
         #[command(flatten)]
         acting: ForUser,
     },
-    /// What was allowed in advance.
+    /// What was allowed in advance, the newest first.
     Grants {
+        #[command(flatten)]
+        page: OfPage,
+        #[command(flatten)]
+        acting: ForUser,
+    },
+    /// The agents' sessions that have not ended, the newest first.
+    Sessions {
+        /// Those only in which more passes by itself than usual.
+        #[arg(long)]
+        raised: bool,
+        #[command(flatten)]
+        page: OfPage,
+        #[command(flatten)]
+        acting: ForUser,
+    },
+    /// End an agent's session, with what was allowed in it.
+    EndSession {
+        /// The session's id.
+        id: String,
         #[command(flatten)]
         acting: ForUser,
     },
@@ -116,10 +135,26 @@ impl Approvals {
             Verb::Reject { id, reason, acting } => {
                 decide(context, acting, &id, "reject", json!({ "reason": reason })).await?;
             }
-            Verb::Grants { acting } => {
-                let answer = ask(context, acting, Method::GET, "/v1/grants", None).await?;
+            Verb::Grants { page, acting } => {
                 let fields = ["grant_id", "tool", "user", "risk", "arguments", "expires_at", "revoked_at", "uses"];
-                context.output().data(&answer, |value| table(&value["grants"], &fields))?;
+                listed(context, acting, ("/v1/grants", "grants"), (vec![], page), &fields).await?;
+            }
+            Verb::Sessions { raised, page, acting } => {
+                let only = vec![("raised", raised.then(|| "true".to_owned()))];
+                let fields = [
+                    "session_id",
+                    "user",
+                    "key_id",
+                    "auto_approve_ceiling",
+                    "ceiling_until",
+                    "raised_by",
+                    "expires_at",
+                ];
+                listed(context, acting, ("/v1/sessions", "sessions"), (only, page), &fields).await?;
+            }
+            Verb::EndSession { id, acting } => {
+                ask(context, acting, Method::DELETE, &format!("/v1/sessions/{}", part(&id)), None).await?;
+                context.output().note(&format!("{id}: ended"));
             }
             Verb::Grant { tool, arguments, risk, minutes, acting } => {
                 let body = json!({

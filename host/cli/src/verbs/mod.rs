@@ -28,9 +28,11 @@ pub(crate) mod tools;
 pub(crate) mod update;
 pub(crate) mod verify;
 
+use crate::arguments::{ForUser, OfPage};
 use crate::context::Context;
 use crate::door::{Acting, Door};
 use crate::error::CliError;
+use crate::output::table;
 use http::Method;
 use serde_json::Value;
 
@@ -70,6 +72,23 @@ pub(crate) fn query(values: &[(&str, Option<String>)]) -> String {
         .filter_map(|(name, value)| value.as_ref().map(|value| format!("{name}={}", part(value))))
         .collect();
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+}
+
+/// Shows a page of the list that stands at a path under a name, and says how to see the next one.
+pub(crate) async fn listed(
+    context: &Context,
+    acting: ForUser,
+    (path, name): (&str, &str),
+    (mut values, page): (Vec<(&str, Option<String>)>, OfPage),
+    fields: &[&str],
+) -> Result<(), CliError> {
+    values.extend([("after", page.after), ("limit", page.limit.map(|limit| limit.to_string()))]);
+    let answer = ask(context, acting, Method::GET, &format!("{path}{}", query(&values)), None).await?;
+    context.output().data(&answer, |value| table(&value[name], fields))?;
+    if let Some(next) = answer["next"].as_str() {
+        context.output().note(&format!("more: --after {next}"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,16 +3,18 @@
 use super::detached;
 use crate::auth::Caller;
 use crate::extract::{InPath, InQuery, Json};
+use crate::page::{self, MOST, PageQuery, USUAL};
 use crate::problem::Problem;
 use crate::wire::{
     ApprovalBody, ApprovalList, ApprovalQuery, ApproveBody, GrantBody, GrantItem, GrantList, RaiseBody, RejectBody,
-    SessionBody,
+    SessionBody, SessionList, SessionQuery,
 };
 use crate::{Gateway, GatewayError};
 use axum::extract::State;
 use http::StatusCode;
 use sophon_approval::{Listing, Status};
 use sophon_executor::{Approve, GrantRequest, Scope};
+use sophon_store::Sessions;
 use sophon_types::{ApprovalId, CanonicalJson, Digest, GrantId, Risk, SessionId, Timestamp};
 use std::str::FromStr;
 use std::time::Duration;
@@ -23,9 +25,6 @@ pub(crate) const QUERIES: &[(&str, &str)] = &[
     ("before", "Asked before this moment: created_at of the last one of the page before."),
     ("limit", "At most so many; 100, at most 500."),
 ];
-/// Questions of one answer.
-const USUAL: u32 = 100;
-const MOST: u32 = 500;
 /// Bytes of a reason.
 const REASON: usize = 2000;
 
@@ -122,10 +121,45 @@ pub(crate) async fn raise_session(
     .await
 }
 
+/// What the list of sessions can be narrowed by.
+pub(crate) const SESSION_QUERIES: &[(&str, &str)] =
+    &[("raised", "true: those only whose ceiling a person has raised, while that holds."), page::AFTER, page::LIMIT];
+
+/// The sessions that have not ended.
+pub(crate) async fn sessions(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    InQuery(query): InQuery<SessionQuery>,
+) -> Result<axum::Json<SessionList>, Problem> {
+    let which = if query.raised.unwrap_or(false) { Sessions::Raised } else { Sessions::All };
+    let page = PageQuery { after: query.after, limit: query.limit };
+    let sessions = gateway.executor().sessions(&caller.principal, which, page.part()?).await?;
+    let (sessions, next) = page.cut(sessions, |row| (row.created_at, row.id));
+    Ok(axum::Json(SessionList { sessions: sessions.into_iter().map(SessionBody::from).collect(), next }))
+}
+
+/// A person ends a session.
+pub(crate) async fn end_session(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    InPath(id): InPath<SessionId>,
+) -> Result<StatusCode, Problem> {
+    detached(async move {
+        gateway.executor().end_session(&caller.principal, id).await?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
 /// The standing yeses.
-pub(crate) async fn grants(State(gateway): State<Gateway>, caller: Caller) -> Result<axum::Json<GrantList>, Problem> {
-    let grants = gateway.executor().grants(&caller.principal).await?;
-    Ok(axum::Json(GrantList { grants: grants.into_iter().map(GrantItem::from).collect() }))
+pub(crate) async fn grants(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    InQuery(query): InQuery<PageQuery>,
+) -> Result<axum::Json<GrantList>, Problem> {
+    let grants = gateway.executor().grants(&caller.principal, query.part()?).await?;
+    let (grants, next) = query.cut(grants, |(row, _)| (row.created_at, row.id));
+    Ok(axum::Json(GrantList { grants: grants.into_iter().map(GrantItem::from).collect(), next }))
 }
 
 /// A person gives a standing yes.

@@ -18,7 +18,7 @@ mod skills;
 
 use crate::admission::{Access, Hurry, Pace};
 use crate::problem::Problem;
-use crate::{Gateway, GatewayError, wire};
+use crate::{Gateway, GatewayError, page, wire};
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use sophon_types::Role;
@@ -152,7 +152,14 @@ pub(crate) fn table() -> Vec<Route> {
         put("/v1/sessions/{id}", PEOPLE, "Raises what passes by itself in a session.", approvals::raise_session)
             .takes::<wire::RaiseBody>()
             .answers::<wire::SessionBody>(200),
-        get("/v1/grants", PEOPLE, "The standing yeses.", approvals::grants).answers::<wire::GrantList>(200),
+        get("/v1/sessions", PEOPLE, "The sessions of agents that have not ended.", approvals::sessions)
+            .queries(approvals::SESSION_QUERIES)
+            .answers::<wire::SessionList>(200),
+        delete("/v1/sessions/{id}", PEOPLE, "Ends a session, with what was allowed in it.", approvals::end_session)
+            .nothing(),
+        get("/v1/grants", PEOPLE, "The standing yeses.", approvals::grants)
+            .queries(page::QUERIES)
+            .answers::<wire::GrantList>(200),
         post("/v1/grants", PEOPLE, "Gives a standing yes.", approvals::grant)
             .takes::<wire::GrantBody>()
             .answers::<wire::GrantItem>(201),
@@ -356,6 +363,8 @@ mod tests {
         POST /v1/approvals/{id}/reject approver,admin
         POST /v1/sessions agent,admin
         PUT /v1/sessions/{id} approver,admin
+        GET /v1/sessions approver,admin
+        DELETE /v1/sessions/{id} approver,admin
         GET /v1/grants approver,admin
         POST /v1/grants approver,admin
         DELETE /v1/grants/{id} approver,admin

@@ -67,6 +67,9 @@ async fn attack_41_an_agents_key_reaches_nothing_that_decides() {
         let answer = world.post(path, &agent, &serde_json::json!({})).await;
         assert_eq!(answer.brief(), (403, "role_refused"), "{path}");
     }
+    // What a person has allowed is not the agent's to see or to change.
+    assert_eq!(world.get("/v1/sessions", &agent).await.brief(), (403, "role_refused"));
+    assert_eq!(world.delete("/v1/sessions/x", &agent).await.brief(), (403, "role_refused"));
 }
 
 #[tokio::test]

@@ -246,12 +246,19 @@ impl WireBody for RejectBody {}
 pub(crate) struct SessionBody {
     /// The session; bound to the key that began it.
     session_id: String,
+    /// The person behind the agent.
+    user: String,
+    /// The key that began it.
+    key_id: String,
     /// The highest risk that passes by itself in it, where a person has raised it.
     #[serde(skip_serializing_if = "Option::is_none")]
     auto_approve_ceiling: Option<String>,
     /// Until when that holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     ceiling_until: Option<String>,
+    /// Who raised it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raised_by: Option<String>,
     /// When it began.
     created_at: String,
     /// When it ends.
@@ -262,12 +269,36 @@ impl From<SessionRow> for SessionBody {
     fn from(row: SessionRow) -> Self {
         Self {
             session_id: row.id.to_string(),
+            user: row.user.to_string(),
+            key_id: row.key.to_string(),
+            raised_by: row.ceiling.as_ref().map(|raised| raised.by.to_string()),
             auto_approve_ceiling: row.ceiling.as_ref().map(|raised| raised.to.to_string()),
             ceiling_until: row.ceiling.as_ref().map(|raised| raised.until.to_string()),
             created_at: row.created_at.to_string(),
             expires_at: row.expires_at.to_string(),
         }
     }
+}
+
+/// Which sessions to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SessionQuery {
+    /// Those only whose ceiling is raised.
+    pub(crate) raised: Option<bool>,
+    /// `next` of the page before.
+    pub(crate) after: Option<String>,
+    /// At most so many; 100 where nothing is said, at most 500.
+    pub(crate) limit: Option<u32>,
+}
+
+/// Sessions that have not ended, the newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionList {
+    pub(crate) sessions: Vec<SessionBody>,
+    /// Ask for the next page with `after` set to this; absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
 }
 
 /// What may pass by itself in a session from now on.
@@ -356,4 +387,7 @@ impl From<Standing> for GrantItem {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct GrantList {
     pub(crate) grants: Vec<GrantItem>,
+    /// Ask for the next page with `after` set to this; absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
 }

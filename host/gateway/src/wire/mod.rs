@@ -19,7 +19,7 @@ mod skills;
 
 pub(crate) use approvals::{
     ApprovalBody, ApprovalList, ApprovalQuery, ApproveBody, GrantBody, GrantItem, GrantList, RaiseBody, RejectBody,
-    SessionBody,
+    SessionBody, SessionList, SessionQuery,
 };
 pub(crate) use audit::{AuditPage, AuditQuery, AuditVerification};
 pub(crate) use calls::{CallAnswer, CallBody, ToolList, WaitQuery};

@@ -13,8 +13,8 @@ mod randomness;
 mod tokens;
 
 use crate::finding::MAX_FINDINGS;
-use crate::keywords::Keywords;
-use crate::{Finding, FindingKind};
+use crate::keywords::Stretch;
+use crate::{Finding, FindingKind, annotate};
 use std::sync::LazyLock;
 use tokens::Token;
 
@@ -62,19 +62,16 @@ pub(crate) fn keywords() -> &'static [&'static str] {
     &RULES.keywords
 }
 
-static KEYWORDS: LazyLock<Option<Keywords>> = LazyLock::new(|| Keywords::new(keywords().to_vec()));
-
 /// Possible secrets in `text`, in order, not overlapping, at most 64; offsets are into `text`, on the borders of its
 /// characters.
 #[must_use]
 pub fn scan_secrets(text: &str) -> Vec<Finding> {
-    let Some(keywords) = KEYWORDS.as_ref() else { return Vec::new() };
     let mut search = Search::new(text);
-    keywords.each(text.as_bytes(), |index, start, end| search.keyword(index, start, end));
+    annotate::each_keyword(text, |stretch| search.stretch(&stretch));
     search.finish()
 }
 
-/// A search for secrets that is told of the keywords in a text one by one.
+/// A search for secrets that is told of the keywords in a text, one stretch after the other.
 pub(crate) struct Search<'a> {
     text: &'a str,
     rules: &'static [Rule],
@@ -86,8 +83,15 @@ impl<'a> Search<'a> {
         Self { text, rules: &RULES.rules, findings: Vec::new() }
     }
 
+    /// These keywords stand in the next stretch; those that are not of this search are passed over.
+    pub(crate) fn stretch(&mut self, stretch: &Stretch<'_>) {
+        for place in stretch.places.iter().filter(|place| place.index < self.rules.len()) {
+            self.keyword(place.index, place.start, place.end);
+        }
+    }
+
     /// Keyword number `index` stands at `start..end`.
-    pub(crate) fn keyword(&mut self, index: usize, start: usize, end: usize) {
+    fn keyword(&mut self, index: usize, start: usize, end: usize) {
         if self.findings.len() >= MAX_FINDINGS {
             return;
         }
@@ -144,7 +148,6 @@ mod tests {
 
     #[test]
     fn every_keyword_and_expression_compiles() {
-        assert!(KEYWORDS.is_some());
         for rule in &RULES.rules {
             if let Rule::Token(token) = rule {
                 assert!(token.compile().is_some(), "{}", token.name);

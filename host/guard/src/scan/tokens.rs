@@ -334,7 +334,13 @@ impl Form {
                 Some(("jwt-base64", start, start + to))
             }
             Self::UrlPassword => {
-                let (from, to) = USERINFO.find(ahead(end, 300))?;
+                // Most URLs go on to a path: the expression is asked only where a colon comes first.
+                let ends = |b: &&u8| match **b {
+                    b'\t'..=b'\r' | b' ' | b'/' | b'?' | b'#' | b'@' | b':' | b'"' | b'\'' | b'`' | b'<' | b'>' => true,
+                    b => matches!(b, b'\\' | b'$' | b'{' | b'}' | b'[' | b']' | b'(' | b')' | b'|'),
+                };
+                let first = ahead(end, 129).iter().find(ends)?;
+                let (from, to) = (*first == b':').then(|| USERINFO.find(ahead(end, 300)))??;
                 let password = &text[end + from..end + to];
                 (entropy(password) > 1.0 && !password.starts_with(b"%s")).then_some((
                     "url-password",
