@@ -1,7 +1,7 @@
 //! Tokens and placeholders for the skill of one run.
 //!
 //! Promise: no secret is ever given out. A skill that opted in gets a placeholder, good for this run, at the hosts of that
-//! connection, in header values. It stands for a token of no more than the declared scopes where the provider gives such
+//! connection, in header fields that are made for credentials. It stands for a token of no more than the declared scopes where the provider gives such
 //! tokens (RFC 8693), else for the connection's own. Native code gets one for each field that it names.
 
 use crate::credential::{purpose, unavailable};
@@ -72,7 +72,8 @@ impl EgressSession {
     }
 
     /// A placeholder for a field of the connection to `service` (without a name: for the one that authorises). Only this
-    /// session redeems it, in the values of header fields of requests towards the hosts of that connection.
+    /// session redeems it, in requests towards the hosts of that connection: in header fields that are made for credentials,
+    /// and where else the connection says.
     ///
     /// # Errors
     /// [`TokenRefused`]; whether the caller may have a placeholder at all is for whoever asks to know.
@@ -99,8 +100,8 @@ impl EgressSession {
             return Ok(text.to_owned());
         }
         let core = self.inner.vault.placeholder();
-        let placing = field.and_then(|field| found.binding.placeholders.get(field));
-        Ok(Arc::make_mut(&mut state.handed).add_placeholder(&core, &declared, field, placing))
+        let placing = found.binding.placing(field);
+        Ok(Arc::make_mut(&mut state.handed).add_placeholder(&core, &declared, field, placing.as_ref()))
     }
 
     /// What native code gets for the fields of the connection to `service`: what is not secret as it is, and a
