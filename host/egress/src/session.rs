@@ -30,6 +30,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -104,6 +105,8 @@ pub struct EgressSession {
     pub(crate) state: Mutex<State>,
     /// Held while a token is asked for.
     pub(crate) tokens: tokio::sync::Mutex<()>,
+    /// Whether the call is over.
+    over: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -126,7 +129,26 @@ impl EgressSession {
     pub(crate) fn new(inner: Arc<Inner>, scope: CallScope) -> Self {
         let Principal { tenant, user, .. } = scope.principal.clone();
         let owner = Owner { tenant, user, party: Party::Skill(scope.skill.clone()) };
-        Self { inner, scope, owner, state: Mutex::new(State::default()), tokens: tokio::sync::Mutex::default() }
+        let (state, tokens) = (Mutex::new(State::default()), tokio::sync::Mutex::default());
+        Self { inner, scope, owner, state, tokens, over: watch::Sender::new(false) }
+    }
+
+    /// The call is over: requests that are on their way are dropped, and whoever still holds this session sends nothing and
+    /// gets nothing more.
+    pub fn close(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// Does `work`, unless the call is over before.
+    pub(crate) async fn while_open<T>(&self, work: impl Future<Output = T>) -> Result<T, HttpError> {
+        let mut over = self.over.subscribe();
+        tokio::select! {
+            biased;
+            _ = over.wait_for(|over| *over) => Err(Denial::new("call_over", "the call that this request is of is over")
+                .hint("send every request before the tool returns")
+                .into()),
+            done = work => Ok(done),
+        }
     }
 
     /// Checks `request` as [`send`](Self::send) would, and sends nothing.
@@ -149,7 +171,8 @@ impl EgressSession {
     /// # Errors
     /// [`HttpError`]; its variants say what was sent.
     pub async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.follow(request).await.map_err(|error| self.redact_error(error))
+        let sent = self.while_open(self.follow(request)).await;
+        sent.and_then(|sent| sent).map_err(|error| self.redact_error(error))
     }
 
     /// The secrets that requests of this call were given so far: the call's output is scanned for them.

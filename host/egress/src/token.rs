@@ -47,6 +47,10 @@ impl EgressSession {
     /// # Errors
     /// [`TokenRefused`].
     pub async fn scoped_token(&self, service: &str) -> Result<String, TokenRefused> {
+        self.while_open(self.scoped(service)).await?
+    }
+
+    async fn scoped(&self, service: &str) -> Result<String, TokenRefused> {
         let declared = self.declared(service)?;
         if declared.access != Access::ScopedToken {
             return Err(TokenRefused::NotAvailable(format!(

@@ -318,6 +318,20 @@ async fn attack_16_what_a_login_returns_leaves_no_other_way() {
 }
 
 #[tokio::test]
+async fn attack_23_a_session_whose_call_is_over_sends_nothing_and_gives_nothing() {
+    let world = connected().await;
+    let session = world.session(&opted_in(), &[]).await;
+    session.send(HttpRequest::new("GET", URL)).await.unwrap();
+    // One that is on its way is dropped.
+    let (sent, ()) = tokio::join!(session.send(HttpRequest::new("GET", URL)), async { session.close() });
+    assert_eq!(sent.unwrap_err().denial().map(|denial| denial.code.into_owned()), Some("call_over".into()));
+    let before = world.cables.log.all().len();
+    assert_eq!(code(session.send(HttpRequest::new("GET", URL)).await), Some("call_over"));
+    assert!(matches!(session.scoped_token("github").await, Err(TokenRefused::Host(_))));
+    assert_eq!(world.cables.log.all().len(), before);
+}
+
+#[tokio::test]
 async fn attack_17_a_placeholder_that_strays_raises_an_alarm() {
     let (world, session, secret) = placed(&[], None).await;
     let alarms = || async {
