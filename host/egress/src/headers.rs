@@ -18,6 +18,9 @@ const NOT_BESIDE: [&str; 5] = ["authorization", "cookie", "cookie2", "range", "i
 const SESSIONS: [HeaderName; 3] =
     [header::SET_COOKIE, HeaderName::from_static("set-cookie2"), HeaderName::from_static("authentication-info")];
 
+/// Fields of an answer that say where to go on: of a login's, with what it returned.
+const WAYS: [HeaderName; 4] = [header::LOCATION, header::CONTENT_LOCATION, header::REFRESH, header::LINK];
+
 /// Fields that go along when a redirect leaves the origin; all others may hold what was meant for the first one.
 const TRAVEL: [HeaderName; 5] =
     [header::ACCEPT, header::ACCEPT_LANGUAGE, header::CONTENT_LANGUAGE, header::CONTENT_TYPE, header::USER_AGENT];
@@ -74,6 +77,11 @@ fn plain(name: &HeaderName) -> String {
 /// Whether a field of an answer to a credential is kept from the skill, which could use it without the credential.
 pub(crate) fn opens_session(name: &HeaderName) -> bool {
     SESSIONS.contains(name)
+}
+
+/// Whether a field of an answer to a login is kept from the skill: its value is an address that may hold a ticket.
+pub(crate) fn leads_on(name: &HeaderName) -> bool {
+    WAYS.contains(name)
 }
 
 /// Keeps what may go to another origin.

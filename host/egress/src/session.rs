@@ -10,11 +10,11 @@ use crate::credential::{Loan, Mark, borrow, redeem};
 use crate::deadline::Deadline;
 use crate::dispatch::Lent;
 use crate::egress::Inner;
-use crate::error::{Denial, HttpError};
+use crate::error::{Denial, HttpError, brief};
 use crate::gate::EffectGate;
 use crate::headers;
 use crate::owner::{Owner, Party};
-use crate::placeholder::{Handed, MAX_TOKENS, tokens};
+use crate::placeholder::{Handed, MAX_TOKENS, Redemption, tokens};
 use crate::record::{Recorder, UnderWay};
 use crate::redirect::next_hop;
 use crate::scan::check_here;
@@ -30,6 +30,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -104,6 +105,8 @@ pub struct EgressSession {
     pub(crate) state: Mutex<State>,
     /// Held while a token is asked for.
     pub(crate) tokens: tokio::sync::Mutex<()>,
+    /// Whether the call is over.
+    over: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -126,7 +129,26 @@ impl EgressSession {
     pub(crate) fn new(inner: Arc<Inner>, scope: CallScope) -> Self {
         let Principal { tenant, user, .. } = scope.principal.clone();
         let owner = Owner { tenant, user, party: Party::Skill(scope.skill.clone()) };
-        Self { inner, scope, owner, state: Mutex::new(State::default()), tokens: tokio::sync::Mutex::default() }
+        let (state, tokens) = (Mutex::new(State::default()), tokio::sync::Mutex::default());
+        Self { inner, scope, owner, state, tokens, over: watch::Sender::new(false) }
+    }
+
+    /// The call is over: requests that are on their way are dropped, and whoever still holds this session sends nothing and
+    /// gets nothing more.
+    pub fn close(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// Does `work`, unless the call is over before.
+    pub(crate) async fn while_open<T>(&self, work: impl Future<Output = T>) -> Result<T, HttpError> {
+        let mut over = self.over.subscribe();
+        tokio::select! {
+            biased;
+            _ = over.wait_for(|over| *over) => Err(Denial::new("call_over", "the call that this request is of is over")
+                .hint("send every request before the tool returns")
+                .into()),
+            done = work => Ok(done),
+        }
     }
 
     /// Checks `request` as [`send`](Self::send) would, and sends nothing.
@@ -149,7 +171,8 @@ impl EgressSession {
     /// # Errors
     /// [`HttpError`]; its variants say what was sent.
     pub async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.follow(request).await.map_err(|error| self.redact_error(error))
+        let sent = self.while_open(self.follow(request)).await;
+        sent.and_then(|sent| sent).map_err(|error| self.redact_error(error))
     }
 
     /// The secrets that requests of this call were given so far: the call's output is scanned for them.
@@ -188,6 +211,10 @@ impl EgressSession {
                 },
             };
             match next {
+                Some(next) if leaves_login(&done.allowed, &next) => {
+                    let why = "its answer leads elsewhere, and the way there may hold what a login returned";
+                    return Err(Failure::sent(HttpError::Protocol(why.into())).into_error(done.allowed.method()));
+                }
                 Some(next) => request = next,
                 None => return self.respond(done, lent).await,
             }
@@ -306,7 +333,14 @@ impl EgressSession {
         let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let fields: Vec<(&str, &[u8])> =
             answer.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        let found = tokens(redemption, media_type, &fields, &answer.body);
+        let found = tokens(redemption, media_type, &fields, &answer.body).map_err(|_unreadable| {
+            let why = format!(
+                "its answer ({}, {}) is neither JSON nor a form, so what a login returned cannot be told from the rest of it",
+                answer.status.as_u16(),
+                media_type.map_or_else(|| "of no type".into(), |name| brief(format!("{name:?}"))),
+            );
+            Failure::sent(HttpError::Protocol(why)).into_error(allowed.method())
+        })?;
         if found.is_empty() {
             return Ok(answer);
         }
@@ -361,13 +395,16 @@ impl EgressSession {
     /// The answer as the skill sees it; `lent` where a credential went along on any hop.
     async fn respond(&self, hop: Hop, lent: bool) -> Result<HttpResponse, HttpError> {
         let Hop { allowed, answer } = hop;
+        let login = allowed.redeems().is_some_and(Redemption::is_login);
         let answer = self.hide_tokens(&allowed, answer).await?;
         let secrets = self.secrets();
         let body = self.inner.scanner.redact(&secrets, &answer.body).await;
         let body = body.map_err(|error| Failure::sent(error).into_error(allowed.method()))?;
         let mut fields = Vec::with_capacity(answer.headers.len());
         for (name, value) in &answer.headers {
-            let kept_back = headers::is_hop_by_hop(name) || (lent && headers::opens_session(name));
+            let kept_back = headers::is_hop_by_hop(name)
+                || (lent && headers::opens_session(name))
+                || (login && headers::leads_on(name));
             if kept_back || secrets.find(name.as_str().as_bytes()).is_some() {
                 continue;
             }
@@ -379,7 +416,10 @@ impl EgressSession {
         }
         Ok(HttpResponse {
             status: answer.status.as_u16(),
-            url: secrets.redact_text(allowed.url()).text.into_owned(),
+            url: secrets
+                .redact_text(&if login { allowed.checked_url().redacted() } else { allowed.url().to_owned() })
+                .text
+                .into_owned(),
             headers: fields,
             body,
         })
@@ -446,6 +486,11 @@ impl EgressSession {
             error @ (HttpError::Timeout | HttpError::TooLarge(_) | HttpError::TooManyRedirects) => error,
         }
     }
+}
+
+/// Whether a redirect ends a login: the body with the secret does not go along any more.
+fn leaves_login(sent: &AllowedRequest, next: &HttpRequest) -> bool {
+    sent.redeems().is_some_and(Redemption::is_login) && next.body.is_none()
 }
 
 impl fmt::Debug for EgressSession {

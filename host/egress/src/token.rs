@@ -1,8 +1,8 @@
 //! Tokens and placeholders for the skill of one run.
 //!
 //! Promise: no secret is ever given out. A skill that opted in gets a placeholder, good for this run, at the hosts of that
-//! connection, in header values. It stands for a token of no more than the declared scopes where the provider gives such
-//! tokens (RFC 8693), else for the connection's own. Native code gets one for each field of a connection; of an account at
+//! connection, in header fields that are made for credentials. It stands for a token of no more than the declared scopes
+//! where the provider gives such tokens (RFC 8693), else for the connection's own. Native code gets one for each field of a connection; of an account at
 //! a provider whose tokens it declared with scopes, one of those.
 
 use crate::credential::{purpose, unavailable};
@@ -48,6 +48,10 @@ impl EgressSession {
     /// # Errors
     /// [`TokenRefused`].
     pub async fn scoped_token(&self, service: &str) -> Result<String, TokenRefused> {
+        self.while_open(self.scoped(service)).await?
+    }
+
+    async fn scoped(&self, service: &str) -> Result<String, TokenRefused> {
         let declared = self.declared(service)?;
         if declared.access != Access::ScopedToken {
             return Err(TokenRefused::NotAvailable(format!(
@@ -73,7 +77,8 @@ impl EgressSession {
     }
 
     /// A placeholder for a field of the connection to `service` (without a name: for the one that authorises). Only this
-    /// session redeems it, in the values of header fields of requests towards the hosts of that connection.
+    /// session redeems it, in requests towards the hosts of that connection: in header fields that are made for credentials,
+    /// and where else the connection says.
     ///
     /// # Errors
     /// [`TokenRefused`]; whether the caller may have a placeholder at all is for whoever asks to know.
@@ -100,8 +105,8 @@ impl EgressSession {
             return Ok(text.to_owned());
         }
         let core = self.inner.vault.placeholder();
-        let placing = field.and_then(|field| found.binding.placeholders.get(field));
-        Ok(Arc::make_mut(&mut state.handed).add_placeholder(&core, &declared, field, placing))
+        let placing = found.binding.placing(field);
+        Ok(Arc::make_mut(&mut state.handed).add_placeholder(&core, &declared, field, placing.as_ref()))
     }
 
     /// What native code gets for the fields of the connection to `service`: what is not secret as it is, and a

@@ -47,7 +47,10 @@ impl Flights {
     pub(crate) fn stands(&self, call: CallId, status: CallStatus, approval: Option<ApprovalRef>) {
         if let Some(aloft) = self.0.lock().calls.get(&call) {
             aloft.view.send_modify(|view| {
-                // A person may have been faster than whoever says that it waits.
+                // A person may have been faster than whoever says that it waits, and so may the call's end.
+                if view.status.is_final() {
+                    return;
+                }
                 if status != CallStatus::AwaitingApproval || view.status == status {
                     (view.status, view.approval) = (status, approval);
                 }
@@ -178,6 +181,17 @@ mod tests {
         let late = watch.wait(Duration::from_secs(30)).await;
         assert_eq!(late.map(|view| view.status), Some(CallStatus::Succeeded), "who watched before needs no store");
         assert!(flights.wait(call, Duration::from_secs(30)).await.is_none());
+    }
+
+    #[test]
+    fn a_call_that_is_over_stays_over() {
+        let flights = Flights::default();
+        let flight = flights.begin(view(CallStatus::Running));
+        flight.finish(view(CallStatus::Succeeded));
+        for late in [CallStatus::Parked, CallStatus::Running, CallStatus::AwaitingApproval] {
+            flight.stands(late, None);
+            assert_eq!(flights.view(flight.call).map(|view| view.status), Some(CallStatus::Succeeded));
+        }
     }
 
     #[tokio::test]

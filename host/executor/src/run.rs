@@ -33,6 +33,15 @@ pub(crate) struct Run {
     pub(crate) flight: Arc<Flight>,
 }
 
+/// The way out of one call. Dropped, however the run ends, nothing goes out any more, whoever still holds it.
+struct Open(Arc<EgressSession>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 impl Run {
     /// Runs the call in a task that a shutdown can end, and settles it, however the run ended.
     pub(crate) async fn see_through(self, approved: ApprovedCall, intent: Receipt, place: Place) {
@@ -55,8 +64,9 @@ impl Run {
         let parts = &self.executor.0.parts;
         let deadline = Deadline::at(Instant::now() + self.prepared.limits().wall);
         let session = self.session(&approved, &intent, Arc::clone(&deadline));
+        let open = Open(Arc::clone(&session));
         let report = self.in_tier(approved, &intent, &session, deadline).await;
-        drop(place);
+        drop((open, place));
         let secrets = session.secrets();
         self.log(&report, &secrets);
         let record = self.outcome_record(&report);

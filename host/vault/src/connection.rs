@@ -2,7 +2,7 @@
 
 use crate::header::may_carry_credential;
 use crate::oauth::REFRESH_TOKEN;
-use crate::placeholder::{MAX_POSITIONS, Placing};
+use crate::placeholder::{MAX_POSITIONS, Placing, Position};
 use crate::{Grant, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -174,12 +174,29 @@ pub struct Binding {
     /// by placeholders; always `Some` when read back.
     #[serde(default)]
     pub attach: Option<Attach>,
-    /// Of fields that reach a skill as placeholders: how those look, and where besides header fields they may stand.
+    /// Of fields that reach a skill as placeholders: how those look, and where they may stand besides header fields that
+    /// are made for credentials.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub placeholders: BTreeMap<String, Placing>,
     /// Fields that are not secret (names of users, addresses): they may be short, and are not looked for in output.
     #[serde(default)]
     pub plain: BTreeSet<String>,
+}
+
+impl Binding {
+    /// How the placeholder of a field looks and where it may stand; without a name, of the field that authorises. The
+    /// header field in which the host would attach it is a place as well.
+    #[must_use]
+    pub fn placing(&self, field: Option<&str>) -> Option<Placing> {
+        let named = field.and_then(|field| self.placeholders.get(field)).cloned();
+        let Some(Attach::Header { name, field: attached, .. }) = &self.attach else { return named };
+        if field.is_some_and(|field| field != attached) {
+            return named;
+        }
+        let mut placing = named.unwrap_or_default();
+        placing.positions.extend(Position::header(name));
+        Some(placing)
+    }
 }
 
 /// What is public about a connection.

@@ -1,9 +1,10 @@
 //! What stands for a credential in the hands of a skill: text that is worth nothing outside the run it was made for.
 //!
 //! Egress keeps which placeholder stands for what, for as long as the run lasts, and swaps it on the way out. Nothing
-//! of the credential is in it. How it looks and where else than in header fields it may stand is what the person who
-//! connected the service says: [`Placing`].
+//! of the credential is in it. How it looks and where else than in header fields that are made for credentials it may
+//! stand is what the person who connected the service says: [`Placing`].
 
+use crate::header::may_carry_credential;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sophon_types::Entropy;
 use std::collections::BTreeSet;
@@ -19,14 +20,14 @@ pub(crate) fn mint(entropy: &dyn Entropy) -> String {
     format!("{PLACEHOLDER_PREFIX}{}", hex::encode(entropy.bytes::<20>()))
 }
 
-/// How the placeholder of a field looks, and where it may stand besides header fields.
+/// How the placeholder of a field looks, and where it may stand besides header fields that are made for credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Placing {
     /// What stands around it, where the skill's code branches on that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,
-    /// Where it may stand besides the values of header fields and HTTP Basic.
+    /// Where it may stand besides header fields that are made for credentials, and HTTP Basic.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub positions: BTreeSet<Position>,
 }
@@ -59,9 +60,11 @@ impl Shape {
     }
 }
 
-/// A place in a request, besides the values of header fields.
+/// A place in a request, besides header fields that are made for credentials.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Position {
+    /// The value of the header field of that name, in lower case: `header:NAME`.
+    Header(String),
     /// A segment of the URL's path: `path`.
     Path,
     /// The value of the parameter of that name in the URL's query: `query:NAME`.
@@ -81,7 +84,7 @@ pub enum PlacingError {
     )]
     Shape(String),
     /// No position.
-    #[error("{0:?} is not a place in a request: write path, query:NAME, form:NAME or json:KEY.KEY")]
+    #[error("{0:?} is not a place in a request: write header:NAME, path, query:NAME, form:NAME or json:KEY.KEY")]
     Position(String),
 }
 
@@ -108,6 +111,14 @@ impl fmt::Display for Shape {
     }
 }
 
+impl Position {
+    /// The header field of that name; nothing where no credential may stand in it.
+    #[must_use]
+    pub fn header(name: &str) -> Option<Self> {
+        may_carry_credential(name).then(|| Self::Header(name.to_ascii_lowercase()))
+    }
+}
+
 impl FromStr for Position {
     type Err = PlacingError;
     fn from_str(text: &str) -> Result<Self, PlacingError> {
@@ -121,6 +132,7 @@ impl FromStr for Position {
         }
         let name = name.to_owned();
         match kind {
+            "header" => Self::header(&name).ok_or_else(wrong),
             "query" => Ok(Self::Query(name)),
             "form" => Ok(Self::Form(name)),
             "json" => Ok(Self::Json(name)),
@@ -132,6 +144,7 @@ impl FromStr for Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Header(name) => write!(f, "header:{name}"),
             Self::Path => f.write_str("path"),
             Self::Query(name) => write!(f, "query:{name}"),
             Self::Form(name) => write!(f, "form:{name}"),
@@ -178,10 +191,11 @@ mod tests {
 
     #[test]
     fn places_and_shapes_are_read_as_they_are_written() {
-        for text in ["path", "query:api_key", "form:client_secret", "json:auth.password"] {
+        for text in ["header:x-hook-secret", "path", "query:api_key", "form:client_secret", "json:auth.password"] {
             assert_eq!(text.parse::<Position>().unwrap().to_string(), text);
         }
-        for text in ["", "body", "query:", "header:x", "path:x", "json:a\nb"] {
+        assert_eq!("header:X-Hook".parse(), Ok(Position::Header("x-hook".into())));
+        for text in ["", "body", "query:", "header:", "header:a b", "header:Slug", "path:x", "json:a\nb"] {
             assert!(text.parse::<Position>().is_err(), "{text}");
         }
         for text in ["{}", "{}:fx", "xoxb-{}", "{}.x"] {

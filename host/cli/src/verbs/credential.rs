@@ -67,7 +67,8 @@ struct Set {
     /// A field that is not secret, such as a URL or a user's name.
     #[arg(long, value_name = "FIELD")]
     plain: Vec<String>,
-    /// Where besides header fields the placeholder of a field may stand: `path`, `query:NAME`, `form:NAME` or `json:KEY`.
+    /// Where the placeholder of a field may stand besides header fields that are made for credentials: `header:NAME`, `path`,
+    /// `query:NAME`, `form:NAME` or `json:KEY`.
     #[arg(long = "place", value_name = "FIELD=PLACE", value_parser = key_and_value)]
     places: Vec<(String, String)>,
     /// How the placeholder of a field has to look, such as `{}:fx`.

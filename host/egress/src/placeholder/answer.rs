@@ -1,12 +1,15 @@
 //! Tokens in the answer to a login: the skill gets placeholders for them before it sees the answer.
 //!
-//! What is a token is told by the name of the field that holds it. Where secrets went into a form, a JSON body, the URL or
-//! HTTP Basic, it was a login or a client-credentials request; where only a header field held one, the names of OAuth
-//! (RFC 6749, 5.1) count alone, because ordinary answers have fields that are called `token` too.
+//! What is a token is told by the name of the field that holds it. Where a secret went into a form or a JSON body it was a
+//! login, and its answer is read whole or not passed on; elsewhere the names of OAuth (RFC 6749, 5.1) count alone,
+//! because ordinary answers have fields that are called `token` or `sid` too.
+//!
+//! Not seen: a token that is no text of its own in JSON or a form (a number, a text inside a text), or whose field is called
+//! something else.
 
+use super::json::{Place, Twice, read};
 use super::request::{Body, form};
 use super::{Handed, Redemption};
-use serde_json::Value;
 use sophon_guard::MIN_SECRET_BYTES;
 use std::collections::BTreeSet;
 
@@ -21,7 +24,7 @@ pub(crate) struct Found {
 /// Names of OAuth 2.0 and OpenID Connect, without case and separators.
 const OAUTH: [&str; 3] = ["accesstoken", "refreshtoken", "idtoken"];
 
-/// Names that services give to what a login returns.
+/// Names that services give to what a login returns. A text without a name is one as well.
 const LOGIN: [&str; 22] = [
     "token",
     "authtoken",
@@ -47,7 +50,7 @@ const LOGIN: [&str; 22] = [
     "csrftoken",
 ];
 
-/// Header fields of an answer that hold a token.
+/// Header fields of an answer to a user and password, or to a login, that hold a token.
 const FIELDS: [&str; 7] = [
     "x-auth-token",
     "x-subject-token",
@@ -58,10 +61,9 @@ const FIELDS: [&str; 7] = [
     "authorization",
 ];
 
-/// Whether what was redeemed makes the request a login.
-fn is_login(redemption: &Redemption) -> bool {
-    redemption.basic || redemption.url || redemption.body.is_some()
-}
+/// An answer to a login that cannot be searched for tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unreadable;
 
 /// The tokens in an answer to a request that redeemed something. Those that stand for a placeholder already count too.
 pub(crate) fn tokens(
@@ -69,11 +71,11 @@ pub(crate) fn tokens(
     media_type: Option<&str>,
     headers: &[(&str, &[u8])],
     body: &[u8],
-) -> BTreeSet<Found> {
-    let login = is_login(redemption);
+) -> Result<BTreeSet<Found>, Unreadable> {
+    let login = redemption.is_login();
     let is_token = |name: &str| {
         let name: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-        OAUTH.contains(&name.as_str()) || login && LOGIN.contains(&name.as_str())
+        OAUTH.contains(&name.as_str()) || login && (LOGIN.contains(&name.as_str()) || name.is_empty())
     };
     let mut found = BTreeSet::new();
     let mut take = |name: &str, token: &str| {
@@ -83,42 +85,41 @@ pub(crate) fn tokens(
             found.insert(Found { name: name.to_owned(), token: token.to_owned() });
         }
     };
-    let text = std::str::from_utf8(body).unwrap_or_default();
-    // Some services answer JSON and call it text.
-    let kind = media_type.and_then(Body::named).or_else(|| text.trim_start().starts_with('{').then_some(Body::Json));
-    match kind {
-        Some(Body::Json) => {
-            if let Ok(value) = serde_json::from_str::<Value>(text) {
-                walk(&value, "", &mut |name, value| {
-                    if is_token(name) {
-                        take(name, value);
-                    }
-                });
-            }
+    match fields(media_type, body) {
+        Some(fields) => {
+            fields.iter().filter(|(name, _)| is_token(name)).for_each(|(name, value)| take(name, value));
         }
-        Some(Body::Form) => {
-            form(text).iter().filter(|(name, _)| is_token(name)).for_each(|(name, value)| take(name, value))
-        }
+        // What is shorter than any secret holds none.
+        None if login && body.trim_ascii().len() >= MIN_SECRET_BYTES => return Err(Unreadable),
         None => {}
     }
-    if login {
+    if login || redemption.basic || redemption.url {
         for (name, value) in headers {
             if let (true, Ok(value)) = (FIELDS.contains(name), std::str::from_utf8(value)) {
                 take(name, value);
             }
         }
     }
-    found
+    Ok(found)
 }
 
-/// Every string with the name of the innermost field that holds it. A whole answer that is one string has no name.
-fn walk(value: &Value, name: &str, visit: &mut dyn FnMut(&str, &str)) {
-    match value {
-        Value::String(text) => visit(name, text),
-        Value::Array(items) => items.iter().for_each(|item| walk(item, name, visit)),
-        Value::Object(fields) => fields.iter().for_each(|(name, field)| walk(field, name, visit)),
-        _ => {}
+/// Every text in an answer that is JSON or a form, whatever it calls itself, with the name of the innermost field that
+/// holds it; nothing where it is neither.
+fn fields(media_type: Option<&str>, body: &[u8]) -> Option<Vec<(String, String)>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
+    let mut fields = Vec::new();
+    let mut keep = |place: Place<'_>, text: &str| {
+        if let Place::Value { name, .. } = place {
+            fields.push((name.to_owned(), text.to_owned()));
+        }
+    };
+    if text.starts_with(['{', '[', '"']) && read(text, Twice::Read, &mut keep).is_ok() {
+        return Some(fields);
     }
+    let is_form = media_type.and_then(Body::named) == Some(Body::Form);
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '<' | '>' | '"' | '{' | '}');
+    (is_form && text.chars().all(plain)).then(|| form(text))
 }
 
 impl Handed {

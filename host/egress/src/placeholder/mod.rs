@@ -1,11 +1,12 @@
 //! What a skill holds in place of a credential, for one run, and how it is redeemed.
 //!
-//! Promise: a placeholder that a skill was given is redeemed in the value of a header field (or of HTTP Basic, after
-//! decoding) and where else the connection says ([`Position`]), on the way to the hosts of that connection, while the
-//! run lasts, and nowhere else. In any other place, in whatever spelling, or of another run, it is refused and an alarm is
+//! Promise: a placeholder that a skill was given is redeemed in the value of a header field that is made for credentials
+//! (of HTTP Basic, after decoding) and where else the connection says ([`Position`]), on the way to the hosts of that
+//! connection, while the run lasts, and nowhere else. In any other place, in whatever spelling, or of another run, it is refused and an alarm is
 //! raised. Pure: how the bytes come and go is the session's concern.
 
 mod answer;
+mod json;
 mod request;
 mod text;
 
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use sophon_guard::{KnownSecrets, KnownSecretsBuilder};
 use sophon_types::ServiceName;
-use sophon_vault::{Binding, Lease, PLACEHOLDER_BYTES, Placing, Position, may_carry_credential};
+use sophon_vault::{Binding, Lease, PLACEHOLDER_BYTES, Placing, Position, is_made_for_credentials};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use text::{Piece, basic, holds, pieces};
@@ -48,7 +49,7 @@ struct Item {
     /// What the skill was given: the random text in its shape.
     whole: String,
     service: ServiceName,
-    /// Where it may stand besides header fields.
+    /// Where it may stand besides the header fields that are made for credentials.
     positions: BTreeSet<Position>,
     stands_for: StandsFor,
 }
@@ -74,6 +75,13 @@ pub(crate) struct Redemption {
     pub(crate) url: bool,
     /// In the body, which is of this kind.
     pub(crate) body: Option<Body>,
+}
+
+impl Redemption {
+    /// Whether the request is a login: what comes back may be the key to everything that follows.
+    pub(crate) fn is_login(&self) -> bool {
+        self.body.is_some()
+    }
 }
 
 /// The request as it leaves, and the secrets that came into being with it.
@@ -255,8 +263,8 @@ impl Handed {
         let fields = self.items.iter().filter(|item| item.service == redemption.service);
         fields.into_iter().all(|item| match &item.stands_for {
             StandsFor::Field(field) => {
-                let placing = field.as_ref().and_then(|field| binding.placeholders.get(field));
-                item.positions.iter().all(|at| placing.is_some_and(|placing| placing.positions.contains(at)))
+                let placing = binding.placing(field.as_deref());
+                item.positions.iter().all(|at| placing.as_ref().is_some_and(|placing| placing.positions.contains(at)))
             }
             StandsFor::Token(_) | StandsFor::Scoped(_) => true,
         })
@@ -393,7 +401,11 @@ impl<'h> Redeems<'h> {
         let place = || format!("the header field {}", name.chars().take(60).collect::<String>());
         let pair = basic(name, value);
         let text = pair.as_deref().unwrap_or(value);
-        if let Some(redemption) = self.take(text, place, |_| may_carry_credential(name))? {
+        let here = Position::header(name);
+        let allowed = |item: &Item| {
+            is_made_for_credentials(name) || here.as_ref().is_some_and(|here| item.positions.contains(here))
+        };
+        if let Some(redemption) = self.take(text, place, allowed)? {
             redemption.basic |= pair.is_some();
             if !redemption.fields.contains(&lower) {
                 redemption.fields.push(lower);
@@ -428,9 +440,12 @@ impl<'h> Redeems<'h> {
             found |= self.take(text, || place.to_owned(), allowed)?.is_some();
             Ok(())
         })?;
-        // What is no form and no JSON has no place for it, and neither has a duplicate key that hides it.
+        // What is no form and no JSON has no place for it, and neither has one that two readers read differently.
         if !read {
             self.take(body, || "the body".into(), |_| false)?;
+            if found {
+                return Err(disguise("the body"));
+            }
         }
         if let Some(redemption) = self.found.as_mut().filter(|_| found) {
             redemption.body = kind;
@@ -441,12 +456,12 @@ impl<'h> Redeems<'h> {
 
 fn misplaced(item: &Item, place: &str) -> HttpError {
     let hint = if item.positions.is_empty() {
-        "send it in the value of a header field, such as Authorization; another place is named by the person who \
-         connected the service (`sophon credential set --place FIELD=query:NAME`)"
+        "send it in a header field that is made for credentials, such as Authorization or X-Api-Key; another place is named \
+         by the person who connected the service (`sophon credential set --place FIELD=header:NAME`)"
             .to_owned()
     } else {
         let places: Vec<String> = item.positions.iter().map(ToString::to_string).collect();
-        format!("send it in the value of a header field, or in {}", places.join(", "))
+        format!("send it in a header field that is made for credentials, or in {}", places.join(", "))
     };
     Denial::new("placeholder_misplaced", format_args!("{place} holds the placeholder of {}", item.service))
         .hint(hint)

@@ -3,10 +3,11 @@
 //! Each is decoded once, looked at, and written anew with its own encoding where something was swapped; what holds no
 //! placeholder stays byte for byte as the skill wrote it.
 
+use super::json::{Place, Twice, read};
+use super::text::{Piece, holds, pieces};
 use crate::error::HttpError;
-use serde_json::Value;
 use sophon_vault::{PLACEHOLDER_PREFIX, Position};
-use std::collections::BTreeMap;
+use std::ops::Range;
 use zeroize::Zeroizing;
 
 /// What a body is.
@@ -109,42 +110,40 @@ pub(super) fn body_places(
             pairs(text, "the form in the body", &Position::Form, &mut look)?;
             Ok(true)
         }
-        Some(Body::Json) => {
-            let Ok(value) = serde_json::from_str::<Value>(text) else { return Ok(false) };
-            let mut seen = 0;
-            walk(&value, &mut String::new(), &mut seen, &mut look)?;
-            // A key that stands twice, or an escape, would hide one from the walk or from the swap.
-            Ok(seen == text.matches(PLACEHOLDER_PREFIX).count())
-        }
+        Some(Body::Json) => json_places(text, &mut look),
     }
 }
 
-fn walk(value: &Value, path: &mut String, seen: &mut usize, look: Look<'_>) -> Result<(), HttpError> {
-    match value {
-        Value::String(text) => {
-            *seen += text.matches(PLACEHOLDER_PREFIX).count();
-            look(text.as_bytes(), Some(&Position::Json(path.clone())), "the JSON in the body")
+/// Looks at every string of a JSON text, keys included. False also where two readers may see two texts: with a key that
+/// stands twice, or a placeholder that is not written as it is.
+fn json_places(text: &str, look: Look<'_>) -> Result<bool, HttpError> {
+    let (mut strings, mut count) = (Vec::new(), 0);
+    let whole = read(text, Twice::Refused, &mut |place, string| {
+        if string.contains(PLACEHOLDER_PREFIX) {
+            let position = match place {
+                Place::Value { path: Some(path), .. } => Some(Position::Json(path.to_owned())),
+                Place::Value { path: None, .. } | Place::Key => None,
+            };
+            strings.push((count, position, string.to_owned()));
         }
-        Value::Array(items) => items.iter().try_for_each(|item| {
-            let length = path.len();
-            path.push_str("[]");
-            let walked = walk(item, path, seen, look);
-            path.truncate(length);
-            walked
-        }),
-        Value::Object(fields) => fields.iter().try_for_each(|(key, field)| {
-            look(key.as_bytes(), None, "a key of the JSON in the body")?;
-            let length = path.len();
-            if length > 0 {
-                path.push('.');
-            }
-            path.push_str(key);
-            let walked = walk(field, path, seen, look);
-            path.truncate(length);
-            walked
-        }),
-        _ => Ok(()),
+        count += 1;
+    });
+    let literals: Vec<Range<usize>> = literals(text.as_bytes()).collect();
+    // The strings are the literals, one by one: so what is looked at here is what is swapped there.
+    let mut same = whole.is_ok() && literals.len() == count;
+    for (number, position, string) in strings {
+        look(string.as_bytes(), position.as_ref(), "the JSON in the body")?;
+        let written = literals.get(number).map(|literal| &text[literal.clone()]);
+        same &= written.is_some_and(|written| placeholders(written.as_bytes()).eq(placeholders(string.as_bytes())));
     }
+    Ok(same)
+}
+
+fn placeholders(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    pieces(text).filter_map(|piece| match piece {
+        Piece::Placeholder(core) => Some(core),
+        Piece::Text(_) => None,
+    })
 }
 
 /// The URL with what placeholders in its path and query stand for, each encoded for its place.
@@ -204,51 +203,33 @@ pub(super) fn swap_body(kind: Body, body: &[u8], fill: impl Fill) -> Option<Zero
             };
             // Literal by literal, so that a secret is escaped once and what stands around it not at all.
             let mut swapped = Zeroizing::new(Vec::with_capacity(body.len() + 64));
-            for literal in literals(body) {
-                match literal {
-                    Literal::Other(text) => swapped.extend_from_slice(text),
-                    Literal::String(text) => {
-                        let read: String = serde_json::from_slice(text).ok()?;
-                        swapped.push(b'"');
-                        swapped.extend_from_slice(&escaped(&fill(read.as_bytes())?)?);
-                        swapped.push(b'"');
-                    }
-                }
+            let mut from = 0;
+            for literal in literals(body).filter(|literal| holds(&body[literal.clone()], PLACEHOLDER_PREFIX)) {
+                swapped.extend_from_slice(&body[from..literal.start]);
+                from = literal.end;
+                let read: String = serde_json::from_slice(&body[literal]).ok()?;
+                swapped.push(b'"');
+                swapped.extend_from_slice(&escaped(&fill(read.as_bytes())?)?);
+                swapped.push(b'"');
             }
+            swapped.extend_from_slice(&body[from..]);
             Some(swapped)
         }
     }
 }
 
-enum Literal<'b> {
-    /// A string literal that holds a placeholder, its quotes included.
-    String(&'b [u8]),
-    Other(&'b [u8]),
-}
-
-/// A JSON text cut where string literals with placeholders begin and end.
-fn literals(body: &[u8]) -> Vec<Literal<'_>> {
-    let mut cut = Vec::new();
-    let (mut from, mut at) = (0, 0);
-    while at < body.len() {
-        if body[at] != b'"' {
-            at += 1;
-            continue;
-        }
-        let start = at;
-        at += 1;
+/// Where the string literals of a JSON text are, their quotes included.
+fn literals(body: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at + body.get(at..)?.iter().position(|byte| *byte == b'"')?;
+        at = start + 1;
         while at < body.len() && body[at] != b'"' {
             at += 1 + usize::from(body[at] == b'\\');
         }
         at = (at + 1).min(body.len());
-        if super::text::holds(&body[start..at], PLACEHOLDER_PREFIX) {
-            cut.push(Literal::Other(&body[from..start]));
-            cut.push(Literal::String(&body[start..at]));
-            from = at;
-        }
-    }
-    cut.push(Literal::Other(&body[from..]));
-    cut
+        Some(start..at)
+    })
 }
 
 /// What `+` means.
@@ -293,7 +274,7 @@ pub(super) fn encode(bytes: &[u8], out: &mut String) {
 }
 
 /// The pairs of a form, decoded; for answers that come as one.
-pub(super) fn form(text: &str) -> BTreeMap<String, String> {
+pub(super) fn form(text: &str) -> Vec<(String, String)> {
     let read = |part: &str| String::from_utf8_lossy(&decoded(part, Plus::IsBlank)).into_owned();
     text.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, value)| (read(name), read(value))).collect()
 }

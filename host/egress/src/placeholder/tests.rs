@@ -58,6 +58,7 @@ fn a_placeholder_is_found_where_it_may_stand() {
     check(with("Authorization", &format!("Bearer {plain}")), "authorization");
     check(with("Authorization", &format!("Token token=\"{plain}\", v=1")), "authorization");
     check(with("X-Api-Key", &placed), "x-api-key");
+    check(with("PRIVATE-TOKEN", &plain), "private-token");
     let basic = |pair: String| format!("Basic {}", STANDARD.encode(pair));
     check(with("Authorization", &basic(format!("user:{plain}"))), "authorization basic");
     check(with("Authorization", &basic(format!("{plain}:X"))), "authorization basic");
@@ -91,10 +92,19 @@ fn attack_17_a_placeholder_in_any_other_place_is_refused() {
         post("application/json", &format!(r#"{{"secret":"{placed}"}}"#)),
         post("application/json", &format!(r#"{{"{placed}":1}}"#)),
         post("application/json", &format!(r#"{{"auth":{{"secret":"{placed}","secret":"x"}}}}"#)),
+        post("application/json", &format!(r#"{{"auth":{{"secret":"{placed}"}},"auth":{{}}}}"#)),
+        post("application/json", &format!(r#"{{"x":1,"auth":{{"secret":"{placed}"}},"x":2}}"#)),
+        // Written like the place that was named, and another one.
+        post("application/json", &format!(r#"{{"auth.secret":"{placed}"}}"#)),
         post("application/json", &format!(r#"{{"auth":{{"secret":"{placed}"}}"#)),
         post("text/plain", &format!("secret={placed}")),
         post("multipart/form-data; boundary=x", &placed),
         with("Content-Type", &plain),
+        with("Content-Disposition", &format!("attachment; filename={plain}")),
+        with("Slug", &plain),
+        with("X-Amz-Meta-Api-Key", &plain),
+        with("User-Agent", &plain),
+        with("X-Note", &plain),
         with(&plain, "x"),
     ];
     let mut twice = post("application/json", &format!(r#"{{"auth":{{"secret":"{placed}"}}}}"#));
@@ -106,6 +116,46 @@ fn attack_17_a_placeholder_in_any_other_place_is_refused() {
     let stranger = format!("sophon-ph-{}", "c".repeat(40));
     assert_eq!(refused(with("Authorization", &stranger)), "placeholder_unknown");
     assert_eq!(refused(get(&format!("https://svc.example/{stranger}"))), "placeholder_unknown");
+}
+
+#[test]
+fn attack_17_no_key_that_stands_twice_hides_where_a_placeholder_is() {
+    let (handed, plain, placed) = handed();
+    // What is counted makes up for what is hidden: one of three is not looked at, one that is none is.
+    for body in [
+        format!(
+            r#"{{"comment":{{"body":"{placed}"}},"comment":{{}},"note":"\u0073ophon-ph-","auth":{{"secret":"{placed}"}}}}"#
+        ),
+        format!(r#"{{"comment":"{placed}","comment":"sophon-ph-\u002d","auth":{{"secret":"{placed}"}}}}"#),
+        format!(r#"{{"auth":{{"secret":"{placed}"}},"auth":{{"secret":"sophon-ph-"}}}}"#),
+        format!(r#"{{"auth":{{"secret":"\u0073{}"}},"note":"sophon-ph-"}}"#, &placed[1..]),
+        format!(r#"{{"auth":{{"secret":"\u0073{}"}},"note":"sophon-ph-{}"}}"#, &placed[1..], "x".repeat(40)),
+    ] {
+        let error = handed.redemption(&post("application/json", &body)).expect_err(&body);
+        assert!(error.code().starts_with("placeholder_"), "{body}: {error}");
+    }
+    // A text that only begins like one is a text.
+    let note = post("application/json", &format!(r#"{{"auth":{{"secret":"{placed}"}},"note":"sophon-ph- \u0061"}}"#));
+    assert_eq!(handed.redemption(&note).unwrap().unwrap().body, Some(Body::Json));
+    let note = post("application/json", r#"{"note":"sophon-ph-","note":"sophon-ph-"}"#);
+    assert_eq!(handed.redemption(&note).unwrap(), None);
+    drop(plain);
+}
+
+#[test]
+fn attack_17_a_header_field_that_an_api_may_publish_is_named_by_a_person_or_refused() {
+    let service: ServiceName = "svc".parse().unwrap();
+    let mut handed = Handed::default();
+    let placing = Placing { shape: None, positions: ["header:X-Hook".parse().unwrap()].into() };
+    let placed =
+        handed.add_placeholder(&format!("sophon-ph-{}", "a".repeat(40)), &service, Some("hook"), Some(&placing));
+    for name in ["X-Hook", "x-hook", "Authorization"] {
+        let found = handed.redemption(&with(name, &placed)).unwrap().unwrap();
+        assert_eq!(found.fields, [name.to_ascii_lowercase()]);
+    }
+    let error = handed.redemption(&with("X-Note", &placed)).unwrap_err();
+    assert_eq!(error.code(), "placeholder_misplaced");
+    assert!(error.hint().unwrap().contains("header:x-hook"), "{:?}", error.hint());
 }
 
 #[test]
@@ -165,7 +215,7 @@ fn redemption(body: Option<Body>) -> Redemption {
 fn tokens_of_answers_are_told_by_their_names() {
     let names = |redemption: &Redemption, media_type: &str, body: &str| {
         let found = tokens(redemption, Some(media_type), &[("x-auth-token", b"header-token-1")], body.as_bytes());
-        found.into_iter().map(|found| format!("{}={}", found.name, found.token)).collect::<Vec<_>>()
+        found.unwrap().into_iter().map(|found| format!("{}={}", found.name, found.token)).collect::<Vec<_>>()
     };
     let body = r#"{"access_token":"at-12345678","expires_in":3600,"token":"t-123456789","name":"a long name",
                    "data":{"sessionId":"s-12345678"},"refresh_token":"short"}"#;
@@ -181,7 +231,53 @@ fn tokens_of_answers_are_told_by_their_names() {
     );
     // With a header field alone it is an ordinary request.
     assert_eq!(names(&redemption(None), "application/json", body), ["access_token=at-12345678"]);
-    assert_eq!(names(&login, "text/plain", "nothing"), ["x-auth-token=header-token-1"]);
+    assert_eq!(names(&redemption(None), "text/plain", "nothing"), Vec::<String>::new());
+    // With a user and password, or in the URL, many services take every request.
+    for ordinary in [Redemption { basic: true, ..redemption(None) }, Redemption { url: true, ..redemption(None) }] {
+        let body =
+            r#"{"sid":"SM0123456789abcdef","status":"queued","session":"s-12345678","access_token":"at-12345678"}"#;
+        assert_eq!(
+            names(&ordinary, "application/json", body),
+            ["access_token=at-12345678", "x-auth-token=header-token-1"]
+        );
+    }
+}
+
+#[test]
+fn attack_16_an_answer_to_a_login_is_read_whole_or_not_passed_on() {
+    let login = redemption(Some(Body::Json));
+    let read = |media_type: &str, body: &[u8]| tokens(&login, Some(media_type), &[], body);
+    let json = r#"{"access_token":"at-12345678"}"#;
+    let token = |found: Result<BTreeSet<answer::Found>, answer::Unreadable>| -> Vec<String> {
+        found.unwrap().into_iter().map(|found| found.token).collect()
+    };
+    // Whatever it calls itself.
+    for media_type in ["application/json", "text/html", "application/x-www-form-urlencoded", ""] {
+        assert_eq!(token(read(media_type, json.as_bytes())), ["at-12345678"], "{media_type}");
+        assert_eq!(token(read(media_type, format!("\u{feff} {json}\n").as_bytes())), ["at-12345678"], "{media_type}");
+    }
+    assert_eq!(token(read("application/json", br#"{"token":"t-11111111","token":"t-22222222"}"#)).len(), 2);
+    assert_eq!(token(read("application/json", br#""at-12345678""#)), ["at-12345678"]);
+    assert_eq!(token(read("application/x-www-form-urlencoded", b"token=t-11111111&token=t-22222222")).len(), 2);
+    for short in [&b""[..], b"ok", b" \n success\n"] {
+        assert!(read("text/plain", short).unwrap().is_empty());
+    }
+    let wide: Vec<u8> = json.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (media_type, body) in [
+        ("application/json", &wide[..]),
+        ("application/json; charset=utf-16", &wide[..]),
+        ("text/xml", b"<login><token>at-12345678</token></login>"),
+        ("application/x-www-form-urlencoded", b"<login><token>at-12345678</token></login>"),
+        ("text/javascript", br#"done({"access_token":"at-12345678"})"#),
+        ("application/json", br#"{"a":1}{"access_token":"at-12345678"}"#),
+        ("text/plain", b"access_token=at-12345678"),
+        ("text/plain", b"1234567890123456"),
+        ("application/octet-stream", b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8"),
+    ] {
+        assert_eq!(read(media_type, body), Err(answer::Unreadable), "{media_type} {}", String::from_utf8_lossy(body));
+        // What is no login is nobody's business.
+        assert!(tokens(&redemption(None), Some(media_type), &[], body).is_ok());
+    }
 }
 
 #[test]
@@ -190,7 +286,7 @@ fn attack_16_a_token_of_an_answer_becomes_a_placeholder_in_every_spelling() {
     let login = redemption(Some(Body::Form));
     let body =
         r#"{"access_token":"a/b+c\"12345678","again":"a\/b+c\"12345678","link":"https://x/?t=a%2Fb%2Bc%2212345678"}"#;
-    let found = tokens(&login, Some("application/json"), &[], body.as_bytes());
+    let found = tokens(&login, Some("application/json"), &[], body.as_bytes()).unwrap();
     let token = "a/b+c\"12345678";
     handed.add_token(&format!("sophon-ph-{}", "e".repeat(40)), &login, "access_token", token.as_bytes());
     let hidden = String::from_utf8(handed.hide_tokens(&login, &found, body.as_bytes())).unwrap();

@@ -260,6 +260,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 #[tokio::test]
 async fn a_placeholder_is_swapped_where_the_connection_names_it_encoded_for_its_place() {
     let (world, session, secret) = placed(&["path", "query:key", "form:pass", "json:auth.pass"], None).await;
+    world.script(|_| answer(200, &[], b"{}"));
     let seen = || world.cables.log.all().pop().unwrap();
     session.send(HttpRequest::new("GET", format!("https://api.example.com/hook/{secret}/send?a=%20b"))).await.unwrap();
     assert_eq!(seen().target(), format!("/hook/{QUOTED}/send?a=%20b"));
@@ -273,7 +274,7 @@ async fn a_placeholder_is_swapped_where_the_connection_names_it_encoded_for_its_
     assert_eq!(String::from_utf8(seen().body).unwrap(), expected);
     assert_eq!(seen().header("content-length"), Some(expected.len().to_string().as_str()));
     // Neither the answers nor the audit log show what it stands for.
-    world.script(|seen| answer(200, &[("X-Back", seen.target())], &seen.body));
+    world.script(|seen| answer(200, &[("X-Back", seen.target()), ("Content-Type", FORM)], &seen.body));
     let echoed = session.send(HttpRequest::new("GET", format!("{URL}?key={secret}"))).await.unwrap();
     assert!(!format!("{:?} {:?}", echoed.headers, echoed.url).contains(QUOTED));
     let echoed = session.send(post(FORM, format!("pass={secret}"))).await.unwrap();
@@ -328,6 +329,76 @@ async fn attack_16_tokens_of_a_login_reach_the_skill_as_placeholders() {
     assert_eq!(code(session.send(misplaced).await), Some("placeholder_misplaced"));
     assert_eq!(world.cables.log.all().len(), sent);
     assert!(!world.audit_text().await.contains(LIVE));
+}
+
+#[tokio::test]
+async fn attack_17_a_key_that_stands_twice_takes_no_secret_into_another_field() {
+    let (world, session, secret) = placed(&["json:token"], None).await;
+    let body =
+        format!(r#"{{"comment":{{"body":"{secret}"}},"comment":{{}},"note":"\u0073ophon-ph-","token":"{secret}"}}"#);
+    assert_eq!(code(session.send(post("application/json", body)).await), Some("placeholder_misplaced"));
+    assert!(world.cables.log.all().is_empty());
+}
+
+#[tokio::test]
+async fn attack_17_a_header_field_of_any_name_is_a_place_only_where_the_connection_says_so() {
+    let (world, session, secret) = placed(&["header:x-hook"], None).await;
+    for name in ["Content-Disposition", "Slug", "X-Amz-Meta-Token", "X-Note"] {
+        assert_eq!(code(session.send(with_header(URL, name, &secret)).await), Some("placeholder_misplaced"), "{name}");
+    }
+    assert!(world.cables.log.all().is_empty());
+    drop((world, session));
+    // Nor is the field in which the host itself would attach it for another's.
+    let world = World::new(tight()).await;
+    let attach = Attach::Header { name: "X-Hook".into(), prefix: String::new(), field: "token".into() };
+    connect(&world, None, attach, &[("token", TOKEN)]).await;
+    let session = world.session(&opted_in(), &[]).await;
+    let token = session.scoped_token("github").await.unwrap();
+    session.send(with_header(URL, "X-Hook", &token)).await.unwrap();
+    assert_eq!(world.cables.log.all().pop().unwrap().header("x-hook"), Some(TOKEN));
+    assert_eq!(code(session.send(with_header(URL, "X-Note", &token)).await), Some("placeholder_misplaced"));
+}
+
+#[tokio::test]
+async fn attack_16_what_a_login_returns_leaves_no_other_way() {
+    let (world, session, secret) = placed(&["form:pass"], None).await;
+    const TICKET: &str = "ST-0123456789abcdef";
+    let login = || post(FORM, format!("pass={secret}"));
+    // Neither JSON nor a form: it is not passed on, and the skill learns why.
+    world.script(|_| answer(200, &[("Content-Type", "text/xml")], format!("<t>{TICKET}</t>").as_bytes()));
+    let error = session.send(login()).await.unwrap_err();
+    assert!(error.to_string().contains("neither JSON nor a form") && !error.to_string().contains(TICKET), "{error}");
+    // Where a redirect leads is not told, and not gone to.
+    world.script(|seen| match seen.target() {
+        "/x" => answer(302, &[("Location", &format!("/there?ticket={TICKET}#access_token={TICKET}"))], b""),
+        _ => answer(200, &[], TICKET.as_bytes()),
+    });
+    let before = world.cables.log.all().len();
+    let mut manual = login();
+    manual.redirects = sophon_egress::Redirects::Manual;
+    let redirect = session.send(manual).await.unwrap();
+    assert_eq!(redirect.status, 302);
+    assert!(redirect.headers.iter().all(|(name, _)| name != "location"), "{:?}", redirect.headers);
+    let error = session.send(login()).await.unwrap_err();
+    assert!(error.to_string().contains("leads elsewhere") && !error.to_string().contains(TICKET), "{error}");
+    assert_eq!(world.cables.log.all().len(), before + 2);
+    // A request that is none goes on as ever.
+    let ordinary = session.send(HttpRequest::new("GET", URL)).await.unwrap();
+    assert_eq!(ordinary.body, TICKET);
+}
+
+#[tokio::test]
+async fn attack_23_a_session_whose_call_is_over_sends_nothing_and_gives_nothing() {
+    let world = connected().await;
+    let session = world.session(&opted_in(), &[]).await;
+    session.send(HttpRequest::new("GET", URL)).await.unwrap();
+    // One that is on its way is dropped.
+    let (sent, ()) = tokio::join!(session.send(HttpRequest::new("GET", URL)), async { session.close() });
+    assert_eq!(sent.unwrap_err().denial().map(|denial| denial.code.into_owned()), Some("call_over".into()));
+    let before = world.cables.log.all().len();
+    assert_eq!(code(session.send(HttpRequest::new("GET", URL)).await), Some("call_over"));
+    assert!(matches!(session.scoped_token("github").await, Err(TokenRefused::Host(_))));
+    assert_eq!(world.cables.log.all().len(), before);
 }
 
 #[tokio::test]

@@ -38,7 +38,8 @@ pub(crate) struct CredentialBody {
     /// Fields that are not secret, such as a user's name.
     #[serde(default)]
     pub(crate) plain: Vec<String>,
-    /// Of fields that reach native skills as placeholders: how those look, and where besides header fields they may stand.
+    /// Of fields that reach native skills as placeholders: how those look, and where they may stand besides header fields
+    /// that are made for credentials.
     #[serde(default)]
     pub(crate) placeholders: BTreeMap<String, PlacingBody>,
     /// Whose they are; the user's where nothing is said.

@@ -52,6 +52,13 @@ pub(in crate::analysis) struct Flaw {
 
 /// All tokens of `source`.
 pub(super) fn tokens(source: &str) -> Result<Vec<Token>, Flaw> {
+    // To Python a lone carriage return ends a line, in a comment and in a string too, and a NUL ends or refuses the whole
+    // source: nobody writes either, but whoever wants a line to be read as two.
+    let odd = |(at, byte): (usize, &u8)| *byte == 0 || *byte == b'\r' && source.as_bytes().get(at + 1) != Some(&b'\n');
+    if let Some(at) = source.as_bytes().iter().enumerate().find(|found| odd(*found)).map(|(at, _)| at) {
+        let line = 1 + source.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+        return Err(Flaw { line, message: "a carriage return without a line feed, or a NUL, stands here" });
+    }
     let mut lexer = Lexer { source, at: 0, line: 1, depth: 0, nesting: 0, tokens: Vec::new() };
     lexer.run(None)?;
     lexer.push(Kind::End, String::new());
@@ -144,19 +151,41 @@ impl Lexer<'_> {
         if within.is_some() { self.flaw("a formatted string does not end") } else { Ok(()) }
     }
 
+    /// A number ends where Python ends it: `1or x` is three tokens, and `1..__class__` is an attribute.
     fn number(&mut self) {
-        let mut before = ' ';
-        let mut text = String::new();
-        while let Some(c) = self.peek() {
-            let exponent = matches!(c, '+' | '-') && matches!(before, 'e' | 'E') && !text.starts_with("0x");
-            if !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_') || exponent) {
-                break;
+        let start = self.at;
+        let radix = self.rest().get(..2).map(str::to_ascii_lowercase);
+        match radix.as_deref() {
+            Some("0x") => self.skip(2, |c| c.is_ascii_hexdigit() || c == '_'),
+            Some("0o" | "0b") => self.skip(2, |c| c.is_ascii_digit() || c == '_'),
+            _ => {
+                let digit = |c: char| c.is_ascii_digit() || c == '_';
+                self.skip(0, digit);
+                if self.peek() == Some('.') {
+                    self.skip(1, digit);
+                }
+                let mut after = self.rest().chars();
+                if matches!(after.next(), Some('e' | 'E')) {
+                    let (first, second) = (after.next(), after.next());
+                    let signed = matches!(first, Some('+' | '-'));
+                    if if signed { second } else { first }.is_some_and(|c| c.is_ascii_digit()) {
+                        self.skip(1 + usize::from(signed), digit);
+                    }
+                }
+                if matches!(self.peek(), Some('j' | 'J')) {
+                    self.skip(1, |_| false);
+                }
             }
-            text.push(c);
-            before = c;
+        }
+        self.push(Kind::Number, self.source[start..self.at].to_owned());
+    }
+
+    /// Goes on by `bytes`, and then for as long as `more` says.
+    fn skip(&mut self, bytes: usize, more: impl Fn(char) -> bool) {
+        self.at += bytes;
+        while self.peek().is_some_and(&more) {
             self.bump();
         }
-        self.push(Kind::Number, text);
     }
 
     fn name(&mut self) -> Result<(), Flaw> {
@@ -200,7 +229,7 @@ impl Lexer<'_> {
             let Some(c) = self.peek() else { return self.flaw("a string does not end") };
             match c {
                 '\n' if !long => return self.flaw("a string does not end on its line"),
-                '\\' => self.escape(raw, &mut text, &mut literal),
+                '\\' => self.escape(raw, &mut text, &mut literal)?,
                 '{' | '}' if formatted => {
                     let twice = self.rest()[1..].starts_with(c);
                     if twice {
@@ -254,14 +283,35 @@ impl Lexer<'_> {
         Ok(())
     }
 
-    fn escape(&mut self, raw: bool, text: &mut String, literal: &mut Literal) {
+    fn escape(&mut self, raw: bool, text: &mut String, literal: &mut Literal) -> Result<(), Flaw> {
         self.bump();
-        let Some(c) = self.bump() else { return };
+        // A backslash takes nothing from a field: `\{x}` is a backslash and a field.
+        if literal.formatted && matches!(self.peek(), Some('{' | '}')) {
+            text.push('\\');
+            return Ok(());
+        }
+        let Some(c) = self.bump() else { return Ok(()) };
         if raw {
             text.push('\\');
             text.push(c);
-            return;
+            return Ok(());
         }
+        // The name of a character is none.
+        if literal.formatted && c == 'N' && self.rest().starts_with('{') {
+            let end = self.rest().find('}').filter(|end| {
+                self.rest()[1..*end].bytes().all(|byte| byte.is_ascii_alphanumeric() || b" -".contains(&byte))
+            });
+            let Some(end) = end else { return self.flaw("the name of a character does not end") };
+            text.push_str("\\N");
+            text.push_str(&self.rest()[..=end]);
+            self.at += end + 1;
+            return Ok(());
+        }
+        self.unescape(c, text, literal);
+        Ok(())
+    }
+
+    fn unescape(&mut self, c: char, text: &mut String, literal: &mut Literal) {
         let digits = match c {
             'x' => 2,
             'u' => 4,
@@ -339,9 +389,37 @@ mod tests {
         // Quotes of the same kind within a field (PEP 701): no code hides in what looks like a string.
         check(r#"f"{exec("x")}""#, &[r#""{}""#, "(", "exec", "(", r#""x""#, ")", ")"]);
         check("1e-5+0xFF", &["1e-5", "+", "0xFF"]);
+        check("1_0.5e+3j-0b1 .5 0x_F", &["1_0.5e+3j", "-", "0b1", ".", "5", "0x_F"]);
         check("a\\\n.b", &["a", ".", "b"]);
         // Python compares names in their NFKC form.
         check("ｅｘｅｃ(x)", &["exec", "(", "x", ")"]);
+    }
+
+    #[test]
+    fn no_code_hides_in_what_looks_like_something_else() {
+        // A backslash does not make a field a text, in raw strings neither.
+        check(r"f'\{exec(x)}'", &[r#""\\{}""#, "(", "exec", "(", "x", ")", ")"]);
+        check(r"rf'\{exec(x)}'", &[r#""\\{}""#, "(", "exec", "(", "x", ")", ")"]);
+        check(r"f'\\{exec(x)}'", &[r#""\\{}""#, "(", "exec", "(", "x", ")", ")"]);
+        check(r"f'\}}{x}'", &[r#""\\}{}""#, "(", "x", ")"]);
+        check(r"f'{x:\{exec(y)}}'", &[r#""{}""#, "(", "x", ")", "(", "exec", "(", "y", ")", ")"]);
+        check(r"f'\N{DASH}{x}' '\N{DASH}'", &[r#""\\N{DASH}{}""#, "(", "x", ")", r#""\\N{DASH}""#]);
+        check(r"rf'\N{exec}'", &[r#""\\N{}""#, "(", "exec", ")"]);
+        // Nor does a number before it.
+        check("1or exec(x)", &["1", "or", "exec", "(", "x", ")"]);
+        check("1if x else exec", &["1", "if", "x", "else", "exec"]);
+        check("1..__class__", &["1.", ".", "__class__"]);
+        check("1.0.__class__ 1e5.real 0xfor x", &["1.0", ".", "__class__", "1e5", ".", "real", "0xf", "or", "x"]);
+        // What ends a line for Python and for nobody else.
+        for source in ["# x\rexec(y)\n", "\"\"\"\r\"\"\"", "x = 1 \\\r\r\ny", "x\r", "'a\rb'", "# \0"] {
+            assert!(tokens(source).is_err(), "{source:?}");
+        }
+        check("# x\r\nexec\r\n", &["exec"]);
+        // And what does for others: to Python a form feed is a blank, and the rest is no line's end in a comment.
+        check("# a\x0cb\u{2028}c\u{85}d\n\x0cexec", &["exec"]);
+        for source in ["x\u{2028}y", "x\u{85}y", "x\x0by", "x\x1cy"] {
+            assert!(tokens(source).is_err(), "{source:?}");
+        }
     }
 
     #[test]
@@ -355,7 +433,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_it_panic(source in "\\PC{0,200}|[f'\"{}()\\\\a-c!:\n]{0,80}") {
+        fn no_text_makes_it_panic(source in "\\PC{0,200}|[fNrex01.'\"{}()\\\\a-c!:\n]{0,80}") {
             let _read = tokens(&source);
         }
     }

@@ -115,10 +115,12 @@ impl<'a> Source<'a> {
 /// PEP 263: `^[ \t\f]*#.*?coding[:=][ \t]*([-_.a-zA-Z0-9]+)`.
 fn declared_encoding(line: &str) -> Option<&str> {
     let comment = line.trim_start_matches(['\u{feff}', ' ', '\t', '\x0c']).strip_prefix('#')?;
-    let at = comment.match_indices("coding").find(|(at, word)| comment[at + word.len()..].starts_with([':', '=']))?.0;
-    let name = comment[at + "coding:".len()..].trim_start_matches([' ', '\t']);
-    let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).unwrap_or(name.len());
-    (end > 0).then(|| &name[..end])
+    // The first that has a name behind it: one without is passed over.
+    comment.match_indices("coding").find_map(|(at, word)| {
+        let name = comment[at + word.len()..].strip_prefix([':', '='])?.trim_start_matches([' ', '\t']);
+        let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).unwrap_or(name.len());
+        (end > 0).then(|| &name[..end])
+    })
 }
 
 fn is_utf8(encoding: &str) -> bool {
@@ -290,6 +292,7 @@ mod tests {
             let read = Source::read("main.py", format!("{first}\nprint(1)\n").as_bytes());
             assert_eq!(read.is_ok(), reads, "{first}");
         };
+        check("# coding: ! coding: utf-7", false);
         check("# -*- coding: utf-8 -*-", true);
         check("# vim: set fileencoding=UTF_8 :", true);
         check("# coding: rot13", false);
