@@ -2,8 +2,8 @@
 //!
 //! Promise: no secret is ever given out. A skill that opted in gets a placeholder, good for this run, at the hosts of that
 //! connection, in header fields that are made for credentials. It stands for a token of no more than the declared scopes
-//! where the provider gives such tokens (RFC 8693), else for the connection's own. Native code gets one for each field of a connection; of an account at
-//! a provider whose tokens it declared with scopes, one of those.
+//! where the provider gives such tokens (RFC 8693), else for the connection's own. Native code gets one for each field of a
+//! connection; of an account at a provider whose tokens it declared with scopes, one of those.
 
 use crate::credential::{purpose, unavailable};
 use crate::error::HttpError;
