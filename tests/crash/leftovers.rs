@@ -40,7 +40,7 @@ pub(super) fn check(home: &Home, packages: &BTreeSet<String>) {
         let parts: Vec<&str> = inside.split('/').collect();
         let belongs = match &*parts {
             ["sophon.toml" | "sophon.db" | "sophon.db-wal" | "sophon.db-shm"] => true,
-            ["keys", "kek" | "audit-signing" | "audit-hash" | "code-cache"] => true,
+            ["keys", "kek" | "audit-signing" | "audit-hash" | "code-cache" | "sandboxes"] => true,
             ["run", "lock" | "gateway.json"] => true,
             ["cache", "compiled", code] => code.ends_with(".cwasm"),
             ["blobs", "sha256", folder, blob] => {

@@ -1,7 +1,8 @@
 //! The home folder: where everything of one host rests, and who may read it.
 //!
 //! ```text
-//! sophon.toml   what the operator set            keys/        kek, audit-signing, audit-hash, code-cache
+//! sophon.toml   what the operator set            keys/        kek, audit-signing, audit-hash, code-cache,
+//!                                                              sandboxes (no key: whose sandboxes are this home's)
 //! sophon.db     the database                     identities/  signing identities of skill authors
 //! blobs/        packages                         run/         lock, and gateway.json while one runs
 //! ```
@@ -159,6 +160,9 @@ impl Home {
 
 /// The file of the key that compiled code is kept under: the last key that a new home gets.
 pub(crate) const CODE_KEY: &str = "code-cache";
+
+/// The file of what tells this home's sandboxes from those of others on the same engine.
+pub(crate) const SANDBOXES_KEY: &str = "sandboxes";
 
 /// What it means that a key file is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use crate::config::{Config, HookEvent, VaultKey};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::home::{CODE_KEY, Home, HomeLock, Missing, parse_key, read_private};
+use crate::home::{CODE_KEY, Home, HomeLock, Missing, SANDBOXES_KEY, parse_key, read_private};
 use crate::output::is_interactive;
 use crate::system;
 use crate::worker::{COMPILE_WORKER, COMPONENT_WORKER};
@@ -95,7 +95,7 @@ impl House {
         let pool = pool_limits(&config);
         let limits = CallLimits { concurrent: pool.concurrent_calls as usize, ..CallLimits::default() };
         let runtime = runtime(&home, &config, &*entropy)?;
-        let containers = containers(&home, &config, &entropy);
+        let containers = containers(&config, sandbox_owner(&home, &config, &*entropy)?, &entropy);
         let executor = Executor::open(Parts {
             store: store.clone(),
             audit: audit.clone(),
@@ -370,11 +370,19 @@ fn look_after(containers: ContainerRuntime) {
     });
 }
 
+/// Whose sandboxes those of this home are. One engine may serve several homes, of several machines even: each sees, and
+/// removes, its own only. The path alone would not tell them apart, and a copy of a home has the same file.
+fn sandbox_owner(home: &Home, config: &Config, entropy: &dyn Entropy) -> Result<String, CliError> {
+    if config.containers.engine.is_none() {
+        return Ok("nobody".into());
+    }
+    let id = home.key(SANDBOXES_KEY, Missing::Unused, entropy)?;
+    Ok(Digest::of_parts(&[&*id, home.root().as_os_str().as_encoded_bytes()]).to_string())
+}
+
 /// Where native skills run. The engine is looked for when one is first called.
-fn containers(home: &Home, config: &Config, entropy: &Arc<dyn Entropy>) -> ContainerRuntime {
+fn containers(config: &Config, owner: String, entropy: &Arc<dyn Entropy>) -> ContainerRuntime {
     let section = &config.containers;
-    // One engine may serve several homes: each sees, and removes, its own sandboxes only.
-    let owner = Digest::of(home.root().as_os_str().as_encoded_bytes()).to_string();
     let settings = ContainerConfig {
         engine: section.engine.clone(),
         runtime: section.runtime.clone(),
@@ -395,10 +403,12 @@ fn containers(home: &Home, config: &Config, entropy: &Arc<dyn Entropy>) -> Conta
 }
 
 /// As the gateway's, with sandboxes that are nobody else's: those of a running gateway are not touched.
-pub(crate) fn containers_for_doctor(context: &Context, home: &Home) -> Result<ContainerRuntime, CliError> {
+pub(crate) fn containers_for_doctor(context: &Context) -> Result<ContainerRuntime, CliError> {
     let mut config = context.config()?;
     config.containers.warm = 0;
-    Ok(containers(&Home::at(home.root().join("doctor")), &config, &context.shared_entropy()))
+    let entropy = context.shared_entropy();
+    let owner = Digest::of(&entropy.bytes::<32>()).to_string();
+    Ok(containers(&config, owner, &entropy))
 }
 
 /// What `[sandbox]` leaves of the most that any preset gives.
@@ -560,5 +570,26 @@ mod tests {
         let limits = ceiling(&config);
         assert_eq!((limits.memory, limits.http_requests), (16 << 20, 0));
         assert_eq!(Limits::of(Preset::Standard).capped(&limits).memory, 16 << 20);
+    }
+
+    #[test]
+    fn sandboxes_of_two_homes_of_one_path_are_told_apart() {
+        use crate::system::SystemEntropy;
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path().join("home"));
+        home.create().unwrap();
+        let mut config = Config::default();
+        assert_eq!(sandbox_owner(&home, &config, &SystemEntropy).unwrap(), "nobody");
+        assert!(!home.key_file(SANDBOXES_KEY).exists());
+        config.containers.engine = Some("unix:///run/docker.sock".into());
+        let owner = sandbox_owner(&home, &config, &SystemEntropy).unwrap();
+        assert_eq!(sandbox_owner(&home, &config, &SystemEntropy).unwrap(), owner, "the same after a restart");
+        // A copy beside it, and another machine's home of the same path.
+        let copy = Home::at(folder.path().join("copy"));
+        copy.create().unwrap();
+        std::fs::copy(home.key_file(SANDBOXES_KEY), copy.key_file(SANDBOXES_KEY)).unwrap();
+        assert_ne!(sandbox_owner(&copy, &config, &SystemEntropy).unwrap(), owner);
+        std::fs::remove_file(home.key_file(SANDBOXES_KEY)).unwrap();
+        assert_ne!(sandbox_owner(&home, &config, &SystemEntropy).unwrap(), owner);
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::{CallError, CallLimits};
 use parking_lot::Mutex;
+use sophon_sandbox::{all_but, tenant_share, user_share};
 use sophon_types::{TenantId, UserId};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -224,25 +225,20 @@ impl Now {
 
 impl CallLimits {
     fn running_per_tenant(&self) -> usize {
-        most_of(self.concurrent, 8)
+        tenant_share(self.concurrent)
     }
 
     fn running_per_user(&self) -> usize {
-        (self.concurrent * 3 / 4).max(1)
+        user_share(self.concurrent)
     }
 
     fn waiting_per_tenant(&self) -> usize {
-        most_of(self.waiting, 4)
+        all_but(self.waiting, 4)
     }
 
     fn waiting_per_user(&self) -> usize {
         (self.waiting / 2).max(1)
     }
-}
-
-/// All but one part in `parts`; all where there are too few to keep any back.
-fn most_of(all: usize, parts: usize) -> usize {
-    if all < 3 { all } else { all - all.div_ceil(parts) }
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod inside;
 mod limits;
 mod lines;
 mod rehearsal;
+mod shares;
 mod tier;
 mod wasm;
 
@@ -41,6 +42,7 @@ pub use error::{RunFailure, SandboxError, ToolErrorKind};
 pub use inside::component_worker;
 pub use limits::{Limits, PoolLimits};
 pub use rehearsal::{Exchange, RecordedAnswer, RecordedRequest, RecordedResponse, Rehearsal, RehearsalReport};
+pub use shares::{all_but, tenant_share, user_share};
 pub use sophon_egress::{Allowlist, Denial, HttpError};
 pub use tier::{Tier, Tightening, tier};
 pub use wasm::{PreparedSkill, RunReport, Usage, WasmRuntime, sweep_workspaces};

@@ -78,7 +78,7 @@ async fn look(context: &Context, home: &Home, checks: &mut Vec<Check>) {
         }
     }
     checks.push(landlock());
-    checks.push(native(context, home).await);
+    checks.push(native(context).await);
     match home.lock() {
         Ok(Some(lock)) => {
             checks.push(check("gateway", Status::Ok, "not running", None));
@@ -105,9 +105,9 @@ fn landlock() -> Check {
 }
 
 /// Whether native skills can run, tried out: the engine is asked, and a sandbox is started and thrown away.
-async fn native(context: &Context, home: &Home) -> Check {
+async fn native(context: &Context) -> Check {
     const NAME: &str = "native skills";
-    let runtime = match containers_for_doctor(context, home) {
+    let runtime = match containers_for_doctor(context) {
         Ok(runtime) => runtime,
         Err(error) => return fault(NAME, &error),
     };

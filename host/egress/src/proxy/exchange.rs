@@ -1,6 +1,7 @@
 //! One request of a program, as egress takes it, and its answer, as the program takes it.
 
 use super::Outgoing;
+use super::room::{Held, NoBody, Pieces};
 use crate::admit::{HttpRequest, Redirects};
 use crate::error::HttpError;
 use crate::headers::is_hop_by_hop;
@@ -8,14 +9,10 @@ use crate::session::HttpResponse;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
 use sophon_types::Fault as _;
 use url::Host;
-
-/// Bytes of a body that are read at all; egress has its own, narrower bound.
-const BODY: usize = 16 << 20;
 
 /// Where the requests inside one CONNECT go, whatever they say.
 pub(super) struct Inside {
@@ -31,7 +28,7 @@ impl Inside {
         Self { origin: format!("https://{authority}"), authority }
     }
 
-    pub(super) async fn answer(&self, request: Request<Incoming>, outgoing: &dyn Outgoing) -> Response<Full<Bytes>> {
+    pub(super) async fn answer(&self, request: Request<Incoming>, outgoing: &dyn Outgoing) -> Response<Pieces> {
         let path = match request.uri().path_and_query() {
             Some(path) if path.as_str().starts_with('/') && request.uri().authority().is_none() => path.as_str(),
             _ => {
@@ -50,7 +47,7 @@ pub(super) async fn answer(
     url: String,
     named: &str,
     outgoing: &dyn Outgoing,
-) -> Response<Full<Bytes>> {
+) -> Response<Pieces> {
     let (parts, body) = request.into_parts();
     // Two names for one request are how a request gets past a rule that looks at the other one.
     let hosts: Vec<&HeaderValue> = parts.headers.get_all(header::HOST).iter().collect();
@@ -62,11 +59,29 @@ pub(super) async fn answer(
         let what = "no other protocol can be switched to";
         return refusal(StatusCode::NOT_IMPLEMENTED, "no_upgrade", what, None);
     }
-    let body = match Limited::new(body, BODY).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) => {
-            let what = format!("the request's body cannot be read: {error}");
+    let room = outgoing.room();
+    let Some(_line) = room.line().await else {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "no_room", "the call is over", None);
+    };
+    let (body, held) = match room.read(body).await {
+        Ok(read) => read,
+        Err(NoBody::TooLarge(most)) => {
+            let what = format!("the request's body is larger than {most} bytes");
             return refusal(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", &what, None);
+        }
+        Err(NoBody::Late) => {
+            let what =
+                "the request's body did not come in time, or there was no room for it beside the call's other requests";
+            return refusal(
+                StatusCode::REQUEST_TIMEOUT,
+                "request_late",
+                what,
+                Some("send one request after the other"),
+            );
+        }
+        Err(NoBody::Broken(error)) => {
+            let what = format!("the request's body cannot be read: {error}");
+            return refusal(StatusCode::BAD_REQUEST, "request_broken", &what, None);
         }
     };
     let head = parts.method == http::Method::HEAD;
@@ -80,8 +95,18 @@ pub(super) async fn answer(
         redirects: Redirects::Manual,
         timeout: None,
     };
-    match outgoing.send(request).await {
-        Ok(answer) => respond(answer, head),
+    let sent = outgoing.send(request).await;
+    // Given back before more is asked for, so that no two wait for each other.
+    drop(held);
+    match sent {
+        Ok(answer) => match room.hold(answer.body.len()).await {
+            Some(held) => respond(answer, held, head),
+            None => {
+                let what = "there was no room for the answer beside the call's other ones";
+                let hint = "read each answer to its end before asking for more";
+                refusal(StatusCode::BAD_GATEWAY, "answer_too_large", what, Some(hint))
+            }
+        },
         Err(error) => explain(&error),
     }
 }
@@ -106,8 +131,8 @@ fn fields(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     kept.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
 }
 
-fn respond(answer: HttpResponse, head: bool) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(answer.body));
+fn respond(answer: HttpResponse, held: Held, head: bool) -> Response<Pieces> {
+    let mut response = Response::new(Pieces::new(answer.body, held));
     let Ok(status) = StatusCode::from_u16(answer.status) else {
         return refusal(StatusCode::BAD_GATEWAY, "upstream_protocol", "the answer has no status", None);
     };
@@ -124,7 +149,7 @@ fn respond(answer: HttpResponse, head: bool) -> Response<Full<Bytes>> {
     response
 }
 
-fn explain(error: &HttpError) -> Response<Full<Bytes>> {
+fn explain(error: &HttpError) -> Response<Pieces> {
     let status = match error {
         HttpError::Denied(_) => StatusCode::FORBIDDEN,
         HttpError::InvalidRequest(_) => StatusCode::BAD_REQUEST,
@@ -137,9 +162,9 @@ fn explain(error: &HttpError) -> Response<Full<Bytes>> {
 }
 
 /// An answer of the proxy's own. Never mistaken for the other side's: it says who it is from.
-pub(super) fn refusal(status: StatusCode, code: &str, what: &str, hint: Option<&str>) -> Response<Full<Bytes>> {
+pub(super) fn refusal(status: StatusCode, code: &str, what: &str, hint: Option<&str>) -> Response<Pieces> {
     let body = json!({"error": what, "code": code, "hint": hint, "from": "sophon"}).to_string();
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(Pieces::from(Bytes::from(body)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -7,9 +7,11 @@
 
 mod authority;
 mod exchange;
+mod room;
 mod tunnel;
 
 pub use authority::{Authority, AuthorityError};
+pub use room::{Held, Line, Room};
 
 use crate::admit::HttpRequest;
 use crate::error::HttpError;
@@ -24,11 +26,15 @@ pub trait Outgoing: Send + Sync {
     /// Sends it, or says why not.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError>;
 
+    /// What its requests may hold at one time.
+    fn room(&self) -> &Room;
+
     /// Told of what a program tried that is no HTTP; it goes nowhere.
     fn refused(&self, what: &str);
 }
 
-/// Serves one connection of a program until either side ends it.
+/// Serves one connection of a program until either side ends it. Everything that comes of it happens in this future: when
+/// it is dropped, no request of the connection goes on.
 pub async fn serve<S>(stream: S, authority: Arc<Authority>, outgoing: Arc<dyn Outgoing>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -1,13 +1,15 @@
 //! The outer conversation: a request for an absolute URL, or CONNECT and TLS behind it.
 
 use super::exchange::{Inside, answer, refusal};
+use super::room::Pieces;
 use super::{Authority, Outgoing};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,14 +30,23 @@ pub(super) async fn serve<S>(stream: S, authority: Arc<Authority>, outgoing: Arc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let told = Arc::clone(&outgoing);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (authority, outgoing) = (Arc::clone(&authority), Arc::clone(&outgoing));
-        async move { Ok::<_, Infallible>(outer(request, authority, outgoing).await) }
+    let behind = Behind::default();
+    let service = service_fn(|request: Request<Incoming>| {
+        let (outgoing, behind) = (Arc::clone(&outgoing), Arc::clone(&behind));
+        async move { Ok::<_, Infallible>(outer(request, &*outgoing, &behind).await) }
     });
     let served = http1().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
-    note(&*told, served);
+    note(&*outgoing, served);
+    // Here and in no task of its own: whoever drops this future ends what is behind the CONNECT too.
+    let Some((upgrade, wanted)) = behind.lock().take() else { return };
+    match upgrade.await {
+        Ok(upgraded) => inside(TokioIo::new(upgraded), wanted, authority, outgoing).await,
+        Err(error) => tracing::debug!(%error, "a program left after CONNECT"),
+    }
 }
+
+/// What a connection becomes after its CONNECT: the bytes, and where they go.
+type Behind = Arc<Mutex<Option<(OnUpgrade, (Host<String>, u16))>>>;
 
 fn http1() -> hyper::server::conn::http1::Builder {
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -52,11 +63,7 @@ fn note(told: &dyn Outgoing, served: Result<(), hyper::Error>) {
     }
 }
 
-async fn outer(
-    request: Request<Incoming>,
-    authority: Arc<Authority>,
-    outgoing: Arc<dyn Outgoing>,
-) -> Response<Full<Bytes>> {
+async fn outer(request: Request<Incoming>, outgoing: &dyn Outgoing, behind: &Behind) -> Response<Pieces> {
     if request.method() != Method::CONNECT {
         // The URL is checked once more where every URL is: here it is only passed on.
         let url = request.uri().to_string();
@@ -65,20 +72,14 @@ async fn outer(
             return refusal(StatusCode::BAD_REQUEST, "not_a_proxy_request", what, None);
         }
         let named = request.uri().authority().map(ToString::to_string).unwrap_or_default();
-        return answer(request, url, &named, &*outgoing).await;
+        return answer(request, url, &named, outgoing).await;
     }
     let Some(wanted) = wanted(&request) else {
         let what = "CONNECT names a host and a port: CONNECT api.example.com:443";
         return refusal(StatusCode::BAD_REQUEST, "not_a_proxy_request", what, None);
     };
-    let upgrade = hyper::upgrade::on(request);
-    tokio::spawn(async move {
-        match upgrade.await {
-            Ok(upgraded) => inside(TokioIo::new(upgraded), wanted, authority, outgoing).await,
-            Err(error) => tracing::debug!(%error, "a program left after CONNECT"),
-        }
-    });
-    Response::new(Full::default())
+    *behind.lock() = Some((hyper::upgrade::on(request), wanted));
+    Response::new(Bytes::new().into())
 }
 
 /// Host and port of a CONNECT. The URL parser has the last word on what is a host.

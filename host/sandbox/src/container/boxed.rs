@@ -1,7 +1,7 @@
 //! One sandbox, from nothing to ready: made, started, proven to be gVisor's, its command loaded.
 
 use super::Unavailable;
-use super::engine::Engine;
+use super::engine::{Engine, Shown};
 use super::life::Life;
 use super::link::{Broken, Link};
 use super::presets::{BoxLimits, Network};
@@ -27,8 +27,8 @@ pub(super) struct Recipe {
     pub(super) image: String,
     /// The program and its arguments.
     pub(super) command: Vec<String>,
-    /// Read-only mounts.
-    pub(super) binds: Vec<String>,
+    /// Files of this host that it sees.
+    pub(super) shown: Vec<Shown>,
     /// What it may use.
     pub(super) limits: BoxLimits,
 }
@@ -78,7 +78,7 @@ impl Boxed {
 
 async fn begin(engine: &Engine, recipe: &Recipe, life: &Life) -> Result<Link, Unavailable> {
     engine
-        .create(&life.name, &recipe.image, &recipe.binds, &recipe.limits)
+        .create(&life.name, &recipe.image, &recipe.shown, &recipe.limits)
         .await
         .map_err(|error| Unavailable::broken(format!("the engine makes no sandbox: {error}")))?;
     let attached = engine.attach(&life.name).await.map_err(Unavailable::broken)?;

@@ -6,8 +6,11 @@
 
 use super::answer::out_of_memory;
 use super::boxed::{Boxed, Recipe};
+use super::engine::Shown;
 use super::link::{Broken, Sender};
 use super::presets::{BoxLimits, Network};
+use super::proxied::room;
+use super::tenancy::Who;
 use super::{ContainerRuntime, Open, Unavailable};
 use crate::inside::{Answer, Ask, Begin, Done, FromInside, Head, Messages, Reply, Service, StateAsk, encode};
 use crate::wasm::{Invocation, output};
@@ -15,6 +18,7 @@ use crate::{Access, Doors, Limits, RunFailure, RunReport, SandboxError, Usage};
 use bytes::Bytes;
 use sophon_approval::ApprovedCall;
 use sophon_audit::Receipt;
+use sophon_egress::proxy::{Held, Room};
 use sophon_egress::{Deadline, HttpError, HttpRequest, Redirects, TokenRefused};
 use sophon_guard::Source;
 use sophon_init::{Frame, Kind};
@@ -25,7 +29,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Where the host's program is, inside.
@@ -34,8 +37,8 @@ const PROGRAM: &str = "/sophon/host";
 const BESIDE: u64 = 320 << 20;
 /// Asks that are being done at one time: HTTP has a bound of its own below it.
 const AT_ONCE: usize = 16;
-/// Bytes of frames that a sandbox is sent at one time.
-const CHUNK: usize = 1 << 20;
+/// Bytes of a frame to a sandbox: many may wait for one that does not read.
+const CHUNK: usize = 64 << 10;
 /// Keys that one listing gives.
 const KEYS: u32 = 1_000;
 /// Bytes of a key.
@@ -101,7 +104,7 @@ impl ContainerRuntime {
         let recipe = Recipe {
             image,
             command: vec![PROGRAM.to_owned(), inside.word.clone()],
-            binds: vec![format!("{}:{PROGRAM}:ro", inside.program.display())],
+            shown: vec![Shown { file: inside.program.display().to_string(), at: PROGRAM }],
             limits: box_limits(manifest, &limits),
         };
         open.pool.expect(&recipe);
@@ -128,16 +131,18 @@ impl ContainerRuntime {
         doors: Doors,
         deadline: Arc<Deadline>,
     ) -> RunReport {
+        let who = Who::calls(&call);
         let invocation = match Invocation::of(&call, (&prepared.name, prepared.digest()), deadline) {
             Ok(invocation) => invocation,
             Err(refused) => return RunReport::refused(refused),
         };
-        self.invoke_component(prepared, invocation, doors).await
+        self.invoke_component(prepared, &who, invocation, doors).await
     }
 
     pub(super) async fn invoke_component(
         &self,
         prepared: &BoxedComponent,
+        who: &Who,
         invocation: Invocation<'_>,
         doors: Doors,
     ) -> RunReport {
@@ -146,7 +151,7 @@ impl ContainerRuntime {
         let deadline = invocation.deadline.clone().unwrap_or_else(|| Deadline::at(started + limits.wall));
         let late = || RunReport::refused(RunFailure::DeadlineExceeded { wall: limits.wall });
         let taken = tokio::select! {
-            taken = self.take(&prepared.recipe) => taken,
+            taken = self.take(&prepared.recipe, who) => taken,
             () = deadline.reached() => return late(),
         };
         let (open, mut boxed) = match taken {
@@ -259,7 +264,7 @@ async fn send(sender: &Sender, message: &[u8]) -> Result<(), Broken> {
 }
 
 async fn converse(boxed: &mut Boxed, asked: &Arc<Asked>) -> Result<Done, Broken> {
-    let mut messages = Messages::default();
+    let mut messages = Messages::with(asked.limits.http_bytes);
     let mut doing = JoinSet::new();
     let mut reports = 0_u32;
     loop {
@@ -279,17 +284,22 @@ async fn converse(boxed: &mut Boxed, asked: &Arc<Asked>) -> Result<Done, Broken>
                     if doing.len() >= AT_ONCE {
                         return Err(Broken::Garbage("more asked for at one time than can be".into()));
                     }
+                    // Nothing more is read before there is room for what was.
+                    let held = asked.room.hold(messages.took()).await;
                     let asked = Arc::clone(asked);
-                    doing.spawn(async move { asked.answer(number, ask, beside).await });
+                    doing.spawn(async move {
+                        match held {
+                            Some(held) => asked.answer(number, ask, beside, held).await,
+                            None => asked.reply(number, asked.no_room(&ask), &Bytes::new()).await,
+                        }
+                    });
                 }
             }
         }
         let Frame { kind, payload, .. } = boxed.link.next().await?;
         match kind {
             Kind::Output => messages.push(&payload),
-            Kind::Errors => {
-                tracing::debug!(said = ?String::from_utf8_lossy(&payload), "the executor inside complains");
-            }
+            Kind::Errors => boxed.link.complaint("the executor inside", &payload)?,
             Kind::Ended | Kind::Failed => {
                 return Err(Broken::Garbage("the executor inside ended before its call".into()));
             }
@@ -304,7 +314,7 @@ struct Asked {
     limits: Limits,
     sender: Sender,
     requests_left: AtomicU32,
-    in_flight: Semaphore,
+    room: Room,
     /// Messages go one after the other, whole.
     sending: tokio::sync::Mutex<()>,
 }
@@ -313,7 +323,7 @@ impl Asked {
     fn new(doors: Doors, limits: Limits, sender: Sender) -> Self {
         Self {
             requests_left: AtomicU32::new(limits.http_requests),
-            in_flight: Semaphore::new(limits.http_in_flight.max(1) as usize),
+            room: room(&limits),
             sending: tokio::sync::Mutex::new(()),
             doors,
             limits,
@@ -321,7 +331,8 @@ impl Asked {
         }
     }
 
-    async fn answer(&self, number: u64, ask: Ask, beside: Vec<u8>) {
+    /// `held` is for what was asked with, and then for what comes back, until it is sent.
+    async fn answer(&self, number: u64, ask: Ask, beside: Vec<u8>, mut held: Held) {
         let (answer, body) = match ask {
             Ask::Http { method, url, headers, has_body, credential, follow, timeout_ms } => {
                 let request = HttpRequest {
@@ -333,15 +344,26 @@ impl Asked {
                     redirects: if follow { Redirects::Follow } else { Redirects::Manual },
                     timeout: timeout_ms.map(Duration::from_millis),
                 };
-                match self.http(request).await {
-                    Ok((head, body)) => (Answer::Http(Ok(head)), body),
-                    Err(error) => (Answer::Http(Err(error)), Bytes::new()),
+                match self.http(request, held).await {
+                    Ok((head, body, of_answer)) => {
+                        held = of_answer;
+                        (Answer::Http(Ok(head)), body)
+                    }
+                    Err(error) => {
+                        held = Held::default();
+                        (Answer::Http(Err(error)), Bytes::new())
+                    }
                 }
             }
             Ask::Token(service) => (Answer::Token(self.token(&service).await), Bytes::new()),
             Ask::State(ask) => (self.state(ask).await, Bytes::new()),
         };
-        let Ok(message) = encode(&Reply { number, answer }, &body) else {
+        self.reply(number, answer, &body).await;
+        drop(held);
+    }
+
+    async fn reply(&self, number: u64, answer: Answer, body: &Bytes) {
+        let Ok(message) = encode(&Reply { number, answer }, body) else {
             return tracing::error!("an answer to the executor inside cannot be written");
         };
         let _one = self.sending.lock().await;
@@ -350,14 +372,30 @@ impl Asked {
         }
     }
 
-    async fn http(&self, request: HttpRequest) -> Result<(Head, Bytes), HttpError> {
+    /// What is answered to what is asked for beside too much else.
+    fn no_room(&self, ask: &Ask) -> Answer {
+        let state = || crate::StateError::Unavailable("the call holds too many bytes at one time".into());
+        match ask {
+            Ask::Http { .. } => Answer::Http(Err(HttpError::TooLarge(self.limits.http_bytes as u64))),
+            Ask::Token(service) => Answer::Token(Err(TokenRefused::NotAvailable(service.clone()))),
+            Ask::State(StateAsk::Read { .. }) => Answer::Value(Err(state())),
+            Ask::State(StateAsk::Keys { .. }) => Answer::Keys(Err(state())),
+            Ask::State(_) => Answer::Done(Err(state())),
+        }
+    }
+
+    async fn http(&self, request: HttpRequest, held: Held) -> Result<(Head, Bytes, Held), HttpError> {
         let refused = || HttpError::InvalidRequest(format!("more than {} requests", self.limits.http_requests));
         let door = self.doors.http.as_ref().ok_or_else(refused)?;
         let left = self.requests_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         left.map_err(|_none| refused())?;
-        let Ok(_line) = self.in_flight.acquire().await else { return Err(HttpError::Timeout) };
+        let _line = self.room.line().await.ok_or(HttpError::Timeout)?;
         let answer = door.send(request).await?;
-        Ok((Head { status: answer.status, url: answer.url, headers: answer.headers }, answer.body))
+        // Given back before more is asked for, so that no two wait for each other.
+        drop(held);
+        let too_large = || HttpError::TooLarge(self.limits.http_bytes as u64);
+        let held = self.room.hold(answer.body.len()).await.ok_or_else(too_large)?;
+        Ok((Head { status: answer.status, url: answer.url, headers: answer.headers }, answer.body, held))
     }
 
     async fn token(&self, service: &str) -> Result<String, TokenRefused> {

@@ -5,7 +5,7 @@
 use super::presets::{BoxLimits, CODE_MIB};
 use bollard::container::AttachContainerResults;
 use bollard::errors::Error;
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, ResourcesUlimits};
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits};
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, InspectContainerOptions, ListContainersOptions,
     RemoveContainerOptions, StartContainerOptions,
@@ -27,6 +27,27 @@ pub(super) struct Engine {
     docker: Docker,
     runtime: String,
     owner: String,
+}
+
+/// A file of this host that is shown inside, read-only.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Shown {
+    /// On this host.
+    pub(super) file: String,
+    /// Inside.
+    pub(super) at: &'static str,
+}
+
+impl Shown {
+    fn mount(&self) -> Mount {
+        Mount {
+            typ: Some(MountType::BIND),
+            source: Some(self.file.clone()),
+            target: Some(self.at.to_owned()),
+            read_only: Some(true),
+            ..Mount::default()
+        }
+    }
 }
 
 /// What an engine says of itself.
@@ -91,7 +112,7 @@ impl Engine {
         &self,
         name: &str,
         image: &str,
-        binds: &[String],
+        shown: &[Shown],
         limits: &BoxLimits,
     ) -> Result<(), Error> {
         let options = CreateContainerOptions { name: Some(name.to_owned()), platform: String::new() };
@@ -111,7 +132,7 @@ impl Engine {
             cmd: Some(Vec::new()),
             network_disabled: Some(true),
             labels: Some(HashMap::from([(OWNER.to_owned(), self.owner.clone())])),
-            host_config: Some(self.hardened(binds, limits)),
+            host_config: Some(self.hardened(shown, limits)),
             ..ContainerCreateBody::default()
         };
         let made = self.docker.create_container(Some(options), body).await?;
@@ -122,7 +143,7 @@ impl Engine {
     }
 
     /// Everything that keeps a skill in. The reasons for the numbers stand in their table.
-    fn hardened(&self, binds: &[String], limits: &BoxLimits) -> HostConfig {
+    fn hardened(&self, shown: &[Shown], limits: &BoxLimits) -> HostConfig {
         let number = |value: u64| Some(i64::try_from(value).unwrap_or(i64::MAX));
         let ulimit = |name: &str, value: u64| ResourcesUlimits {
             name: Some(name.to_owned()),
@@ -140,7 +161,8 @@ impl Engine {
             network_mode: Some("none".into()),
             readonly_rootfs: Some(true),
             tmpfs: Some(tmpfs),
-            binds: Some(binds.to_vec()),
+            // Mounts, not binds: where the file is not there the engine refuses, in place of making a folder of its name.
+            mounts: Some(shown.iter().map(Shown::mount).collect()),
             cap_drop: Some(vec!["ALL".into()]),
             security_opt: Some(vec!["no-new-privileges".into()]),
             privileged: Some(false),
@@ -189,6 +211,17 @@ impl Engine {
             out_of_memory: state.oom_killed.unwrap_or_default(),
             exit_code: state.exit_code.unwrap_or_default(),
         })
+    }
+
+    /// The CPU that the engine says a sandbox may have, in thousand-millionths, and how often it has held it to that.
+    #[cfg(test)]
+    pub(super) async fn cpu(&self, name: &str) -> Result<(i64, u64), Error> {
+        use futures::StreamExt as _;
+        let found = self.docker.inspect_container(name, None::<InspectContainerOptions>).await?;
+        let options = bollard::query_parameters::StatsOptions { stream: false, one_shot: true };
+        let stats = self.docker.stats(name, Some(options)).next().await.transpose()?;
+        let held = stats.and_then(|stats| stats.cpu_stats?.throttling_data?.throttled_periods);
+        Ok((found.host_config.and_then(|config| config.nano_cpus).unwrap_or_default(), held.unwrap_or_default()))
     }
 
     /// Kills and removes a sandbox; one that is gone already is as good.

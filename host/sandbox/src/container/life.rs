@@ -1,6 +1,7 @@
 //! That nothing is left behind: every sandbox is on a list from before it is made until it is removed.
 
 use super::engine::Engine;
+use super::tenancy::Share;
 use parking_lot::Mutex;
 use sophon_types::Entropy;
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ pub(super) struct Life {
     known: Arc<Mutex<BTreeSet<String>>>,
     removing: TaskTracker,
     room: Option<Room>,
+    share: Option<Share>,
 }
 
 /// The right to have one sandbox: a place, and its memory.
@@ -59,6 +61,7 @@ impl Lives {
             known: Arc::clone(&self.known),
             removing: self.removing.clone(),
             room: Some(room),
+            share: None,
         }
     }
 
@@ -85,10 +88,17 @@ impl Lives {
     }
 }
 
+impl Life {
+    /// Whose it is from now on, until it is gone.
+    pub(super) fn belongs(&mut self, share: Share) {
+        self.share = Some(share);
+    }
+}
+
 impl Drop for Life {
     fn drop(&mut self) {
         let (engine, known, name) = (self.engine.clone(), Arc::clone(&self.known), std::mem::take(&mut self.name));
-        let room = self.room.take();
+        let kept = (self.room.take(), self.share.take());
         let remove = async move {
             for nth in 0..TRIES {
                 match engine.remove(&name).await {
@@ -99,7 +109,7 @@ impl Drop for Life {
             }
             // Where it is still there the next sweep finds it: it is on no list any more.
             known.lock().remove(&name);
-            drop(room);
+            drop(kept);
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(self.removing.spawn_on(remove, &runtime)),

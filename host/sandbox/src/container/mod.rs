@@ -19,6 +19,7 @@ mod pool;
 mod presets;
 mod proxied;
 mod run;
+mod tenancy;
 #[cfg(test)]
 mod tests;
 mod unavailable;
@@ -166,7 +167,7 @@ impl ContainerRuntime {
         let nothing = Recipe {
             image,
             command: Vec::new(),
-            binds: Vec::new(),
+            shown: Vec::new(),
             limits: BoxLimits::of(sophon_skill::Preset::LockedDown),
         };
         open.pool.prove(&nothing).await?;
@@ -210,7 +211,7 @@ impl ContainerRuntime {
         let open = self.opened().await.map_err(unavailable)?;
         let image = open.image(self.inner.config.image("python")).await.map_err(unavailable)?;
         let command = ["/usr/bin/python3.11", "-I", "-B", "/sophon/runner.py"].map(str::to_owned).to_vec();
-        let recipe = Recipe { image, command, binds: Vec::new(), limits: BoxLimits::for_skill(manifest) };
+        let recipe = Recipe { image, command, shown: Vec::new(), limits: BoxLimits::for_skill(manifest) };
         open.pool.expect(&recipe);
         Ok(Arc::new(NativeSkill {
             name: skill(),

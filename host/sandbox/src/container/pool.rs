@@ -1,12 +1,13 @@
 //! Sandboxes that are started ahead of the calls that use them, once each.
 //!
-//! Bounded in number and memory, whoever asks: a call that finds no room is refused within a second. What waits for a
-//! call makes room for a call of another kind.
+//! Bounded in number and memory, for all and for each tenant and user: a call that finds no room is refused within a second.
+//! What waits for a call makes room for a call of another kind, as much as that call needs.
 
 use super::boxed::{Boxed, Recipe};
 use super::config::ContainerConfig;
 use super::engine::Engine;
 use super::life::{Lives, Room};
+use super::tenancy::{Shares, Who};
 use super::unavailable::Unavailable;
 use futures::FutureExt as _;
 use parking_lot::Mutex;
@@ -14,7 +15,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 /// How long a call waits for room, or for its turn to have a sandbox started.
@@ -38,6 +39,7 @@ pub(super) struct Pool(Arc<Inner>);
 struct Inner {
     engine: Engine,
     lives: Arc<Lives>,
+    shares: Shares,
     places: Arc<Semaphore>,
     /// In MiB.
     memory: Arc<Semaphore>,
@@ -69,6 +71,7 @@ impl Pool {
         Self(Arc::new(Inner {
             engine,
             lives,
+            shares: Shares::new(config.concurrent, config.memory_mb),
             places: Arc::new(Semaphore::new(config.concurrent)),
             memory: Arc::new(Semaphore::new(config.memory_mb)),
             all_memory: config.memory_mb,
@@ -99,12 +102,40 @@ impl Pool {
         self.refill(recipe);
     }
 
-    /// A sandbox for one call: one that waits, or a new one.
-    pub(super) async fn take(&self, recipe: &Recipe) -> Result<Boxed, NoBox> {
-        if recipe.limits.memory >> 20 > self.0.all_memory as u64 {
+    /// A sandbox for one call of theirs: one that waits, or a new one.
+    pub(super) async fn take(&self, recipe: &Recipe, who: &Who) -> Result<Boxed, NoBox> {
+        let memory = usize::try_from(recipe.limits.memory >> 20).unwrap_or(usize::MAX);
+        if memory > self.0.all_memory {
             return Err(NoBox::Full);
         }
         let until = tokio::time::Instant::now() + PATIENCE;
+        let full = |_elapsed| NoBox::Full;
+        let share = timeout_at(until, self.0.shares.take(who, memory)).await.map_err(full)?;
+        let mut boxed = match self.waiting_for(recipe) {
+            Some(boxed) => boxed,
+            None => {
+                let room = match self.room(recipe) {
+                    Some(room) => room,
+                    None => {
+                        self.make_room(recipe, memory);
+                        timeout_at(until, self.room_in_time(memory)).await.map_err(full)?.ok_or(NoBox::Full)?
+                    }
+                };
+                let turn =
+                    timeout(PATIENCE, self.0.starting.acquire()).await.map_err(full)?.map_err(|_closed| NoBox::Full)?;
+                let started = Boxed::start(&self.0.engine, recipe, self.0.lives.begin(room)).await;
+                drop(turn);
+                let boxed = started.map_err(NoBox::Unavailable)?;
+                self.refill(recipe);
+                boxed
+            }
+        };
+        boxed.life.belongs(share);
+        Ok(boxed)
+    }
+
+    /// One that waits for such a call, where there is one that is still good.
+    fn waiting_for(&self, recipe: &Recipe) -> Option<Boxed> {
         loop {
             let waiting = {
                 let mut shelves = self.0.shelves.lock();
@@ -112,35 +143,17 @@ impl Pool {
                 shelf.used = Instant::now();
                 shelf.ready.pop_front()
             };
-            let Some(mut boxed) = waiting else { break };
+            let mut boxed = waiting?;
             self.refill(recipe);
             // One that has anything to say before its call has broken meanwhile.
             if boxed.link.next().now_or_never().is_none() {
-                return Ok(boxed);
+                return Some(boxed);
             }
             tracing::warn!("a waiting sandbox has ended before its call");
         }
-        let room = loop {
-            if let Some(room) = self.room(recipe) {
-                break room;
-            }
-            self.make_room(recipe);
-            if tokio::time::Instant::now() >= until {
-                return Err(NoBox::Full);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
-        let turn = match timeout(PATIENCE, self.0.starting.acquire()).await {
-            Ok(Ok(turn)) => turn,
-            _ => return Err(NoBox::Full),
-        };
-        let started = Boxed::start(&self.0.engine, recipe, self.0.lives.begin(room)).await;
-        drop(turn);
-        let boxed = started.map_err(NoBox::Unavailable)?;
-        self.refill(recipe);
-        Ok(boxed)
     }
 
+    /// Room that is there now.
     fn room(&self, recipe: &Recipe) -> Option<Room> {
         let mib = u32::try_from(recipe.limits.memory >> 20).ok()?;
         let place = Arc::clone(&self.0.places).try_acquire_owned().ok()?;
@@ -148,11 +161,28 @@ impl Pool {
         Some(Room { _place: place, _memory: memory })
     }
 
-    /// Lets one go that waits for calls of another kind.
-    fn make_room(&self, recipe: &Recipe) {
+    /// Room once there is some. Whoever waits here comes before what is started ahead.
+    async fn room_in_time(&self, memory: usize) -> Option<Room> {
+        let mib = u32::try_from(memory).ok()?;
+        let place = Arc::clone(&self.0.places).acquire_owned().await.ok()?;
+        let memory = Arc::clone(&self.0.memory).acquire_many_owned(mib).await.ok()?;
+        Some(Room { _place: place, _memory: memory })
+    }
+
+    /// Lets as many go that wait for calls of another kind as one of this kind needs: those first whose kind nobody has
+    /// called for longest.
+    fn make_room(&self, recipe: &Recipe, memory: usize) {
+        let mut places = usize::from(self.0.places.available_permits() == 0);
+        let mut memory = memory.saturating_sub(self.0.memory.available_permits());
+        let mut gone = Vec::new();
         let mut shelves = self.0.shelves.lock();
-        let others = shelves.shelves.iter_mut().filter(|(kind, shelf)| *kind != recipe && !shelf.ready.is_empty());
-        let gone = others.min_by_key(|(_, shelf)| shelf.used).and_then(|(_, shelf)| shelf.ready.pop_front());
+        while places > 0 || memory > 0 {
+            let others = shelves.shelves.iter_mut().filter(|(kind, shelf)| *kind != recipe && !shelf.ready.is_empty());
+            let Some((kind, shelf)) = others.min_by_key(|(_, shelf)| shelf.used) else { break };
+            places = places.saturating_sub(1);
+            memory = memory.saturating_sub(usize::try_from(kind.limits.memory >> 20).unwrap_or_default());
+            gone.extend(shelf.ready.pop_front());
+        }
         drop(shelves);
         drop(gone);
     }
@@ -170,16 +200,14 @@ impl Pool {
             missing
         };
         for _ in 0..missing {
-            let (pool, recipe) = (self.clone(), recipe.clone());
+            let on_the_way = OnTheWay { pool: self.clone(), recipe: recipe.clone() };
             self.0.refills.spawn(async move {
-                let started = pool.start_ahead(&recipe).await;
-                let mut shelves = pool.0.shelves.lock();
-                let closed = shelves.closed;
-                let shelf = shelves.shelf(&recipe);
-                shelf.on_the_way -= 1;
-                if let Some(boxed) = started.filter(|_| !closed) {
-                    shelf.ready.push_back(boxed);
+                let started = on_the_way.pool.start_ahead(&on_the_way.recipe).await;
+                let mut shelves = on_the_way.pool.0.shelves.lock();
+                if let Some(boxed) = started.filter(|_| !shelves.closed) {
+                    shelves.shelf(&on_the_way.recipe).ready.push_back(boxed);
                 }
+                drop(shelves);
             });
         }
     }
@@ -218,11 +246,26 @@ impl Pool {
         let gone: Vec<Boxed> = {
             let mut shelves = self.0.shelves.lock();
             shelves.closed = true;
-            shelves.shelves.drain().flat_map(|(_, shelf)| shelf.ready).collect()
+            // The shelves stay: some may be on their way to them.
+            shelves.shelves.values_mut().flat_map(|shelf| shelf.ready.drain(..)).collect()
         };
         drop(gone);
         self.0.refills.close();
         self.0.refills.wait().await;
+    }
+}
+
+/// One that is being started ahead, however that ends.
+struct OnTheWay {
+    pool: Pool,
+    recipe: Recipe,
+}
+
+impl Drop for OnTheWay {
+    fn drop(&mut self) {
+        let mut shelves = self.pool.0.shelves.lock();
+        let shelf = shelves.shelf(&self.recipe);
+        shelf.on_the_way = shelf.on_the_way.saturating_sub(1);
     }
 }
 

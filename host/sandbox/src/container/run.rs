@@ -6,6 +6,7 @@ use super::link::{Broken, Link};
 use super::mcp::{conversation, outcome};
 use super::pool::NoBox;
 use super::proxied::{Door, Proxied};
+use super::tenancy::Who;
 use super::{ContainerRuntime, NativeSkill, Open};
 use crate::lines::Lines;
 use crate::wasm::Invocation;
@@ -41,16 +42,18 @@ impl ContainerRuntime {
         deadline: Arc<Deadline>,
         fields: Map<String, Value>,
     ) -> RunReport {
+        let who = Who::calls(&call);
         let invocation = match Invocation::of(&call, (&prepared.name, prepared.digest()), deadline) {
             Ok(invocation) => invocation,
             Err(refused) => return RunReport::refused(refused),
         };
-        self.invoke(prepared, invocation, doors, fields).await
+        self.invoke(prepared, &who, invocation, doors, fields).await
     }
 
-    pub(crate) async fn invoke(
+    pub(super) async fn invoke(
         &self,
         prepared: &NativeSkill,
+        who: &Who,
         invocation: Invocation<'_>,
         doors: Doors,
         fields: Map<String, Value>,
@@ -60,7 +63,7 @@ impl ContainerRuntime {
         let deadline = invocation.deadline.clone().unwrap_or_else(|| Deadline::at(started + limits.wall));
         let late = || RunReport::refused(RunFailure::DeadlineExceeded { wall: limits.wall });
         let taken = tokio::select! {
-            taken = self.take(&prepared.recipe) => taken,
+            taken = self.take(&prepared.recipe, who) => taken,
             () = deadline.reached() => return late(),
         };
         let (open, boxed) = match taken {
@@ -75,7 +78,13 @@ impl ContainerRuntime {
             source: invocation.source,
             output: Vec::new(),
             errors: Errors { lines: lines.clone(), line: Vec::new(), last: Vec::new() },
-            proxied: Proxied::new(Arc::clone(&boxed.authority), Arc::clone(&door), boxed.link.sender(), limits),
+            proxied: Proxied::new(
+                Arc::clone(&boxed.authority),
+                Arc::clone(&door),
+                boxed.link.sender(),
+                boxed.limits.network,
+                limits,
+            ),
         };
         let job = job(prepared, invocation.tool, invocation.arguments, fields);
         let output = match job {
@@ -89,10 +98,10 @@ impl ContainerRuntime {
         RunReport { output, usage, logs, logs_dropped, progress: None }
     }
 
-    pub(super) async fn take(&self, recipe: &Recipe) -> Result<(Arc<Open>, Boxed), RunFailure> {
+    pub(super) async fn take(&self, recipe: &Recipe, who: &Who) -> Result<(Arc<Open>, Boxed), RunFailure> {
         let broken = |cause: super::Unavailable| RunFailure::Host { cause: cause.to_string() };
         let open = self.opened().await.map_err(broken)?;
-        match open.pool.take(recipe).await {
+        match open.pool.take(recipe, who).await {
             Ok(boxed) => Ok((open, boxed)),
             Err(NoBox::Full) => Err(RunFailure::NoCapacity),
             Err(NoBox::Unavailable(cause)) => Err(broken(cause)),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// Bytes of a message's head: state values are in it, as numbers.
 const MOST_HEAD: usize = 8 << 20;
-/// Bytes beside it: a component, or a body.
+/// Bytes beside it where they come from the host: a component, or an answer.
 const MOST_BYTES: usize = 96 << 20;
 
 /// What the host says first. The component is beside it.
@@ -120,27 +120,49 @@ pub(crate) fn encode(head: &impl Serialize, bytes: &[u8]) -> serde_json::Result<
 }
 
 /// Makes messages of bytes as they come.
-#[derive(Debug, Default)]
-pub(crate) struct Messages(Vec<u8>);
+#[derive(Debug)]
+pub(crate) struct Messages {
+    bytes: Vec<u8>,
+    /// What may stand beside a message.
+    most: usize,
+    /// What the last message took.
+    took: usize,
+}
 
 impl Messages {
+    /// Of what the host says.
+    pub(crate) fn from_host() -> Self {
+        Self::with(MOST_BYTES)
+    }
+
+    /// With up to `most` bytes beside each.
+    pub(crate) fn with(most: usize) -> Self {
+        Self { bytes: Vec::new(), most, took: 0 }
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Bytes of the message that was taken last, and beside it.
+    pub(crate) fn took(&self) -> usize {
+        self.took
     }
 
     /// The next whole message, where there is one.
     pub(crate) fn take<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<u8>)>, String> {
-        let Some(&[a, b, c, d, e, f, g, h]) = self.0.first_chunk() else { return Ok(None) };
+        let Some(&[a, b, c, d, e, f, g, h]) = self.bytes.first_chunk() else { return Ok(None) };
         let head = u32::from_be_bytes([a, b, c, d]) as usize;
         let bytes = u32::from_be_bytes([e, f, g, h]) as usize;
-        if head > MOST_HEAD || bytes > MOST_BYTES {
+        if head > MOST_HEAD || bytes > self.most {
             return Err(format!("a message of {head} and {bytes} bytes"));
         }
-        let Some(whole) = self.0.get(8..8 + head + bytes) else { return Ok(None) };
+        let Some(whole) = self.bytes.get(8..8 + head + bytes) else { return Ok(None) };
         let (head_bytes, beside) = whole.split_at(head);
         let message = serde_json::from_slice(head_bytes).map_err(|error| format!("a message that is none: {error}"))?;
         let beside = beside.to_vec();
-        self.0.drain(..8 + head + bytes);
+        self.took = head + bytes;
+        self.bytes.drain(..8 + head + bytes);
         Ok(Some((message, beside)))
     }
 }
@@ -157,7 +179,7 @@ mod tests {
         ];
         let bytes: Vec<u8> = asks.iter().flat_map(|(head, beside)| encode(head, beside).unwrap()).collect();
         for step in [1, 7, 8, 9, bytes.len()] {
-            let (mut messages, mut found) = (Messages::default(), Vec::new());
+            let (mut messages, mut found) = (Messages::from_host(), Vec::new());
             for part in bytes.chunks(step) {
                 messages.push(part);
                 while let Some((message, beside)) = messages.take::<FromInside>().unwrap() {
@@ -171,10 +193,13 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused_before_it_is_kept() {
-        let mut messages = Messages::default();
+        let mut messages = Messages::from_host();
         messages.push(&[0xff; 8]);
         assert!(messages.take::<FromInside>().is_err());
-        let mut messages = Messages::default();
+        let mut messages = Messages::with(100);
+        messages.push(&encode(&FromInside::Ask { number: 1, ask: Ask::Token("a".into()) }, &[0; 101]).unwrap()[..8]);
+        assert!(messages.take::<FromInside>().is_err(), "a body that is larger than any may be");
+        let mut messages = Messages::from_host();
         messages.push(&encode(&"other", b"").unwrap());
         assert!(messages.take::<FromInside>().is_err());
     }

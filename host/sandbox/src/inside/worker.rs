@@ -29,7 +29,7 @@ pub async fn component_worker(
     let broken = |error: std::io::Error| format!("the host is gone: {error}");
     output.write_all(READY).await.map_err(broken)?;
     output.flush().await.map_err(broken)?;
-    let mut messages = Messages::default();
+    let mut messages = Messages::from_host();
     let (begin, component) = loop {
         if let Some(begin) = messages.take::<Begin>()? {
             break begin;

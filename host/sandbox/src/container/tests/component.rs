@@ -60,10 +60,34 @@ async fn a_component_gives_the_same_inside_a_sandbox_as_in_this_process() {
         let prepared = here.prepare_component(&manifest, &component, digest).unwrap();
         let expected = here.invoke(&prepared, invocation(), doors(), prepared.limits().clone()).await;
         let boxed = sandboxed.prepared_component(&manifest, digest, component.into()).await.unwrap();
-        let found = sandboxed.invoke_component(&boxed, invocation(), doors()).await;
+        let found = sandboxed.invoke_component(&boxed, &who("acme", "ann"), invocation(), doors()).await;
         assert_eq!(found.usage.fuel, expected.usage.fuel, "{body}: {:?}", found.output);
         assert_eq!(found.usage.memory_peak, expected.usage.memory_peak, "{body}");
         assert_eq!(text(found), text(expected), "{body}");
     }
     sandboxed.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_not_there_is_refused_and_nothing_is_made_in_its_place() {
+    let Some(engine) = given() else { return };
+    let folder = tempfile::tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target")).unwrap();
+    let manifest = manifest("").document().as_str().replace("\"python\"", "\"wasm\"").replace("main.py", "skill.wasm");
+    let manifest = Manifest::parse(manifest.as_bytes()).unwrap();
+    let component = lift(&module("", "", FINE));
+    let run = async |program: std::path::PathBuf| {
+        let sandboxed = runtime(config(engine.clone())).with_inside(InsideProgram { program, ..self::program() });
+        let digest = Digest::of(&component);
+        let boxed = sandboxed.prepared_component(&manifest, digest, component.clone().into()).await.unwrap();
+        let report = sandboxed.invoke_component(&boxed, &who("acme", "ann"), invocation(), doors()).await;
+        sandboxed.close().await;
+        text(report)
+    };
+    let absent = folder.path().join("absent");
+    assert!(matches!(run(absent.clone()).await, Err(RunFailure::Host { .. })));
+    assert!(!absent.exists(), "the engine made something of that name");
+    // A name that would be two in a list.
+    let odd = folder.path().join("a:b:rw");
+    std::fs::hard_link(program().program, &odd).unwrap();
+    assert!(run(odd).await.is_ok());
 }

@@ -1,5 +1,6 @@
 //! What the tests share: an engine that was given, a skill out of source text, a door that writes down what goes out.
 
+use super::super::tenancy::Who;
 use super::super::*;
 use crate::wasm::Invocation;
 use crate::{Doors, HttpDoor, MemoryState, RunFailure, RunReport};
@@ -87,6 +88,10 @@ impl Lab {
     }
 
     pub(super) async fn call(&self, skill: &NativeSkill, arguments: &str) -> RunReport {
+        self.call_of(&who("acme", "ann"), skill, arguments).await
+    }
+
+    pub(super) async fn call_of(&self, who: &Who, skill: &NativeSkill, arguments: &str) -> RunReport {
         let doors = Doors {
             http: Some(Arc::clone(&self.web) as Arc<dyn HttpDoor>),
             state: Arc::new(MemoryState::new(BTreeMap::new())),
@@ -106,7 +111,7 @@ impl Lab {
             deadline: None,
         };
         let fields = Map::from_iter([("base_url".to_owned(), Value::from("https://api.example.com"))]);
-        self.runtime.invoke(skill, invocation, doors, fields).await
+        self.runtime.invoke(skill, who, invocation, doors, fields).await
     }
 
     /// Runs that source once, with this in its manifest.
@@ -145,6 +150,10 @@ impl Lab {
         open.lives.settled().await;
         open.engine.owned().await.unwrap().len()
     }
+}
+
+pub(super) fn who(tenant: &str, user: &str) -> Who {
+    Who { tenant: tenant.parse().unwrap(), user: user.parse().unwrap() }
 }
 
 pub(super) fn value(report: RunReport) -> Value {

@@ -45,3 +45,51 @@ async fn what_waits_makes_room_for_a_call_of_another_kind() {
     assert_eq!(lab.value("print(3)", &sandbox("minimal", 10)).await, serde_json::json!(3));
     lab.runtime.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_another_kind_lets_no_more_go_than_it_needs() {
+    let Some(lab) = Lab::with(|config| ContainerConfig { warm: 2, concurrent: 4, memory_mb: 4 * 256, ..config }).await
+    else {
+        return;
+    };
+    lab.skill("print(1)", "").await;
+    lab.skill("print(1)", &sandbox("restricted", 10)).await;
+    lab.wait_for(2).await;
+    // Two places are free: nothing has to go, and with the third and the fourth taken one has.
+    let slow = "import time\ntime.sleep(6)\nprint(2)";
+    let minimal = lab.skill(slow, &sandbox("locked-down", 30)).await;
+    let lab = Arc::new(lab);
+    let calls = ["ann", "bob", "cid"].map(|user| {
+        let (lab, skill) = (Arc::clone(&lab), Arc::clone(&minimal));
+        tokio::spawn(async move { lab.call_of(&who(user, user), &skill, "{}").await })
+    });
+    for call in calls {
+        assert_eq!(value(call.await.unwrap()), serde_json::json!(2));
+    }
+    let open = lab.runtime.opened().await.unwrap();
+    assert!(open.pool.waiting() >= 1, "one call emptied every shelf");
+    lab.runtime.close().await;
+    assert_eq!(lab.left().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_44_one_tenant_does_not_have_every_sandbox() {
+    let Some(lab) = Lab::open().await else { return };
+    let slow = lab.skill("import time\ntime.sleep(20)\nprint(1)", "").await;
+    let quick = lab.skill("print(2)", "").await;
+    let lab = Arc::new(lab);
+    let mut held = tokio::task::JoinSet::new();
+    for user in ["ann", "ann", "ann", "bob", "cid"] {
+        let (lab, slow) = (Arc::clone(&lab), Arc::clone(&slow));
+        held.spawn(async move { lab.call_of(&who("acme", user), &slow, "{}").await });
+    }
+    // Two of the five are refused: three is what the tenant has of four.
+    for _ in 0..2 {
+        let refused = held.join_next().await.unwrap().unwrap();
+        assert!(matches!(refused.output, Err(RunFailure::NoCapacity)), "{:?}", refused.output);
+    }
+    assert_eq!(value(lab.call_of(&who("rival", "ann"), &quick, "{}").await), serde_json::json!(2));
+    assert_eq!(held.len(), 3, "the three still run");
+    drop(held);
+    assert_eq!(lab.left().await, 0);
+}
