@@ -44,5 +44,5 @@ pub use catalogue::OfferedTool;
 pub use error::{CallError, InstallError};
 pub use events::{Decision, Event, EventId, Events, Next, Owner, Posted, Subject, Watch};
 pub use plan::{OnFailure, PlanRequest, PlanStep, PlanView, Reference, StepView, check_plan};
-pub use schedules::{ScheduleError, ScheduleRequest, ScheduleView};
+pub use schedules::{ScheduleError, ScheduleListing, ScheduleRequest, ScheduleView};
 pub use webhooks::{Told, Webhook, Webhooks};

@@ -55,6 +55,7 @@ async fn attack_41_an_agents_key_reaches_nothing_that_decides() {
             "GET /v1/approvals/{id}",
             "POST /v1/sessions",
             "GET /v1/schedules",
+            "GET /v1/schedules/{id}",
             "POST /v1/schedules",
             "DELETE /v1/schedules/{id}",
             "POST /v1/external-content",
