@@ -589,6 +589,8 @@ async fn attack_42_a_blocked_database_refuses_and_says_later_what_was_lost() {
     log.append(record(0)).await.unwrap();
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("sophon.db"));
     let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let shelf = Arc::new(Shelf::default());
+    log.attach(vec![(Arc::clone(&shelf) as Arc<_>, sophon_audit::Demand::Required)]);
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     // Accepted while nobody knows yet, together with an append that then fails.
     log.enqueue(record(1)).unwrap();
@@ -604,6 +606,7 @@ async fn attack_42_a_blocked_database_refuses_and_says_later_what_was_lost() {
     assert_eq!(recovered.seq(), 3, "the first record, the interruption, this one");
     let tail = log.tail(None, 10).await.unwrap();
     assert_eq!(tail[1].record["detail"]["lost"], 2);
+    assert_eq!(*shelf.taken.lock().unwrap(), [2, 3], "a sink hears of the interruption too");
     assert!(log.verify().await.unwrap().is_intact());
 }
 

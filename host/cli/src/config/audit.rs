@@ -46,16 +46,36 @@ pub(crate) struct FileSection {
 
 /// `[audit.syslog]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "WrittenSyslog")]
 pub(crate) struct SyslogSection {
     /// `unix:/dev/log`, `udp://192.0.2.1:514` or `tcp://192.0.2.1:601`.
     pub(crate) address: SyslogAddress,
     /// The facility of the messages.
-    #[serde(default)]
     pub(crate) facility: Facility,
     /// Whether a call is refused where the syslog does not take its record.
-    #[serde(default)]
     pub(crate) required: bool,
+}
+
+/// The section as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenSyslog {
+    address: SyslogAddress,
+    #[serde(default)]
+    facility: Facility,
+    #[serde(default)]
+    required: bool,
+}
+
+impl TryFrom<WrittenSyslog> for SyslogSection {
+    type Error = String;
+    fn try_from(written: WrittenSyslog) -> Result<Self, String> {
+        let WrittenSyslog { address, facility, required } = written;
+        if required && matches!(address, SyslogAddress::Udp(_)) {
+            return Err(format!("{address} cannot be required: UDP confirms nothing; use tcp:// or unix:"));
+        }
+        Ok(Self { address, facility, required })
+    }
 }
 
 /// A number of days, two at the least.
@@ -169,5 +189,27 @@ impl Facility {
             Self::Local6 => 22,
             Self::Local7 => 23,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<AuditSection, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn attack_42_what_confirms_nothing_cannot_be_required() {
+        let syslog = |address: &str, required: bool| {
+            read(&format!("[syslog]\naddress = {address:?}\nrequired = {required}\n")).map(drop)
+        };
+        let refused = syslog("udp://192.0.2.1:514", true).unwrap_err();
+        assert!(refused.contains("UDP confirms nothing"), "{refused}");
+        assert_eq!(syslog("udp://192.0.2.1:514", false), Ok(()));
+        assert_eq!(syslog("tcp://192.0.2.1:601", true), Ok(()));
+        assert_eq!(syslog("unix:/dev/log", true), Ok(()));
+        assert!(read("[syslog]\naddress = \"unix:/dev/log\"\nrequire = true\n").unwrap_err().contains("require"));
     }
 }
