@@ -4,7 +4,7 @@
 use crate::calls::{self, CallChange, NotOpen};
 use crate::chunks::Chunks;
 use crate::engine::{Connection, Engine, Pool, Row, Script, TEXT_AT, UNLESS, classify};
-use crate::row::{all, bytes, column, count, digest, signed, time};
+use crate::row::{all, bytes, column, count, digest, one, signed, time};
 use crate::writer::{Failed, Scope};
 use crate::{Store, StoreError};
 use sophon_types::{Digest, Timestamp};
@@ -283,6 +283,35 @@ impl<'s> AuditLines<'s> {
                 .await
                 .map_err(|error| classify(&error))?;
         row.map(|row| count(&row, "seq")).transpose()
+    }
+
+    /// When the last row of a chain was submitted, as it says itself.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn last_time(&self, writer: &str) -> Result<Option<Timestamp>, StoreError> {
+        let found = sqlx::query("SELECT time FROM audit WHERE writer = $1 ORDER BY seq DESC LIMIT 1")
+            .bind(writer)
+            .fetch_optional(self.pool)
+            .await;
+        one(found, |row| time(row, "time"))
+    }
+
+    /// The first row among these that tells of a call which is not finished.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn first_of_unfinished(&self, writer: &str, from: u64, upto: u64) -> Result<Option<u64>, StoreError> {
+        let found = sqlx::query(
+            "SELECT seq FROM audit WHERE writer = $1 AND seq >= $2 AND seq <= $3 \
+             AND +call_id IN (SELECT id FROM calls WHERE finished_at IS NULL) ORDER BY seq LIMIT 1",
+        )
+        .bind(writer)
+        .bind(signed(from))
+        .bind(signed(upto))
+        .fetch_optional(self.pool)
+        .await;
+        one(found, |row| count(row, "seq"))
     }
 
     /// Drops the bodies of these rows, and the columns that name people and calls; but for the rows that tell of it.
