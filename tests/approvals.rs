@@ -171,6 +171,10 @@ fn attack_41_an_agents_key_decides_nothing_and_sees_only_its_own() {
     // Another key of the same person, another person, another role of another person.
     let path = format!("/v1/approvals/{}", text(&call, "approval_id"));
     let (other, bob) = (stage.gateway.agent(), stage.gateway.key("approver", "bob"));
+    // It is on record: before the record of the keys that were made since, which is durable.
+    let refused = stage.gateway.audit("action=authz.refused");
+    assert_eq!(refused[0]["detail"]["routes"], json!(["POST /v1/approvals/{id}/approve"]), "{refused:?}");
+    assert!(refused[0]["key"].is_string() && refused[0]["correlation"].is_string(), "{refused:?}");
     for key in [&other, &bob] {
         stage.gateway.request(key, "GET", &path, None).problem(404, "unknown_approval");
         let listed = stage.gateway.request(key, "GET", "/v1/approvals", None).expect(200);
