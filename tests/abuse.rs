@@ -1,7 +1,7 @@
 //! Too many requests.
 
 use crate::harness::{Behaviour, Cli, Gateway, Guest, Home, Publisher, Request, Upstream, command};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn attack_44_a_user_who_asks_too_often_is_told_when_to_come_back() {
@@ -77,7 +77,12 @@ fn attack_44_a_tool_has_its_own_budget() {
     let after = refused.header("retry-after").expect("Retry-After");
     let limit = refused.header("ratelimit").expect("RateLimit");
     assert!(limit.contains(&format!("\"tool\";r=0;t={after}")) && limit.contains("\"user\";r="), "{limit}");
+    // A plan of too many steps is no plan: it uses up nothing.
+    let steps: Vec<Value> = (0..51).map(|_| json!({"tool": "echo.run", "arguments": {}})).collect();
+    gateway.request(&bob, "POST", "/v1/plans", Some(&json!({"steps": steps}))).expect(422);
     assert_eq!(gateway.call(&bob, "echo.run", json!({})).status, 200, "a budget of each user");
+    let steps = json!({"steps": [{"tool": "echo.run", "arguments": {}}, {"tool": "echo.run", "arguments": {}}]});
+    gateway.request(&bob, "POST", "/v1/plans", Some(&steps)).problem(429, "rate_limited");
     assert_eq!(gateway.request(&ann, "GET", "/v1/tools", None).status, 200, "other requests are not touched");
 }
 

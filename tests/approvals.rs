@@ -171,6 +171,10 @@ fn attack_41_an_agents_key_decides_nothing_and_sees_only_its_own() {
     // Another key of the same person, another person, another role of another person.
     let path = format!("/v1/approvals/{}", text(&call, "approval_id"));
     let (other, bob) = (stage.gateway.agent(), stage.gateway.key("approver", "bob"));
+    // It is on record: before the record of the keys that were made since, which is durable.
+    let refused = stage.gateway.audit("action=authz.refused");
+    assert_eq!(refused[0]["detail"]["routes"], json!(["POST /v1/approvals/{id}/approve"]), "{refused:?}");
+    assert!(refused[0]["key"].is_string() && refused[0]["correlation"].is_string(), "{refused:?}");
     for key in [&other, &bob] {
         stage.gateway.request(key, "GET", &path, None).problem(404, "unknown_approval");
         let listed = stage.gateway.request(key, "GET", "/v1/approvals", None).expect(200);
@@ -615,4 +619,55 @@ fn the_command_line_shows_and_decides() {
     let asked = Cli::new(&stage.home, ["call", "poster.run", "{}", "--json"]).expect(4).json();
     Cli::new(&stage.home, ["approvals", "reject", text(&asked, "approval_id"), "--reason", "no"]).expect(0);
     Cli::new(&stage.home, ["approvals", "reject", text(&asked, "approval_id")]).expect(1);
+}
+
+/// A required sink of the audit log that can be taken away and given back.
+struct Sink {
+    file: std::path::PathBuf,
+}
+
+impl Sink {
+    const SECTION: &str = "[audit.file]\npath = \"sink.jsonl\"\nrequired = true\n";
+
+    fn of(stage: &Stage) -> Self {
+        Self { file: stage.home.path().join("sink.jsonl") }
+    }
+
+    /// While `act` runs a folder stands in the file's place.
+    fn without<T>(&self, act: impl FnOnce() -> T) -> T {
+        let aside = self.file.with_extension("aside");
+        std::fs::rename(&self.file, &aside).expect("moved");
+        std::fs::create_dir(&self.file).expect("a folder in its place");
+        let done = act();
+        std::fs::remove_dir(&self.file).expect("removed");
+        std::fs::rename(&aside, &self.file).expect("moved back");
+        done
+    }
+}
+
+#[test]
+fn attack_42_a_required_sink_that_is_down_leaves_no_call_waiting_and_begins_none() {
+    let stage = Stage::configured(&format!("[approval]\ntimeout_seconds = 20\nmax_pending = 1\n{}", Sink::SECTION));
+    let sink = Sink::of(&stage);
+    stage.install(&stage.poster("poster"));
+    // A no that was refused for want of the sink ends what waits all the same.
+    let call = stage.asks("poster.run", json!({}));
+    sink.without(|| stage.decide(&stage.ann, &call, "reject", json!({})).problem(503, "audit_unavailable"));
+    assert_eq!(stage.end(&call)["status"], "rejected");
+    // Its slot is free. A yes that was refused begins nothing, until the person gives it again.
+    let call = stage.asks("poster.run", json!({}));
+    sink.without(|| stage.decide(&stage.ann, &call, "approve", json!({})).problem(503, "audit_unavailable"));
+    let path = format!("/v1/calls/{}", text(&call, "call_id"));
+    let view = stage.gateway.request(&stage.agent, "GET", &path, None).expect(202);
+    assert_eq!(view["status"], "awaiting_approval", "{view}");
+    assert!(stage.upstream.seen().is_empty());
+    stage.decide(&stage.ann, &call, "approve", json!({})).expect(409);
+    assert_eq!(stage.end(&call)["status"], "succeeded");
+    assert_eq!(stage.upstream.seen().len(), 1);
+    // Time that is over ends a question whatever the sink does.
+    let call = stage.asks("poster.run", json!({}));
+    let end = sink.without(|| stage.end(&call));
+    assert_eq!(end["status"], "expired", "{end}");
+    stage.asks("poster.run", json!({}));
+    assert_eq!(stage.upstream.seen().len(), 1);
 }

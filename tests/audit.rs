@@ -22,7 +22,7 @@ fn history() -> Home {
     home
 }
 
-fn sql(home: &Home, statement: &str) {
+pub(crate) fn sql(home: &Home, statement: &str) {
     let database: PathBuf = home.path().join("sophon.db");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

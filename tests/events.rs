@@ -8,10 +8,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Stdio;
 
 /// An open stream of events.
-struct Watch(Lines<BufReader<TcpStream>>);
+pub(crate) struct Watch(Lines<BufReader<TcpStream>>);
 
 impl Watch {
-    fn open(gateway: &Gateway, key: &Key, last: Option<&str>) -> Self {
+    pub(crate) fn open(gateway: &Gateway, key: &Key, last: Option<&str>) -> Self {
         let (name, bearer) = key.header();
         let mut headers = vec![(name, bearer)];
         headers.extend(last.map(|last| ("Last-Event-ID", last)));
@@ -39,7 +39,7 @@ impl Watch {
 
     /// The next event: its id and its data.
     #[track_caller]
-    fn event(&mut self) -> (String, Value) {
+    pub(crate) fn event(&mut self) -> (String, Value) {
         let id = self.after("id: ");
         (id, serde_json::from_str(&self.after("data: ")).expect("JSON"))
     }

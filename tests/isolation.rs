@@ -107,11 +107,32 @@ fn what_another_tenant_has_looks_like_what_nobody_has() {
     let person = acme.key("approver", "ann");
     gateway.request(&person, "PUT", "/v1/credentials/their-service", Some(&credential)).expect(200);
 
+    // What waits, comes round, or was allowed in advance.
+    acme.installed(&publisher.sign(&Guest::new("asks", Behaviour::Return(b"1".to_vec())).risk("high")), &[]);
+    let made = |key: &Key, path: &str, body: Value, id: &str| {
+        let answer = gateway.request(key, "POST", path, Some(&body));
+        assert!(matches!(answer.status, 200..=202), "{path}: {}", answer.text());
+        answer.json()[id].as_str().expect("an id").to_owned()
+    };
+    let approval = made(&ann, "/v1/tools/asks.run/call", json!({"arguments": {}}), "approval_id");
+    let plan = json!({"steps": [{"tool": "theirs.run", "arguments": {}}]});
+    let plan = made(&ann, "/v1/plans", plan, "plan_id");
+    let session = gateway.request(&ann, "POST", "/v1/sessions", None).expect(201);
+    let session = session["session_id"].as_str().expect("an id").to_owned();
+    let yearly = json!({"tool": "theirs.run", "arguments": {}, "cron": "0 0 1 1 *"});
+    let schedule = made(&ann, "/v1/schedules", yearly, "schedule_id");
+    let standing = json!({"tool": "asks.run", "arguments": {"n": 1}, "risk": "high", "expires_in": 600});
+    let grant = made(&person, "/v1/grants", standing, "grant_id");
+    let [no_approval, no_plan, no_session, no_schedule, no_grant] =
+        [&approval, &plan, &session, &schedule, &grant].map(|id| flip_last(id));
+
     let nobodys_call = flip_last(&call);
     let nobodys_key = flip_last(&ann.id);
     let nobodys_print = flip_last(&publisher.fingerprint());
     let (agent, admin, own) = (rival.agent("ann"), rival.key("admin", "root"), rival.key("approver", "ann"));
     let body = json!({"arguments": {}});
+    let raise = json!({"auto_approve_ceiling": "high", "expires_in": 60});
+    let mut heard = crate::events::Watch::open(&gateway, &admin, None);
     for (key, method, path, theirs, nobodys, body) in [
         (&agent, "POST", "/v1/tools/NAME.run/call", "theirs", "nobodys", Some(&body)),
         (&agent, "GET", "/v1/calls/NAME", &*call, &*nobodys_call, None),
@@ -128,6 +149,22 @@ fn what_another_tenant_has_looks_like_what_nobody_has() {
         (&admin, "GET", "/v1/credentials/NAME?owner=tenant", "their-service", "nobodys-service", None),
         (&admin, "GET", "/v1/audit?call=NAME", &call, &nobodys_call, None),
         (&admin, "GET", "/v1/audit?tool=NAME.run", "theirs", "nobodys", None),
+        (&admin, "GET", "/v1/audit/export?format=csv&tool=NAME.run", "theirs", "nobodys", None),
+        (&admin, "GET", "/v1/audit/export?format=csv&call=NAME", &call, &nobodys_call, None),
+        (&agent, "GET", "/v1/approvals/NAME", &approval, &no_approval, None),
+        (&admin, "GET", "/v1/approvals/NAME", &approval, &no_approval, None),
+        (&own, "POST", "/v1/approvals/NAME/approve", &approval, &no_approval, Some(&json!({}))),
+        (&admin, "POST", "/v1/approvals/NAME/approve", &approval, &no_approval, Some(&json!({}))),
+        (&admin, "POST", "/v1/approvals/NAME/reject", &approval, &no_approval, Some(&json!({}))),
+        (&agent, "GET", "/v1/plans/NAME", &plan, &no_plan, None),
+        (&admin, "GET", "/v1/plans/NAME", &plan, &no_plan, None),
+        (&own, "PUT", "/v1/sessions/NAME", &session, &no_session, Some(&raise)),
+        (&admin, "PUT", "/v1/sessions/NAME", &session, &no_session, Some(&raise)),
+        (&agent, "GET", "/v1/schedules/NAME", &schedule, &no_schedule, None),
+        (&admin, "GET", "/v1/schedules/NAME", &schedule, &no_schedule, None),
+        (&admin, "DELETE", "/v1/schedules/NAME", &schedule, &no_schedule, None),
+        (&own, "DELETE", "/v1/grants/NAME", &grant, &no_grant, None),
+        (&admin, "DELETE", "/v1/grants/NAME", &grant, &no_grant, None),
     ] {
         let ask = |name: &str| told(&gateway.request(key, method, &path.replace("NAME", name), body), name);
         let (of_theirs, of_nobodys) = (ask(theirs), ask(nobodys));
@@ -135,7 +172,34 @@ fn what_another_tenant_has_looks_like_what_nobody_has() {
         let found = of_theirs.2.contains("acme") || of_theirs.2.contains("theirs");
         assert!(!found, "{method} {path}: {}", of_theirs.2);
     }
+    // Lists have nothing of it either.
+    for (key, path, name) in [
+        (&admin, "/v1/approvals", "approvals"),
+        (&admin, "/v1/schedules", "schedules"),
+        (&admin, "/v1/grants", "grants"),
+        (&agent, "/v1/tools", "tools"),
+    ] {
+        let listed = gateway.request(key, "GET", path, None).expect(200);
+        assert_eq!(listed[name], json!([]), "{path}: {listed}");
+    }
+    let csv = gateway.request(&admin, "GET", "/v1/audit/export?format=csv", None);
+    assert_eq!(csv.status, 200);
+    let text = csv.text();
+    assert!(text.lines().count() > 1 && text.contains("rival"), "{text}");
+    for theirs in ["acme", "theirs", "asks.run", &*call, &*approval, &*schedule, &*grant, &*plan] {
+        let told = text.lines().filter(|line| line.contains(theirs) && !line.contains(",rival,")).count();
+        assert_eq!(told, 0, "{theirs}: {text}");
+    }
     // All of it is still there.
+    for (key, path) in [
+        (&ann, format!("/v1/approvals/{approval}")),
+        (&ann, format!("/v1/plans/{plan}")),
+        (&ann, format!("/v1/schedules/{schedule}")),
+    ] {
+        gateway.request(key, "GET", &path, None).expect(200);
+    }
+    let standing = gateway.request(&person, "GET", "/v1/grants", None).expect(200);
+    assert_eq!(standing["grants"][0]["grant_id"], grant.as_str(), "{standing}");
     acme.admin("GET", "/v1/skills/theirs", None).expect(200);
     gateway.request(&person, "GET", "/v1/credentials/their-service", None).expect(200);
     gateway.content(&ann, "theirs.run", json!({}));
@@ -144,6 +208,12 @@ fn what_another_tenant_has_looks_like_what_nobody_has() {
     let same = Guest::new("theirs", Behaviour::Return(b"2".to_vec())).version("0.1.0");
     rival.installed(&stranger.sign(&same), &[]);
     assert!(gateway.content(&agent, "theirs.run", json!({})).contains('2'));
+    // What happened in the other tenant meanwhile was told to nobody here: the first thing that is heard is one's own.
+    let (_, event) = heard.event();
+    assert_eq!((&event["event"], &event["user"]), (&"call.finished".into(), &"ann".into()));
+    let own_call =
+        gateway.request(&agent, "GET", &format!("/v1/calls/{}", event["call_id"].as_str().expect("a call")), None);
+    own_call.expect(200);
     // And an idempotency key is each user's own.
     let keyed = json!({"arguments": {}, "idempotency_key": "the-same", "wait_seconds": 30});
     let ids: std::collections::HashSet<String> = [&ann, &acme.agent("bob"), &agent]

@@ -81,6 +81,15 @@ pub enum Told {
     Over(Status),
 }
 
+/// What is told of a question that was decided while nobody was told ([`Desk::untold`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untold {
+    /// That it is over.
+    Over,
+    /// A yes as well: a person gives it again.
+    Yes,
+}
+
 /// What became of asking.
 #[derive(Debug)]
 pub enum Asked {

@@ -22,7 +22,7 @@ mod standing;
 
 pub use assess::{AssessedCall, CallRequest, Reason, assess, weight};
 pub use config::{ApprovalConfig, QuietHoursConfig, RuleConfig};
-pub use desk::{Asked, Card, Decision, Desk, DeskParts, Listing, Told, Waiting};
+pub use desk::{Asked, Card, Decision, Desk, DeskParts, Listing, Told, Untold, Waiting};
 pub use diff::{Change, changes};
 pub use error::DeskError;
 pub use gate::{ApprovedBy, ApprovedCall, Gate, NeedsApproval, Setting, Stale, Stopped, Subject};

@@ -133,6 +133,8 @@ codes! {
         KeyRevoke = "key.revoke",
         /// Somebody showed no key, or a wrong one.
         AuthnRefused = "authn.refused",
+        /// A key was shown for what its role or its tenant does not reach.
+        AuthzRefused = "authz.refused",
         /// A webhook was told of an approval, or could not be.
         NotificationSend = "notification.send",
         /// The configuration was read again.

@@ -88,16 +88,32 @@ fn line(lines: &mut String, entry: &Entry) {
 }
 
 fn cell(lines: &mut String, text: &str) {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    if !formula && !text.contains([',', '"', '\r', '\n']) {
+    let safe = defused(text);
+    if safe == text && !text.contains([',', ';', '"', '\t', '\r', '\n']) {
         return lines.push_str(text);
     }
     lines.push('"');
-    if formula {
-        lines.push('\'');
-    }
-    lines.push_str(&text.replace('"', "\"\""));
+    lines.push_str(&safe.replace('"', "\"\""));
     lines.push('"');
+}
+
+/// The text with an apostrophe before whatever a spreadsheet could take for the beginning of a formula: at its own
+/// beginning, and behind what is a separator elsewhere (semicolon, tab, end of line), where a spreadsheet that is set so
+/// begins a new cell whatever the quotes say.
+fn defused(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len() + 1);
+    if text.starts_with(['\t', '\r', '\n']) {
+        safe.push('\'');
+    }
+    let mut begins = true;
+    for c in text.chars() {
+        if begins && matches!(c, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠') {
+            safe.push('\'');
+        }
+        safe.push(c);
+        begins = matches!(c, ';' | '\t' | '\r' | '\n') || (begins && (c == '"' || c.is_whitespace()));
+    }
+    safe
 }
 
 #[cfg(test)]
@@ -112,6 +128,16 @@ mod tests {
             ("say \"x\"\n", "\"say \"\"x\"\"\n\""),
             ("=cmd|'/c calc'!A1", "\"'=cmd|'/c calc'!A1\""),
             ("@x", "\"'@x\""),
+            ("\n=1+1", "\"'\n'=1+1\""),
+            ("＝1+1", "\"'＝1+1\""),
+            ("＠x", "\"'＠x\""),
+            // Where the separator of lists is a semicolon or a tab, quotes in the middle of a line keep nothing together.
+            ("a;=cmd|'/c calc'!A1", "\"a;'=cmd|'/c calc'!A1\""),
+            ("a\t-1", "\"a\t'-1\""),
+            ("a; \"+1", "\"a; \"\"'+1\""),
+            ("a\r\n@x", "\"a\r\n'@x\""),
+            ("a;b", "\"a;b\""),
+            ("a-b=c@d", "a-b=c@d"),
         ] {
             let mut lines = String::new();
             cell(&mut lines, text);

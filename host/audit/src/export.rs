@@ -85,7 +85,7 @@ impl Export {
                 Part::Over => return Ok(None),
                 Part::Header => {
                     push(&mut lines, &self.header());
-                    let writers = self.store.audit().writers().await.map_err(AuditError::Store)?;
+                    let writers = self.store.audit_scans().writers().await.map_err(AuditError::Store)?;
                     self.part = Part::Chain { writers: writers.into() };
                 }
                 Part::Chain { mut writers } => {
@@ -93,14 +93,15 @@ impl Export {
                         Some(writer) => {
                             // The end is fixed before the checkpoints are read, so that what is appended meanwhile
                             // does not look like rows whose checkpoint is missing.
-                            let upto = self.store.audit().head(&writer).await.map_err(AuditError::Store)?.seq;
+                            let upto = self.store.audit_scans().head(&writer).await.map_err(AuditError::Store)?.seq;
                             Part::Checkpoints { writers, writer, after: 0, upto }
                         }
                         None => Part::End,
                     };
                 }
                 Part::Checkpoints { writers, writer, after, upto } => {
-                    let page = self.store.audit().checkpoints(&writer, after, PAGE).await.map_err(AuditError::Store)?;
+                    let page =
+                        self.store.audit_scans().checkpoints(&writer, after, PAGE).await.map_err(AuditError::Store)?;
                     self.part = match page.last() {
                         Some(last) => {
                             Part::Checkpoints { writers, writer, after: last.number, upto: upto.max(last.seq) }
@@ -110,7 +111,7 @@ impl Export {
                     page.iter().for_each(|checkpoint| push(&mut lines, &Line::of_checkpoint(checkpoint)));
                 }
                 Part::Rows { writers, writer, after, upto } => {
-                    let page = self.store.audit().chain(&writer, after, PAGE).await.map_err(AuditError::Store)?;
+                    let page = self.store.audit_scans().chain(&writer, after, PAGE).await.map_err(AuditError::Store)?;
                     for stored in page.iter().filter(|stored| stored.row.seq <= upto) {
                         let line = self.record(&writer, &stored.row);
                         push(&mut lines, &line);

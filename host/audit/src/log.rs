@@ -1,14 +1,15 @@
 //! The open log: submitting records and receiving evidence that they are durable.
 
+use crate::retention::Reached;
 use crate::sink::{Demand, Sink, Sinks};
 use crate::task::{Health, Message, Task};
 use crate::verify::check_end;
 use crate::{Action, AuditError, AuditKeys, AuditReader, Checkpoint, Record, Redactor};
 use sophon_store::{CallChange, Store};
-use sophon_types::{CallId, Clock, Digest};
+use sophon_types::{CallId, Clock, Digest, Timestamp};
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -100,6 +101,9 @@ pub struct AuditLog {
     clock: Arc<dyn Clock>,
     writer: Arc<str>,
     sinks: Arc<OnceLock<Sinks>>,
+    /// When the last record was submitted that was there before this process.
+    opened_at: Option<Timestamp>,
+    reached: Arc<Mutex<Option<Reached>>>,
 }
 
 impl AuditLog {
@@ -126,6 +130,7 @@ impl AuditLog {
         let checkpoint = store.audit().last_checkpoint(&config.writer).await.map_err(AuditError::Store)?;
         let key = signing.verifying_key();
         let head = check_end(&store, &config.writer, checkpoint.as_ref(), &key, checkpoint_every).await?;
+        let opened_at = store.audit().last_time(&config.writer).await.map_err(AuditError::Store)?;
         let health = Arc::new(Health::default());
         let (queue, messages) = mpsc::channel(QUEUE);
         let (writer, sinks) = (Arc::from(config.writer.as_str()), Arc::<OnceLock<Sinks>>::default());
@@ -154,6 +159,8 @@ impl AuditLog {
             clock,
             writer,
             sinks,
+            opened_at,
+            reached: Arc::default(),
         };
         if left_unsigned > 0 {
             tracing::warn!(rows = left_unsigned, "the last process was killed; the records it left are signed now");
@@ -242,6 +249,14 @@ impl AuditLog {
 
     pub(crate) fn writer(&self) -> &str {
         &self.writer
+    }
+
+    pub(crate) fn opened_at(&self) -> Option<Timestamp> {
+        self.opened_at
+    }
+
+    pub(crate) fn reached(&self) -> MutexGuard<'_, Option<Reached>> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

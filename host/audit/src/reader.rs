@@ -10,7 +10,7 @@ use crate::{AuditError, AuditKeys, Checkpoint, Order};
 use ed25519_dalek::SigningKey;
 use serde::Serialize;
 use serde_json::Value;
-use sophon_store::{AuditFilter, Store, StoredAuditRow};
+use sophon_store::{AuditFilter, AuditLines, Store, StoredAuditRow};
 use sophon_types::{CallId, Clock, CorrelationId, Digest, TenantId, Timestamp, ToolName, UserId};
 use std::sync::Arc;
 
@@ -116,11 +116,23 @@ impl AuditReader {
         &self.public_key
     }
 
-    /// A page of entries.
+    /// A page of entries. Like everything here that may look at every row it is read over connections of its own.
     ///
     /// # Errors
     /// [`AuditError::Store`] where the store cannot be read.
     pub async fn query(&self, query: &Query) -> Result<Page, AuditError> {
+        self.page(self.store.audit_scans(), query).await
+    }
+
+    /// The same for what the host itself has to know to go on: it does not wait for anybody's scans.
+    ///
+    /// # Errors
+    /// [`AuditError::Store`] where the store cannot be read.
+    pub async fn find(&self, query: &Query) -> Result<Page, AuditError> {
+        self.page(self.store.audit(), query).await
+    }
+
+    async fn page(&self, lines: AuditLines<'_>, query: &Query) -> Result<Page, AuditError> {
         let limit = query.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
         let filter = AuditFilter {
             tenant: query.tenant.as_ref().map(ToString::to_string),
@@ -134,8 +146,7 @@ impl AuditReader {
             since: query.since,
             until: query.until,
         };
-        let rows =
-            self.store.audit().page(&filter, query.order, query.after, limit).await.map_err(AuditError::Store)?;
+        let rows = lines.page(&filter, query.order, query.after, limit).await.map_err(AuditError::Store)?;
         let next = if rows.len() == limit as usize { rows.last().map(|row| row.position) } else { None };
         Ok(Page { entries: rows.into_iter().map(entry).collect(), next })
     }

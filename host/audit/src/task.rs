@@ -10,7 +10,7 @@
 use crate::action::{Action, Outcome};
 use crate::chain::{link, sign};
 use crate::log::{CallState, Subject};
-use crate::sink::{self, Sinks};
+use crate::sink::{self, SinkRecord, Sinks};
 use crate::{AuditError, Checkpoint, Receipt, Record};
 use ed25519_dalek::SigningKey;
 use sophon_store::{AuditHead, AuditRow, CallChange, NotOpen, Store, StoreError};
@@ -254,6 +254,11 @@ impl Task {
             Ok(checkpoint) => checkpoint,
             Err(error) => return self.still_broken(&error),
         };
+        // What was reported as failed and happened all the same, no sink has had yet.
+        let late = match self.behind(found.seq).await {
+            Ok(late) => late,
+            Err(error) => return self.still_broken(&error),
+        };
         self.head = found;
         let interruption = Record::new(Action::AuditCheckpoint, Outcome::failed("audit_interrupted"))
             .detail("lost", self.lost)
@@ -261,6 +266,7 @@ impl Task {
         let (rows, end) = self.chain(vec![interruption]);
         let number = checkpoint.as_ref().map_or(0, |last| last.number);
         let signed = sign(&self.signing, &self.writer, number + 1, &end, self.clock.now());
+        let told: Vec<_> = late.into_iter().chain(sink::records(&self.writer, &rows)).collect();
         match self.store.audit().append(&self.writer, self.head.clone(), rows, Some(signed.clone()), Vec::new()).await {
             Ok(_no_changes) => {
                 tracing::warn!(lost = self.lost, "the audit log can be written again");
@@ -269,6 +275,12 @@ impl Task {
                 self.unsigned = None;
                 self.lost = 0;
                 self.doubtful.clear();
+                if let Some(sinks) = self.sinks.get()
+                    && let Err(detail) = sinks.write(told).await
+                {
+                    // Nobody waits for these; what comes next is refused where the sink still takes nothing.
+                    tracing::error!(detail, "a required sink of the audit log did not take what was recovered");
+                }
                 self.health.set(None);
             }
             Err(error) => {
@@ -279,6 +291,17 @@ impl Task {
                 self.still_broken(&error);
             }
         }
+    }
+
+    /// The rows from the end that is known to be durable to `upto`, as sinks get them.
+    async fn behind(&self, upto: u64) -> Result<Vec<SinkRecord>, StoreError> {
+        if self.sinks.get().is_none() || upto <= self.head.seq {
+            return Ok(Vec::new());
+        }
+        let most = u32::try_from(upto - self.head.seq).unwrap_or(u32::MAX);
+        let found = self.store.audit().chain(&self.writer, self.head.seq, most).await?;
+        let rows: Vec<AuditRow> = found.into_iter().map(|stored| stored.row).collect();
+        Ok(sink::records(&self.writer, &rows))
     }
 
     fn still_broken(&self, error: &StoreError) {

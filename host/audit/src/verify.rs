@@ -101,7 +101,7 @@ pub(crate) async fn verify(
 ) -> Result<Verification, AuditError> {
     let mut found = Verification::default();
     let key = VerifyingKey::from_bytes(public_key).ok();
-    let mut writers = store.audit().writers().await.map_err(AuditError::Store)?;
+    let mut writers = store.audit_scans().writers().await.map_err(AuditError::Store)?;
     if let Some(kept) = kept.filter(|kept| !writers.contains(&kept.writer)) {
         writers.push(kept.writer.clone());
     }
@@ -113,14 +113,14 @@ pub(crate) async fn verify(
         }
         // The end first, then the checkpoints, then rows as far as either: so whatever is appended meanwhile, every
         // checkpoint of the rows that are walked is known.
-        chain.upto = match store.audit().head(&writer).await {
+        chain.upto = match store.audit_scans().head(&writer).await {
             Ok(head) => chain.upto.max(head.seq),
             Err(StoreError::Corrupt { .. }) => u64::MAX,
             Err(error) => return Err(AuditError::Store(error)),
         };
         let mut after = 0;
         loop {
-            match store.audit().checkpoints(&writer, after, PAGE).await {
+            match store.audit_scans().checkpoints(&writer, after, PAGE).await {
                 Ok(page) => {
                     let Some(last) = page.last() else { break };
                     after = last.number;
@@ -137,7 +137,7 @@ pub(crate) async fn verify(
         let mut readable = true;
         let upto = chain.upto;
         while after < upto {
-            match store.audit().chain(&writer, after, PAGE).await {
+            match store.audit_scans().chain(&writer, after, PAGE).await {
                 Ok(page) => {
                     let Some(last) = page.last() else { break };
                     after = last.row.seq;
@@ -159,7 +159,7 @@ pub(crate) async fn verify(
             }
         }
         if readable {
-            let extent = store.audit().extent(&writer, chain.end.seq).await.map_err(AuditError::Store)?;
+            let extent = store.audit_scans().extent(&writer, chain.end.seq).await.map_err(AuditError::Store)?;
             if let Some(least) = extent.least.filter(|least| *least < 1) {
                 found.add(&writer, 0, format!("a row claims the place {least}, before the first: it was forged"));
             }
@@ -199,7 +199,7 @@ pub(crate) async fn check_end(
     key: &VerifyingKey,
     checkpoint_every: u64,
 ) -> Result<AuditHead, AuditError> {
-    let head = store.audit().head(writer).await.map_err(AuditError::Store)?;
+    let head = store.audit_scans().head(writer).await.map_err(AuditError::Store)?;
     let broken = |seq: u64, what: &str| AuditError::Broken { writer: writer.to_owned(), seq, what: what.to_owned() };
     let mut end = GENESIS;
     if checkpoint.is_none() && head != GENESIS {
@@ -218,7 +218,7 @@ pub(crate) async fn check_end(
         }
         // The row it was signed at is read again below, and has to hash to what was signed.
         let before =
-            store.audit().chain(writer, checkpoint.seq.saturating_sub(1), 1).await.map_err(AuditError::Store)?;
+            store.audit_scans().chain(writer, checkpoint.seq.saturating_sub(1), 1).await.map_err(AuditError::Store)?;
         match before.first().map(|stored| &stored.row) {
             Some(row) if row.seq == checkpoint.seq && row.hash == checkpoint.hash => {}
             _other => return Err(broken(checkpoint.seq, "the row is not the one that the checkpoint was signed for")),
@@ -231,7 +231,7 @@ pub(crate) async fn check_end(
         }
     }
     loop {
-        let page = store.audit().chain(writer, end.seq, PAGE).await.map_err(AuditError::Store)?;
+        let page = store.audit_scans().chain(writer, end.seq, PAGE).await.map_err(AuditError::Store)?;
         if page.is_empty() {
             break;
         }

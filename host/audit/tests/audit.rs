@@ -589,6 +589,8 @@ async fn attack_42_a_blocked_database_refuses_and_says_later_what_was_lost() {
     log.append(record(0)).await.unwrap();
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("sophon.db"));
     let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let shelf = Arc::new(Shelf::default());
+    log.attach(vec![(Arc::clone(&shelf) as Arc<_>, sophon_audit::Demand::Required)]);
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     // Accepted while nobody knows yet, together with an append that then fails.
     log.enqueue(record(1)).unwrap();
@@ -604,6 +606,7 @@ async fn attack_42_a_blocked_database_refuses_and_says_later_what_was_lost() {
     assert_eq!(recovered.seq(), 3, "the first record, the interruption, this one");
     let tail = log.tail(None, 10).await.unwrap();
     assert_eq!(tail[1].record["detail"]["lost"], 2);
+    assert_eq!(*shelf.taken.lock().unwrap(), [2, 3], "a sink hears of the interruption too");
     assert!(log.verify().await.unwrap().is_intact());
 }
 
@@ -774,32 +777,35 @@ async fn attack_43_retention_drops_content_and_the_chain_still_verifies() {
     let set = Arc::new(Set(AtomicI64::new(1_769_850_000_000_000)));
     let log =
         AuditLog::open(config(100), store(folder.path()).await, Arc::clone(&set) as Arc<dyn Clock>).await.unwrap();
-    let retain = || log.retain(Duration::from_secs(3 * 24 * 3600));
     for n in 0..5 {
         log.append(record(n)).await.unwrap();
     }
-    assert_eq!(retain().await.unwrap(), 0, "nothing is old");
+    assert_eq!(log.retain(THREE_DAYS, None).await.unwrap(), 0, "nothing is old; the log says how late it is");
+    log.close().await.unwrap();
     set.0.fetch_add(4 * DAY, Ordering::Relaxed);
+    let log = again(&folder, &set).await;
     for n in 5..8 {
         log.append(record(n)).await.unwrap();
     }
     log.checkpoint().await.unwrap();
-    assert_eq!(retain().await.unwrap(), 5);
-    assert_eq!(retain().await.unwrap(), 0);
+    assert_eq!(log.retain(THREE_DAYS, None).await.unwrap(), 6);
+    assert_eq!(log.retain(THREE_DAYS, None).await.unwrap(), 0);
     let found = log.verify().await.unwrap();
     assert!(found.is_intact(), "{:?}", found.problems);
-    assert_eq!((found.records, found.dropped[0].rows, found.dropped[0].upto), (9, 5, 5));
+    assert_eq!((found.records, found.dropped[0].rows, found.dropped[0].upto), (10, 5, 6));
     let entries = log.query(&Query::default()).await.unwrap().entries;
     assert!(entries[..5].iter().all(|entry| entry.record.is_null() && entry.suspect.is_none()));
-    assert_eq!(entries[8].record["action"], "audit.retention");
+    assert_eq!(entries[9].record["action"], "audit.retention");
+    log.close().await.unwrap();
     // Again after a while; what was dropped before stays told.
     set.0.fetch_add(4 * DAY, Ordering::Relaxed);
+    let log = again(&folder, &set).await;
     log.append(record(8)).await.unwrap();
     log.checkpoint().await.unwrap();
-    assert_eq!(retain().await.unwrap(), 4);
+    assert_eq!(log.retain(THREE_DAYS, None).await.unwrap(), 4);
     let found = log.verify().await.unwrap();
     assert!(found.is_intact(), "{:?}", found.problems);
-    assert_eq!((found.dropped[0].rows, found.dropped[0].upto), (8, 9), "a record of retention keeps its own content");
+    assert_eq!((found.dropped[0].rows, found.dropped[0].upto), (8, 10), "a record of retention keeps its own content");
     log.close().await.unwrap();
 
     let text = export(folder.path(), ExportScope::Everything).await;
@@ -809,18 +815,91 @@ async fn attack_43_retention_drops_content_and_the_chain_still_verifies() {
     open(folder.path(), 100).await.unwrap().close().await.unwrap();
 
     // A body that nobody says was dropped.
-    sql(folder.path(), "UPDATE audit SET body = NULL WHERE seq = 10").await;
+    sql(folder.path(), "UPDATE audit SET body = NULL WHERE seq = 11").await;
     let found = verify(folder.path()).await;
     assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
-    assert!(found.problems[0].seq == 10 && found.problems[0].what.contains("no record says"), "{:?}", found.problems);
+    assert!(found.problems[0].seq == 11 && found.problems[0].what.contains("no record says"), "{:?}", found.problems);
     // Nor does it help to say so without the log's key.
     let forged = copy(&folder);
     sql(
         forged.path(),
-        "UPDATE audit SET body = replace(body, '\"upto\":9', '\"upto\":10') WHERE action = 'audit.retention'",
+        "UPDATE audit SET body = replace(body, '\"upto\":10', '\"upto\":11') WHERE action = 'audit.retention'",
     )
     .await;
     assert!(verify(forged.path()).await.problems.iter().any(|problem| problem.what.contains("body was changed")));
+}
+
+const THREE_DAYS: Duration = Duration::from_secs(3 * 24 * 3600);
+
+async fn again(folder: &TempDir, set: &Arc<Set>) -> AuditLog {
+    let clock = Arc::clone(set) as Arc<dyn Clock>;
+    AuditLog::open(config(100), store(folder.path()).await, clock).await.unwrap()
+}
+
+#[tokio::test]
+async fn attack_43_a_clock_that_was_set_forward_drops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = Arc::new(Set(AtomicI64::new(1_769_850_000_000_000)));
+    let start = set.now();
+    let log = again(&folder, &set).await;
+    for n in 0..5 {
+        log.append(record(n)).await.unwrap();
+    }
+    let dropped = async |log: &AuditLog, confirmed| log.retain(THREE_DAYS, confirmed).await.unwrap();
+    assert_eq!(dropped(&log, None).await, 0);
+    // While the host runs, time is what has passed.
+    set.0.fetch_add(400 * DAY, Ordering::Relaxed);
+    assert_eq!(dropped(&log, None).await, 0);
+    log.append(record(5)).await.unwrap();
+    log.close().await.unwrap();
+    // Nor does a start believe it, also where records were written with it.
+    let log = again(&folder, &set).await;
+    assert_eq!(dropped(&log, None).await, 0);
+    log.close().await.unwrap();
+    // As far as somebody has seen that it has come, and no further.
+    let log = again(&folder, &set).await;
+    let seen = Timestamp::from_micros(start.as_micros() + 10 * DAY);
+    assert_eq!(dropped(&log, Some(seen)).await, 6, "five records, and the one that says how late it was");
+    log.close().await.unwrap();
+    assert!(verify(folder.path()).await.is_intact());
+}
+
+#[tokio::test]
+async fn attack_47_retention_keeps_what_an_unfinished_call_is_known_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = Arc::new(Set(AtomicI64::new(1_769_850_000_000_000)));
+    let log = again(&folder, &set).await;
+    for n in 0..5 {
+        log.append(record(n)).await.unwrap();
+    }
+    let store = store(folder.path()).await;
+    let (tenant, user, call) = (name("other"), name("ann"), CallId::from_bytes([3; 16]));
+    let row = sophon_store::CallRow {
+        id: call,
+        tenant,
+        user,
+        key: KeyId::from_bytes([1; 16]),
+        tool: name("github-issues.list"),
+        correlation: CorrelationId::from_bytes([3; 16]),
+        idempotency_key: Some("order".into()),
+        request_digest: sophon_types::Digest::of(b""),
+        status: "running".into(),
+        sealed_result: None,
+        created_at: set.now(),
+        finished_at: None,
+        expires_at: set.now(),
+    };
+    store.calls().begin(row, set.now()).await.unwrap();
+    log.close().await.unwrap();
+    set.0.fetch_add(10 * DAY, Ordering::Relaxed);
+    let log = again(&folder, &set).await;
+    assert_eq!(log.retain(THREE_DAYS, None).await.unwrap(), 3, "up to the intent of the call");
+    let of_call = Query { call: Some(call), action: Some(Action::CallIntent), ..Query::default() };
+    assert_eq!(log.find(&of_call).await.unwrap().entries.len(), 1);
+    store.calls().finish(call, "unknown_outcome", None, set.now()).await.unwrap();
+    assert_eq!(log.retain(THREE_DAYS, None).await.unwrap(), 2);
+    log.close().await.unwrap();
+    assert!(verify(folder.path()).await.is_intact());
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use crate::recovery::of_row;
 use crate::{CallError, Executor};
 use serde_json::Value;
 use sophon_approval::{
-    Answer, Card, Change, Covered, Decision, DeskError, Kind, Listing, Question, Stale, Status, Terms, Told, changes,
+    Answer, Card, Change, Covered, Decision, DeskError, Kind, Listing, Question, Stale, Status, Terms, Told, Untold,
+    changes,
 };
 use sophon_audit::{Action, CallChange, Outcome};
 use sophon_store::{CallRow, GrantRow, Part, SessionRow, Sessions};
@@ -109,7 +110,8 @@ impl Executor {
         {
             return Err(self.refuse_yes(by, &card, error).await);
         }
-        let told = desk.decide(by, id, Decision::Approve { edited: yes.arguments, seen: yes.fingerprint }, now).await?;
+        let decision = Decision::Approve { edited: yes.arguments, seen: yes.fingerprint };
+        let told = self.decided(id, desk.decide(by, id, decision, now).await).await?;
         if let Some(Told::Approved(answer)) = told {
             self.announce_decision(&question, id, Status::Approved, Some(&by.user));
             // Whatever becomes of the rest: the yes stands, so what it allows begins.
@@ -182,10 +184,40 @@ impl Executor {
         reason: Option<String>,
     ) -> Result<ApprovalView, CallError> {
         let inner = &self.0;
-        inner.desk.decide(by, id, Decision::Reject { reason: reason.clone() }, inner.steady.now()).await?;
+        let decision = Decision::Reject { reason: reason.clone() };
+        self.decided(id, inner.desk.decide(by, id, decision, inner.steady.now()).await).await?;
         let view = self.approval(by, id).await?;
         self.over(&view.card.question, id, Status::Rejected, Some((&by.user, reason.as_deref()))).await;
         Ok(view)
+    }
+
+    /// Where a decision was refused, the question may be decided all the same: by somebody else, or durably before the refusal
+    /// because only a required sink did not take its record. Whoever waits is told then.
+    async fn decided(
+        &self,
+        id: ApprovalId,
+        decided: Result<Option<Told>, DeskError>,
+    ) -> Result<Option<Told>, DeskError> {
+        match &decided {
+            Err(DeskError::Decided(_) | DeskError::Expired) => self.tell_untold(id, Untold::Yes).await,
+            // What was refused does not begin; a no ends what waits.
+            Err(DeskError::Audit(_)) => self.tell_untold(id, Untold::Over).await,
+            _ => {}
+        }
+        decided
+    }
+
+    /// Goes on with a question that was decided while nobody was told.
+    async fn tell_untold(&self, id: ApprovalId, of: Untold) {
+        match self.0.desk.untold(id, of).await {
+            Ok(None) => {}
+            Ok(Some((card, Told::Over(status)))) => self.over(&card.question, id, status, None).await,
+            Ok(Some((card, Told::Approved(answer)))) => {
+                self.announce_decision(&card.question, id, Status::Approved, None);
+                self.resume(*answer);
+            }
+            Err(error) => tracing::error!(%error, approval = %id, "it could not be read what became of a question"),
+        }
     }
 
     /// Begins an agent's session.
@@ -247,10 +279,8 @@ impl Executor {
     /// Begins what a person has approved, in a task of its own.
     pub(crate) fn resume(&self, answer: Answer) {
         // A request of a running call, or a plan: whoever asked waits for the answer itself.
-        let Some(call) = answer.question().call_id().filter(|_| answer.question().kind() == Kind::Call) else {
-            self.0.desk.tell_again(answer);
-            return;
-        };
+        self.0.desk.tell_again(answer.clone());
+        let Some(call) = answer.question().call_id().filter(|_| answer.question().kind() == Kind::Call) else { return };
         let Some(flight) = self.0.waiting.lock().remove(&call) else {
             tracing::error!(%call, "an approved call does not wait");
             return;
@@ -291,7 +321,7 @@ impl Executor {
     pub(crate) async fn end_question(&self, id: ApprovalId, status: Status, why: &str) {
         match self.0.desk.end(id, status, why, self.0.steady.now()).await {
             Ok(card) => self.over(&card.question, id, status, None).await,
-            Err(DeskError::Decided(_)) => {}
+            Err(DeskError::Decided(_)) => self.tell_untold(id, Untold::Over).await,
             Err(error) => tracing::error!(%error, approval = %id, "a question could not be ended"),
         }
     }
@@ -310,6 +340,9 @@ impl Executor {
         let parts = &self.0.parts;
         let finished = async {
             let row = parts.store.calls().get(call).await?.ok_or(CallError::UnknownCall)?;
+            if row.finished_at.is_some() {
+                return self.look(row).await;
+            }
             let code = error.code.clone();
             let ending = Ending { output: None, error: Some(error) };
             let sealed = ending.seal(&parts.vault, call)?;

@@ -1,7 +1,7 @@
 //! The executor's face: what an edge asks for, and what it is told.
 
 use crate::api::{CallRequest, CallStatus, CallView, Results, ToolView};
-use crate::catalogue::{Catalogue, Ready};
+use crate::catalogue::{Catalogue, OfferedTool, Ready};
 use crate::effects::Parking;
 use crate::events::Events;
 use crate::flight::{Flight, Flights};
@@ -19,7 +19,7 @@ use sophon_egress::{DestinationBudget, Egress};
 use sophon_guard::Detector;
 use sophon_sandbox::{ContainerRuntime, Tightening, WasmRuntime};
 use sophon_store::{Activation, CallRow, Store};
-use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, Entropy, Principal, Role};
+use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, Entropy, Principal, Role, ToolName};
 use sophon_vault::Vault;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -220,6 +220,13 @@ impl Executor {
             }
         }
         views
+    }
+
+    /// The tool of this name, where the caller may use it.
+    #[must_use]
+    pub fn offered(&self, principal: &Principal, tool: &str) -> Option<OfferedTool> {
+        let tool: ToolName = tool.parse().ok()?;
+        self.resolve(principal, &tool).is_ok().then(|| OfferedTool::found(tool))
     }
 
     /// A call without arguments: no call of the tool has less risk.

@@ -78,6 +78,23 @@ impl Entry {
     }
 }
 
+/// A tool that a caller's tenant has. Made only where it was found, so whoever keeps something by tool keeps no more than
+/// is installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedTool(ToolName);
+
+impl OfferedTool {
+    pub(crate) fn found(tool: ToolName) -> Self {
+        Self(tool)
+    }
+
+    /// Its full name.
+    #[must_use]
+    pub const fn name(&self) -> &ToolName {
+        &self.0
+    }
+}
+
 /// Every tenant's skills.
 #[derive(Default)]
 pub(crate) struct Catalogue(RwLock<HashMap<TenantId, BTreeMap<SkillName, Entry>>>);

@@ -232,8 +232,8 @@ impl Events {
     /// Tells those who may see it.
     pub fn publish(&self, at: Timestamp, event: Event) {
         let notice = event.is_notice();
-        let channel = self.channel(&event.owner().tenant);
-        let posted = {
+        let tenant = event.owner().tenant.clone();
+        let posted = self.on_channel(&tenant, |channel| {
             let mut kept = channel.kept.lock();
             let number = *channel.last.borrow() + 1;
             let posted = Arc::new(Posted { id: EventId { run: self.0.run, number }, at, event });
@@ -243,7 +243,7 @@ impl Events {
             kept.push_back(Arc::clone(&posted));
             channel.last.send_replace(number);
             posted
-        };
+        });
         if notice {
             // Without a receiver nobody wants to know.
             drop(self.0.notices.send(posted));
@@ -253,8 +253,8 @@ impl Events {
     /// What this principal may see, from behind `after` on, or from now on.
     #[must_use]
     pub fn watch(&self, principal: &Principal, after: Option<EventId>) -> Watch {
-        let channel = self.channel(&principal.tenant);
-        let changes = channel.last.subscribe();
+        let (channel, changes) =
+            self.on_channel(&principal.tenant, |channel| (Arc::clone(channel), channel.last.subscribe()));
         let last = *changes.borrow();
         let (seen, missed) = match after {
             None => (last, false),
@@ -271,10 +271,12 @@ impl Events {
         self.0.notices.subscribe()
     }
 
-    fn channel(&self, tenant: &TenantId) -> Arc<Channel> {
+    /// Does something with a tenant's channel before anybody can give it up: whoever subscribes is counted then, and what
+    /// is posted is posted where watchers look.
+    fn on_channel<T>(&self, tenant: &TenantId, act: impl FnOnce(&Arc<Channel>) -> T) -> T {
         let mut channels = self.0.channels.lock();
         if let Some(channel) = channels.of.get(tenant) {
-            return Arc::clone(channel);
+            return act(channel);
         }
         let Channels { of, begin } = &mut *channels;
         if of.len() >= TENANTS {
@@ -288,8 +290,9 @@ impl Events {
             });
         }
         let channel = Arc::new(Channel { kept: Mutex::default(), last: watch::Sender::new(*begin) });
-        of.insert(tenant.clone(), Arc::clone(&channel));
-        channel
+        let done = act(&channel);
+        of.insert(tenant.clone(), channel);
+        done
     }
 }
 
@@ -453,7 +456,35 @@ mod tests {
             events.publish(Timestamp::from_micros(7), finished(&loud, 2));
         }
         assert_eq!(number(watch.next().now_or_never()), Some(1));
-        assert!(events.channel(&loud.tenant).kept.lock().len() <= KEPT);
+        assert!(events.on_channel(&loud.tenant, |channel| channel.kept.lock().len()) <= KEPT);
+    }
+
+    #[test]
+    fn a_watcher_is_not_lost_while_channels_are_given_up() {
+        let events = Events::new(&Same(1));
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Tenants without end: channels that nobody watches are given up all the time.
+            for thread in 0..3 {
+                let (events, over) = (&events, &over);
+                scope.spawn(move || {
+                    let mut n = 0_u64;
+                    while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                        n += 1;
+                        let own = principal(&format!("t{thread}-{n}"), "ann", 1, Role::Admin);
+                        events.publish(Timestamp::from_micros(7), finished(&own, 1));
+                    }
+                });
+            }
+            let lost = (0..20_000).find(|n| {
+                let own = principal(&format!("own-{n}"), "ann", 1, Role::Admin);
+                let mut watch = events.watch(&own, None);
+                events.publish(Timestamp::from_micros(7), finished(&own, 1));
+                watch.next().now_or_never().is_none()
+            });
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(lost, None, "an event was posted where its watcher does not look");
+        });
     }
 
     #[test]

@@ -40,8 +40,9 @@ pub use api::{
 };
 pub use approvals::{ApprovalView, Approve, GrantRequest, Scope, Standing};
 pub use call::{CallLimits, Executor, Parts};
+pub use catalogue::OfferedTool;
 pub use error::{CallError, InstallError};
 pub use events::{Decision, Event, EventId, Events, Next, Owner, Posted, Subject, Watch};
-pub use plan::{OnFailure, PlanRequest, PlanStep, PlanView, Reference, StepView};
-pub use schedules::{ScheduleError, ScheduleRequest, ScheduleView};
+pub use plan::{OnFailure, PlanRequest, PlanStep, PlanView, Reference, StepView, check_plan};
+pub use schedules::{ScheduleError, ScheduleListing, ScheduleRequest, ScheduleView};
 pub use webhooks::{Told, Webhook, Webhooks};

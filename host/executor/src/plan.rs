@@ -7,13 +7,13 @@
 
 mod shape;
 
-pub use shape::{PlanStep, Reference};
+pub use shape::{PlanStep, Reference, check_plan};
 
 use crate::api::{ApprovalRef, CallStatus, CallView, Results};
 use crate::{CallError, Executor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shape::{Step, check_shape};
+use shape::Step;
 use sophon_approval::{
     Answer, Asked, AssessedCall, DeskError, Question, Reason, Setting, Status, StepAsked, Told, Waiting, weight,
 };
@@ -193,7 +193,7 @@ impl Executor {
     /// Makes a plan durable and begins it; says whether a person has to decide first.
     async fn submit(&self, principal: &Principal, request: PlanRequest) -> Result<(PlanId, bool), CallError> {
         let inner = &self.0;
-        check_shape(&request.steps)?;
+        check_plan(&request.steps)?;
         let setting = Setting { in_plan: true, ..self.setting(principal, request.session).await? };
         let id = PlanId::mint(&*inner.parts.entropy);
         let mut steps = Vec::with_capacity(request.steps.len());

@@ -99,9 +99,9 @@ async fn recorded(executor: &Executor, row: &CallRow) -> Result<Recorded, CallEr
     let audit = &executor.0.parts.audit;
     let of_call = Query { call: Some(row.id), limit: Some(1), ..Query::default() };
     let intent = Query { action: Some(Action::CallIntent), order: Order::Newest, ..of_call.clone() };
-    let Some(intent) = audit.query(&intent).await?.entries.into_iter().next() else { return Ok(Recorded::Nothing) };
+    let Some(intent) = audit.find(&intent).await?.entries.into_iter().next() else { return Ok(Recorded::Nothing) };
     let outcome = Query { action: Some(Action::CallOutcome), after: Some(intent.position), ..of_call };
-    let Some(entry) = audit.query(&outcome).await?.entries.into_iter().next() else { return Ok(Recorded::Intent) };
+    let Some(entry) = audit.find(&outcome).await?.entries.into_iter().next() else { return Ok(Recorded::Intent) };
     let outcome = entry.record["outcome"].as_str().map(str::parse);
     Ok(Recorded::Ended(match outcome {
         Some(Ok(OutcomeKind::Ok)) => CallStatus::Succeeded,

@@ -154,7 +154,7 @@ impl World {
     }
 
     /// Runs SQL behind the host's back.
-    async fn sql(&self, statement: &'static str) {
+    pub(crate) async fn sql(&self, statement: &'static str) {
         let options = SqliteConnectOptions::new().filename(self.folder.path().join("sophon.db"));
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
         sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();

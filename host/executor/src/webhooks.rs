@@ -2,7 +2,8 @@
 //! about, never arguments and never anything that decides: that needs an approver's login.
 //!
 //! Promise: a message is kept before it is sent, and sent until the endpoint takes it or it is no longer worth it, over
-//! restarts too; each endpoint has a line of its own, so a slow one holds up nobody. A receiver may get a message twice,
+//! restarts too; each endpoint has a line of its own, so a slow one holds up nobody, and one that is dead keeps no message
+//! from another. A receiver may get a message twice,
 //! under the same id.
 
 use crate::Executor;
@@ -19,8 +20,11 @@ use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
-/// Messages that may wait, of all webhooks together; what comes then is not told.
+/// Messages that may wait for one webhook, of all tenants and of one; what comes then is not told.
 const WAITING: u32 = 10_000;
+const OF_TENANT: u32 = 2_500;
+/// How often it is looked for messages that nobody needs to remember any more.
+const SWEEP: Duration = Duration::from_secs(600);
 /// Messages that are read at once.
 const PAGE: u32 = 16;
 /// How long it is worth telling of a decision.
@@ -69,10 +73,11 @@ impl Executor {
     #[must_use]
     pub fn tell(&self, hooks: Vec<Webhook>) -> Webhooks {
         let mut tasks = JoinSet::new();
+        let hooks: Arc<[Webhook]> = hooks.into();
+        tasks.spawn(self.clone().tidy(Arc::clone(&hooks)));
         if hooks.is_empty() {
             return Webhooks { _tasks: tasks };
         }
-        let hooks: Arc<[Webhook]> = hooks.into();
         let wake = Arc::new(Notify::new());
         for at in 0..hooks.len() {
             let line = Line { executor: self.clone(), hooks: Arc::clone(&hooks), at, wake: Arc::clone(&wake) };
@@ -96,6 +101,35 @@ impl Executor {
             }
         });
         Webhooks { _tasks: tasks }
+    }
+
+    /// Gives up what waits for webhooks that there are no more, and then forgets, now and then, what is over.
+    async fn tidy(self, hooks: Arc<[Webhook]>) {
+        let (messages, clock) = (self.0.parts.store.webhook_messages(), &self.0.parts.clock);
+        match messages.hooks().await {
+            Ok(waiting) => {
+                for name in waiting.iter().filter(|name| hooks.iter().all(|hook| hook.name != **name)) {
+                    match messages.abandon(name, clock.now()).await {
+                        Ok(count) => {
+                            tracing::warn!(hook = name, count, "no webhook has this name: its messages are given up")
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, hook = name, "messages of no webhook could not be given up")
+                        }
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "it cannot be read for which webhooks messages wait"),
+        }
+        let mut ticks = tokio::time::interval(SWEEP);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let before = clock.now().as_micros().saturating_sub(micros(REMEMBERED));
+            if let Err(error) = messages.sweep(Timestamp::from_micros(before)).await {
+                tracing::warn!(%error, "old messages to webhooks could not be removed");
+            }
+        }
     }
 
     /// Keeps what the webhooks are to be told of every question that is open: one that was asked in the moment before an
@@ -126,10 +160,10 @@ impl Executor {
         }
         for hook in hooks {
             let Some(message) = hook.message(at, event, now) else { continue };
-            match messages.push(message, WAITING).await {
+            match messages.push(message, WAITING, OF_TENANT).await {
                 Ok(Kept::New | Kept::Known) => {}
                 Ok(Kept::Full) => {
-                    tracing::error!(hook = hook.name, "too many messages to webhooks wait: one is not told")
+                    tracing::error!(hook = hook.name, "too many messages wait for a webhook: one is not told")
                 }
                 Err(error) => tracing::error!(%error, hook = hook.name, "a message to a webhook could not be kept"),
             }
@@ -226,9 +260,6 @@ impl Line {
             }
         }
         let now = parts.clock.now();
-        if self.at == 0 {
-            messages.sweep(Timestamp::from_micros(now.as_micros() - micros(REMEMBERED))).await?;
-        }
         Ok(messages.next_due(&hook.name).await?.map_or(LOOK, |due| due.since(now)))
     }
 
@@ -466,5 +497,40 @@ mod tests {
         let heard = desk.heard.lock().clone();
         let of_eight = heard.iter().filter(|request| request.contains(&"08".repeat(16))).count();
         assert_eq!(of_eight, 1, "what expired is given up");
+    }
+
+    #[tokio::test]
+    async fn a_webhook_that_is_dead_or_gone_keeps_nothing_from_the_others() {
+        let world = World::new().await;
+        let messages = world.store.webhook_messages();
+        let now = world.executor.0.parts.clock.now();
+        let message = |hook: &str, tenant: &str, n: u32| WebhookMessage {
+            hook: hook.into(),
+            id: n.to_string(),
+            tenant: tenant.parse().unwrap(),
+            event: "approval.pending".into(),
+            subject: n.to_string(),
+            body: "{}".into(),
+            attempts: 0,
+            due_at: now,
+            expires_at: now.plus(Duration::from_secs(300)),
+        };
+        for n in 0..6 {
+            messages.push(message("dead", if n % 2 == 0 { "acme" } else { "rival" }, n), 6, 3).await.unwrap();
+        }
+        assert_eq!(messages.push(message("dead", "acme", 6), 9, 3).await.unwrap(), Kept::Full, "of one tenant");
+        assert_eq!(messages.push(message("dead", "third", 7), 6, 3).await.unwrap(), Kept::Full, "of one webhook");
+        assert_eq!(messages.push(message("other", "acme", 8), 6, 3).await.unwrap(), Kept::New, "another webhook");
+        assert_eq!(messages.hooks().await.unwrap(), ["dead", "other"]);
+        // A start with other webhooks gives them up.
+        let desk = Desk::open(&[204]).await;
+        let _webhooks = world.executor.tell(vec![desk.hook(&[Told::Pending])]);
+        for _ in 0..3000 {
+            if messages.hooks().await.unwrap().is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("messages of webhooks that are gone still wait");
     }
 }

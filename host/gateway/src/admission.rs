@@ -7,12 +7,13 @@ use crate::frame::{Deadline, address};
 use crate::held::Held;
 use crate::limit::Failure;
 use crate::problem::Problem;
+use crate::refusals::Tried;
 use crate::{Gateway, GatewayError};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::HeaderMap;
-use sophon_types::{Fault as _, Role};
+use sophon_types::{Fault as _, Principal, Role};
 use std::net::IpAddr;
 
 /// Who may use a route.
@@ -62,7 +63,7 @@ pub(crate) async fn admit(
     next: Next,
 ) -> Result<Response, Problem> {
     request.extensions_mut().insert(rule.body_limit);
-    let mut held = None;
+    let (mut held, mut known) = (None, None);
     let mut readings = Vec::new();
     match rule.access {
         Access::Exempt => {}
@@ -88,7 +89,9 @@ pub(crate) async fn admit(
             held = Some(Held::new(share, request.extensions().get::<Line>()));
             if !allowed.contains(&principal.role) {
                 let role = principal.role;
-                return Err(GatewayError::RoleRefused { method: rule.method, route: rule.path, role, allowed }.into());
+                let refused = GatewayError::RoleRefused { method: rule.method, route: rule.path, role, allowed };
+                overreached(&gateway, principal, rule, refused.code(), correlation);
+                return Err(refused.into());
             }
             if rule.hurry == Hurry::NotForTheOperator
                 && caller.standing.is_operator()
@@ -96,15 +99,27 @@ pub(crate) async fn admit(
             {
                 deadline.lift();
             }
+            known = Some((principal.clone(), correlation));
             request.extensions_mut().insert(caller);
         }
     }
     let mut response = next.run(request).await;
+    if let Some((principal, correlation)) = known
+        && let Some(refused) = response.extensions().get::<Problem>().filter(|problem| problem.is_out_of_scope())
+    {
+        overreached(&gateway, &principal, rule, refused.code(), correlation);
+    }
     readings.into_iter().for_each(|reading| reading.write(response.headers_mut()));
     Ok(match held {
         Some(held) => response.map(|body| held.until_the_end_of(body)),
         None => response,
     })
+}
+
+/// Puts on record that a known caller tried what it does not reach.
+fn overreached(gateway: &Gateway, by: &Principal, rule: Rule, code: &str, correlation: Option<Correlation>) {
+    let tried = Tried { method: rule.method, route: rule.path };
+    gateway.refusals().overreach(by, tried, code, correlation.map(|Correlation(id)| id));
 }
 
 /// Only what fails is counted. A key that was valid before is never held up by the failures of others behind the same

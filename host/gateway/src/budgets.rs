@@ -41,7 +41,7 @@ pub struct ToolBudget {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DestinationBudget {
-    /// A host, `*.example.com` for each host below it, or `*` for each host.
+    /// A host, `*.example.com` for all hosts below it together, or `*` for all hosts together.
     pub host: String,
     /// Requests a minute.
     pub per_minute: NonZeroU32,
@@ -58,6 +58,16 @@ pub(crate) struct Rule {
     pattern: String,
     pace: Pace,
     per: Sharing,
+    counts: Counts,
+}
+
+/// What a budget counts apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    /// Each name that it names. Only where there is a bounded number of them: tools that are installed.
+    EachName,
+    /// All that it names together: below a wildcard there are as many hosts as a skill cares to invent.
+    Together,
 }
 
 impl Rule {
@@ -75,14 +85,14 @@ impl Rule {
 impl From<&ToolBudget> for Rule {
     fn from(budget: &ToolBudget) -> Self {
         let ToolBudget { tool, per_minute, burst, per } = budget.clone();
-        Self { pattern: tool, pace: Pace { per_minute, burst }, per }
+        Self { pattern: tool, pace: Pace { per_minute, burst }, per, counts: Counts::EachName }
     }
 }
 
 impl From<&DestinationBudget> for Rule {
     fn from(budget: &DestinationBudget) -> Self {
         let DestinationBudget { host, per_minute, burst, per } = budget.clone();
-        Self { pattern: host, pace: Pace { per_minute, burst }, per }
+        Self { pattern: host, pace: Pace { per_minute, burst }, per, counts: Counts::Together }
     }
 }
 
@@ -128,7 +138,11 @@ impl<C: Clock + Clone> Budgets<C> {
                 Sharing::Tenant => (Some(principal.tenant.clone()), None),
                 Sharing::Everyone => (None, None),
             };
-            let reading = counter.check((tenant, user, name.to_owned()), self.policy)?;
+            let of = match rule.counts {
+                Counts::EachName => name.to_owned(),
+                Counts::Together => rule.pattern.clone(),
+            };
+            let reading = counter.check((tenant, user, of), self.policy)?;
             least = least.filter(|least| least.remaining <= reading.remaining).or(Some(reading));
         }
         Ok(least)
@@ -182,6 +196,26 @@ mod tests {
     }
 
     #[test]
+    fn attack_44_an_invented_host_below_a_wildcard_has_no_budget_of_its_own() {
+        let clock = FakeRelativeClock::default();
+        let number = |n| NonZeroU32::new(n).unwrap();
+        let rule = |host: &str, burst| DestinationBudget {
+            host: host.into(),
+            per_minute: number(6),
+            burst: number(burst),
+            per: Sharing::User,
+        };
+        let rules = [rule("*.example.com", 3), rule("*", 5)];
+        let budgets = Budgets::new("destination", &rules, 100, &clock, None);
+        let ann = principal("acme", "ann");
+        let passed = (0..20).filter(|n| budgets.take(&ann, &format!("h{n}.example.com")).is_ok()).count();
+        assert_eq!(passed, 3);
+        let passed = (0..20).filter(|n| budgets.take(&ann, &format!("h{n}.example.org")).is_ok()).count();
+        assert_eq!(passed, 2, "all hosts together");
+        assert!(budgets.rules.iter().all(|(_, counter)| counter.len() == 1), "one counter, whatever the hosts are");
+    }
+
+    #[test]
     fn what_does_not_change_goes_on_counting() {
         let clock = FakeRelativeClock::default();
         let ann = principal("acme", "ann");
@@ -197,7 +231,7 @@ mod tests {
     fn patterns_name_what_they_say() {
         let names = |pattern: &str, name: &str| {
             let pace = Pace { per_minute: NonZeroU32::MIN, burst: NonZeroU32::MIN };
-            Rule { pattern: pattern.into(), pace, per: Sharing::User }.names(name)
+            Rule { pattern: pattern.into(), pace, per: Sharing::User, counts: Counts::Together }.names(name)
         };
         assert!(names("api.example.com", "api.example.com") && !names("api.example.com", "xapi.example.com"));
         assert!(names("*.example.com", "api.example.com") && !names("*.example.com", "example.com"));

@@ -6,7 +6,7 @@ use governor::clock::Clock;
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -48,6 +48,8 @@ pub(crate) struct Counter<K: Clone + Hash + Eq, C: Clock> {
     pace: Pace,
     most: usize,
     opened: Instant,
+    /// Who shares a crowd is nothing that a client could work out.
+    crowds: RandomState,
     /// The second (since `opened`) of the last sweep that a full table made necessary.
     swept: AtomicU64,
 }
@@ -69,6 +71,7 @@ impl<K: Clone + Hash + Eq, C: Clock + Clone> Counter<K, C> {
             pace,
             most,
             opened: Instant::now(),
+            crowds: RandomState::new(),
             swept: AtomicU64::new(0),
         }
     }
@@ -116,8 +119,6 @@ impl<K: Clone + Hash + Eq, C: Clock + Clone> Counter<K, C> {
                 return Counted::One(key);
             }
         }
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        Counted::Crowd(hasher.finish() % CROWD)
+        Counted::Crowd(self.crowds.hash_one(key) % CROWD)
     }
 }

@@ -4,6 +4,9 @@ use crate::reading::Refused;
 use sophon_types::{Fault, FaultKind, Role, Stage};
 use std::time::Duration;
 
+/// The code of [`GatewayError::ScopeRefused`].
+pub(crate) const SCOPE_REFUSED: &str = "scope_refused";
+
 /// Why the gateway did not let a request through, or could not serve at all.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -187,7 +190,7 @@ impl Fault for GatewayError {
             Self::KeyMissing => "key_missing",
             Self::KeyInvalid => "key_invalid",
             Self::RoleRefused { .. } => "role_refused",
-            Self::ScopeRefused { .. } => "scope_refused",
+            Self::ScopeRefused { .. } => SCOPE_REFUSED,
             Self::HostRefused { .. } => "host_refused",
             Self::OriginRefused { .. } => "origin_refused",
             Self::BodyInvalid { .. } => "invalid_body",

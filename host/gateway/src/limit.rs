@@ -9,6 +9,7 @@ use crate::peer::site;
 use crate::reading::Reading;
 use governor::clock::{Clock, DefaultClock, Reference as _};
 use parking_lot::{Mutex, RwLock};
+use sophon_executor::OfferedTool;
 use sophon_types::{Principal, TenantId, UserId};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -128,9 +129,9 @@ impl<C: Clock + Clone> Limits<C> {
         counted.map_err(|limit| GatewayError::RateLimited { of: "of this tenant", limit })
     }
 
-    /// Counts a call of a tool.
-    pub(crate) fn tool(&self, principal: &Principal, tool: &str) -> Result<Option<Reading>, GatewayError> {
-        let counted = self.set().tools.take(principal, tool);
+    /// Counts a call of a tool that this caller's tenant has: what is counted one by one is bounded by what is installed.
+    pub(crate) fn tool(&self, principal: &Principal, tool: &OfferedTool) -> Result<Option<Reading>, GatewayError> {
+        let counted = self.set().tools.take(principal, tool.name().as_str());
         counted.map_err(|limit| GatewayError::RateLimited { of: "for this tool", limit })
     }
 

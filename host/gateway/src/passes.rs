@@ -1,15 +1,19 @@
 //! Who reads the audit log. A pass over all of it reads and hashes every row, and a query may look at every row: there are
-//! few of both at a time, fewer than the store has readers, and one tenant's hold up nobody of another.
+//! few of both at a time, over connections of their own, and one tenant's hold up nobody of another. Whoever hangs up keeps
+//! its turn until the statement that it began is over: the database goes on with it.
 
+use crate::GatewayError;
 use parking_lot::Mutex;
 use sophon_types::TenantId;
 use std::collections::{HashMap, HashSet};
+use std::future::Future;
 use std::sync::{Arc, Weak};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument as _;
 
 /// Passes of tenants at one time; the operator's is one more.
 const AT_ONCE: usize = 4;
-/// Queries at one time. The store has four readers.
+/// Queries at one time. The store has two connections for them.
 const QUERIES: usize = 2;
 
 /// The passes under way: one of each tenant, and one of the operator, who is of none.
@@ -68,6 +72,16 @@ impl Queries {
         Ok(Query { _own: own, _all: all })
     }
 
+    /// Runs a scan in its turn, in a task that keeps the turn to its end even where nobody waits for it any more.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        of: Option<TenantId>,
+        scan: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, GatewayError> {
+        let turn = self.begin(of).await.map_err(|closed| GatewayError::Broken { detail: closed.to_string() })?;
+        to_its_end(turn, scan).await
+    }
+
     fn own(&self, of: Option<TenantId>) -> Arc<Semaphore> {
         let mut known = self.own.lock();
         if let Some(own) = known.get(&of).and_then(Weak::upgrade) {
@@ -78,6 +92,20 @@ impl Queries {
         known.insert(of, Arc::downgrade(&own));
         own
     }
+}
+
+/// Runs a scan in a task of its own, which keeps what gives the right to it.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    right: impl Send + 'static,
+    scan: impl Future<Output = T> + Send + 'static,
+) -> Result<T, GatewayError> {
+    let scanning = async move {
+        let found = scan.await;
+        drop(right);
+        found
+    };
+    let ended = tokio::spawn(scanning.in_current_span()).await;
+    ended.map_err(|ended| GatewayError::Broken { detail: format!("a scan of the audit log did not end: {ended}") })
 }
 
 #[cfg(test)]
@@ -100,6 +128,21 @@ mod tests {
         drop((flood, other));
         drop(queries.begin(None).await.unwrap());
         assert_eq!(queries.own.lock().len(), 1, "nothing is kept of those that are done");
+    }
+
+    #[tokio::test]
+    async fn attack_44_hanging_up_frees_no_turn_while_the_scan_goes_on() {
+        let queries = Queries::new();
+        let acme = || Some("acme".parse::<TenantId>().unwrap());
+        let (over, scan) = tokio::sync::oneshot::channel::<()>();
+        let mut asked = Box::pin(queries.run(acme(), scan));
+        assert!(futures::poll!(&mut asked).is_pending());
+        drop(asked);
+        let mut next = Box::pin(queries.begin(acme()));
+        tokio::task::yield_now().await;
+        assert!(futures::poll!(&mut next).is_pending(), "the first one's statement still runs");
+        over.send(()).unwrap();
+        drop(next.await.unwrap());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! correlation id. The text of an internal error goes to the log and never to the caller.
 
 use crate::GatewayError;
-use crate::error::whole_seconds;
+use crate::error::{SCOPE_REFUSED, whole_seconds};
 use crate::reading::Reading;
 use crate::wire::ProblemBody;
 use axum::response::{IntoResponse, Response};
@@ -63,6 +63,11 @@ impl Problem {
     /// Whether it is for want of a valid key.
     pub(crate) fn is_unauthenticated(&self) -> bool {
         self.report.kind == FaultKind::Unauthenticated
+    }
+
+    /// Whether a known caller named what its key does not reach.
+    pub(crate) fn is_out_of_scope(&self) -> bool {
+        self.report.code == SCOPE_REFUSED
     }
 
     /// Whether it came too often.

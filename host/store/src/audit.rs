@@ -3,8 +3,8 @@
 
 use crate::calls::{self, CallChange, NotOpen};
 use crate::chunks::Chunks;
-use crate::engine::{Connection, Engine, Row, Script, TEXT_AT, UNLESS, classify};
-use crate::row::{all, bytes, column, count, digest, signed, time};
+use crate::engine::{Connection, Engine, Pool, Row, Script, TEXT_AT, UNLESS, classify};
+use crate::row::{all, bytes, column, count, digest, one, signed, time};
 use crate::writer::{Failed, Scope};
 use crate::{Store, StoreError};
 use sophon_types::{Digest, Timestamp};
@@ -127,11 +127,13 @@ pub enum Order {
 #[derive(Debug, Clone, Copy)]
 pub struct AuditLines<'s> {
     store: &'s Store,
+    /// Where reads go.
+    pool: &'s Pool,
 }
 
 impl<'s> AuditLines<'s> {
-    pub(crate) fn new(store: &'s Store) -> Self {
-        Self { store }
+    pub(crate) fn new(store: &'s Store, pool: &'s Pool) -> Self {
+        Self { store, pool }
     }
 
     /// Appends rows, and a checkpoint where one is due, at the end of a chain; in the same transaction, changes the
@@ -169,7 +171,7 @@ impl<'s> AuditLines<'s> {
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
     pub async fn head(&self, writer: &str) -> Result<AuditHead, StoreError> {
-        let mut connection = self.store.readers().acquire().await.map_err(|error| classify(&error))?;
+        let mut connection = self.pool.acquire().await.map_err(|error| classify(&error))?;
         last(&mut connection, writer).await
     }
 
@@ -179,7 +181,7 @@ impl<'s> AuditLines<'s> {
     /// [`StoreError`] where the database cannot be read.
     pub async fn writers(&self) -> Result<Vec<String>, StoreError> {
         let rows = sqlx::query("SELECT writer FROM audit UNION SELECT writer FROM audit_checkpoints ORDER BY writer")
-            .fetch_all(self.store.readers())
+            .fetch_all(self.pool)
             .await
             .map_err(|error| classify(&error))?;
         rows.iter().map(|row| column(row, "writer")).collect()
@@ -194,7 +196,7 @@ impl<'s> AuditLines<'s> {
             .bind(writer)
             .bind(signed(after))
             .bind(i64::from(limit))
-            .fetch_all(self.store.readers())
+            .fetch_all(self.pool)
             .await;
         all(found, read)
     }
@@ -212,7 +214,7 @@ impl<'s> AuditLines<'s> {
         )
         .bind(writer)
         .bind(signed(upto))
-        .fetch_one(self.store.readers())
+        .fetch_one(self.pool)
         .await
         .map_err(|error| classify(&error))?;
         Ok(AuditExtent { rows: count(&row, "n")?, least: column(&row, "least")? })
@@ -231,7 +233,7 @@ impl<'s> AuditLines<'s> {
         limit: u32,
     ) -> Result<Vec<StoredAuditRow>, StoreError> {
         let mut query = select(filter, order, after, limit);
-        let rows = query.build().fetch_all(self.store.readers()).await.map_err(|error| classify(&error))?;
+        let rows = query.build().fetch_all(self.pool).await.map_err(|error| classify(&error))?;
         rows.iter().map(read).collect()
     }
 
@@ -245,7 +247,7 @@ impl<'s> AuditLines<'s> {
                 .bind(writer)
                 .bind(signed(after))
                 .bind(i64::from(limit))
-                .fetch_all(self.store.readers())
+                .fetch_all(self.pool)
                 .await
                 .map_err(|error| classify(&error))?;
         rows.iter().map(read_checkpoint).collect()
@@ -260,7 +262,7 @@ impl<'s> AuditLines<'s> {
             "SELECT body FROM audit WHERE writer = $1 AND action = 'audit.retention' ORDER BY seq DESC LIMIT 1",
         )
         .bind(writer)
-        .fetch_optional(self.store.readers())
+        .fetch_optional(self.pool)
         .await
         .map_err(|error| classify(&error))?;
         row.map_or(Ok(None), |row| column(&row, "body"))
@@ -277,10 +279,39 @@ impl<'s> AuditLines<'s> {
                 .bind(writer)
                 .bind(signed(seq))
                 .bind(time.as_micros())
-                .fetch_optional(self.store.readers())
+                .fetch_optional(self.pool)
                 .await
                 .map_err(|error| classify(&error))?;
         row.map(|row| count(&row, "seq")).transpose()
+    }
+
+    /// When the last row of a chain was submitted, as it says itself.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn last_time(&self, writer: &str) -> Result<Option<Timestamp>, StoreError> {
+        let found = sqlx::query("SELECT time FROM audit WHERE writer = $1 ORDER BY seq DESC LIMIT 1")
+            .bind(writer)
+            .fetch_optional(self.pool)
+            .await;
+        one(found, |row| time(row, "time"))
+    }
+
+    /// The first row among these that tells of a call which is not finished.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn first_of_unfinished(&self, writer: &str, from: u64, upto: u64) -> Result<Option<u64>, StoreError> {
+        let found = sqlx::query(
+            "SELECT seq FROM audit WHERE writer = $1 AND seq >= $2 AND seq <= $3 \
+             AND +call_id IN (SELECT id FROM calls WHERE finished_at IS NULL) ORDER BY seq LIMIT 1",
+        )
+        .bind(writer)
+        .bind(signed(from))
+        .bind(signed(upto))
+        .fetch_optional(self.pool)
+        .await;
+        one(found, |row| count(row, "seq"))
     }
 
     /// Drops the bodies of these rows, and the columns that name people and calls; but for the rows that tell of it.
@@ -317,7 +348,7 @@ impl<'s> AuditLines<'s> {
     pub async fn last_checkpoint(&self, writer: &str) -> Result<Option<Checkpoint>, StoreError> {
         sqlx::query("SELECT * FROM audit_checkpoints WHERE writer = $1 ORDER BY number DESC LIMIT 1")
             .bind(writer)
-            .fetch_optional(self.store.readers())
+            .fetch_optional(self.pool)
             .await
             .map_err(|error| classify(&error))?
             .map(|row| read_checkpoint(&row))
@@ -466,4 +497,56 @@ fn read_checkpoint(row: &Row) -> Result<Checkpoint, StoreError> {
         time: time(row, "time")?,
         signature: bytes(row, "signature")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreConfig;
+    use sqlx::Row as _;
+
+    #[tokio::test]
+    async fn what_a_tenant_asks_for_looks_at_its_own_rows_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = StoreConfig { database: folder.path().join("sophon.db"), blobs: folder.path().join("blobs") };
+        let store = Store::open(paths).await.unwrap();
+        let of_acme = AuditFilter { tenant: Some("acme".into()), ..AuditFilter::default() };
+        let at = Timestamp::from_micros(1);
+        for (filter, order) in [
+            (of_acme.clone(), Order::Oldest),
+            (AuditFilter { fields: vec![("$.detail.n".into(), "1".into())], ..of_acme.clone() }, Order::Newest),
+            (AuditFilter { since: Some(at), until: Some(at), call: Some("call".into()), ..of_acme }, Order::Newest),
+        ] {
+            let query = select(&filter, order, Some(7), 10);
+            let mut explained = QueryBuilder::<Engine>::new("EXPLAIN QUERY PLAN ");
+            explained.push(query.sql().as_str());
+            let rows = explained.build().fetch_all(store.audit_scans().pool).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            assert!(plan[0].contains("USING INDEX audit_by_tenant (tenant=? AND position"), "{plan:?}");
+            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "no sort: {plan:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn attack_44_scans_of_the_audit_log_keep_nobody_from_reading() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = StoreConfig { database: folder.path().join("sophon.db"), blobs: folder.path().join("blobs") };
+        let store = Store::open(paths).await.unwrap();
+        // As many as there may be, none of which is over.
+        let scans = store.audit_scans();
+        let held = [scans.pool.acquire().await.unwrap(), scans.pool.acquire().await.unwrap()];
+        let (filter, mut next) = (AuditFilter::default(), Vec::new());
+        for _ in 0..20 {
+            next.push(Box::pin(scans.page(&filter, Order::Oldest, None, 10)));
+        }
+        for one in &mut next {
+            assert!(futures::poll!(one).is_pending(), "there are two at a time");
+        }
+        assert!(store.keys().list(&"acme".parse().unwrap()).await.unwrap().is_empty());
+        assert_eq!(store.audit().head("host").await.unwrap().seq, 0);
+        drop(held);
+        for one in next {
+            assert!(one.await.unwrap().is_empty());
+        }
+    }
 }

@@ -30,6 +30,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reading connections. Each is a thread; reads are short, and two cores serve no more than this at once.
 const READERS: u32 = 4;
+/// Connections of their own for reads that may look at every row of the audit log: they take from each other and from
+/// nobody else.
+const SCANNERS: u32 = 2;
+/// How long such a read waits for one that takes long.
+const SCAN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pages of write-ahead log before it is copied back (16 MiB): SQLite's default of 4 MiB makes a busy audit log
 /// pay for a copy several times a second.
 const WAL_PAGES: &str = "4096";
@@ -63,12 +68,21 @@ pub(crate) fn limited(options: Options, bytes: u64) -> Options {
     options.pragma("max_page_count", (bytes / u64::from(PAGE_SIZE)).clamp(1, MAX_PAGES).to_string())
 }
 
-/// A pool whose connections refuse to write.
+/// A pool for short reads, whose connections refuse to write.
 pub(crate) async fn readers(database: &Path) -> Result<Pool, StoreError> {
+    pool(database, READERS, READ_TIMEOUT).await
+}
+
+/// A pool for long ones.
+pub(crate) async fn scanners(database: &Path) -> Result<Pool, StoreError> {
+    pool(database, SCANNERS, SCAN_TIMEOUT).await
+}
+
+async fn pool(database: &Path, connections: u32, timeout: Duration) -> Result<Pool, StoreError> {
     let options = writing(database).create_if_missing(false).pragma("query_only", "ON");
     SqlitePoolOptions::new()
-        .max_connections(READERS)
-        .acquire_timeout(READ_TIMEOUT)
+        .max_connections(connections)
+        .acquire_timeout(timeout)
         .connect_with(options)
         .await
         .map_err(|error| classify(&error))
@@ -86,6 +100,7 @@ pub(crate) async fn migrate(connection: &mut Connection) -> Result<(), StoreErro
         (3, "oauth", include_str!("../migrations/sqlite/0003_oauth.sql")),
         (4, "schedules", include_str!("../migrations/sqlite/0004_schedules.sql")),
         (5, "ops", include_str!("../migrations/sqlite/0005_ops.sql")),
+        (8, "audit scans", include_str!("../migrations/sqlite/0008_audit_scans.sql")),
     ];
     let migrations = migrations.map(|(version, name, sql)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

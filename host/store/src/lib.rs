@@ -48,7 +48,7 @@ pub use grants::{GrantRow, Grants, Part, Raised, SessionRow, Sessions};
 pub use keys::{KeyRow, Keys};
 pub use plans::{BegunPlan, PlanRow, Plans};
 pub use publishers::{PublisherRow, Publishers};
-pub use schedules::{Added, ScheduleRow, Schedules, Settled};
+pub use schedules::{Added, DueSchedule, ScheduleFilter, SchedulePage, SchedulePlace, ScheduleRow, Schedules, Settled};
 pub use skills::{Activation, SkillRow, Skills};
 pub use state::{Quota, State, Swap};
 pub use store::{Store, StoreConfig};

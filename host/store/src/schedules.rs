@@ -1,10 +1,13 @@
 //! Schedules: calls that come round. Their arguments are sealed by the vault; here are bytes.
 
 use crate::engine::{Row, classify, conflict};
-use crate::row::{all, column, count, one, parsed, time, time_opt};
+use crate::row::{column, count, one, parsed, time, time_opt};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
 use sophon_types::{CallId, KeyId, ScheduleId, TenantId, Timestamp, ToolName, UserId};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
 
 /// A schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +72,64 @@ pub struct Settled {
     pub next: Option<(Timestamp, Timestamp)>,
 }
 
+/// Which schedules to list.
+#[derive(Debug, Clone)]
+pub struct ScheduleFilter {
+    /// Of this tenant.
+    pub tenant: TenantId,
+    /// Of this user only.
+    pub user: Option<UserId>,
+    /// Behind this place only.
+    pub after: Option<SchedulePlace>,
+    /// At most so many, the oldest first.
+    pub limit: u32,
+}
+
+/// A place in a list of schedules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchedulePlace {
+    created_at: i64,
+    id: String,
+}
+
+impl fmt::Display for SchedulePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.created_at, self.id)
+    }
+}
+
+impl FromStr for SchedulePlace {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "is not the `next` of a page of schedules".to_owned();
+        let (created_at, id) = text.split_once('.').ok_or_else(wrong)?;
+        if id.is_empty() || id.len() > 64 {
+            return Err(wrong());
+        }
+        Ok(Self { created_at: created_at.parse().map_err(|_no_number| wrong())?, id: id.to_owned() })
+    }
+}
+
+/// A part of the schedules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchedulePage {
+    /// Those that could be read.
+    pub rows: Vec<ScheduleRow>,
+    /// How many could not.
+    pub unreadable: u64,
+    /// Where the next page begins; nothing on the last one.
+    pub next: Option<SchedulePlace>,
+}
+
+/// A schedule that is due.
+#[derive(Debug)]
+pub struct DueSchedule {
+    /// Its id, as it stands there.
+    pub id: String,
+    /// The schedule, where it can be read.
+    pub row: Result<ScheduleRow, StoreError>,
+}
+
 /// Schedules.
 #[derive(Debug, Clone, Copy)]
 pub struct Schedules<'s> {
@@ -131,19 +192,60 @@ impl<'s> Schedules<'s> {
             .await
     }
 
-    /// The schedules of a tenant, or of one user of it, oldest first.
+    /// The schedules of a tenant, or of one user of it, oldest first. One that cannot be read keeps nobody from the others.
     ///
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
-    pub async fn list(&self, tenant: &TenantId, user: Option<&UserId>) -> Result<Vec<ScheduleRow>, StoreError> {
+    pub async fn list(&self, filter: ScheduleFilter) -> Result<SchedulePage, StoreError> {
+        let after = filter.after.as_ref();
         let found = sqlx::query(
-            "SELECT * FROM schedules WHERE tenant = $1 AND ($2 IS NULL OR user_id = $2) ORDER BY created_at, id",
+            "SELECT * FROM schedules WHERE tenant = $1 AND ($2 IS NULL OR user_id = $2) \
+             AND ($3 IS NULL OR (created_at, id) > ($3, $4)) ORDER BY created_at, id LIMIT $5",
         )
-        .bind(tenant.as_str())
-        .bind(user.map(UserId::as_str))
+        .bind(filter.tenant.as_str())
+        .bind(filter.user.as_ref().map(UserId::as_str))
+        .bind(after.map(|after| after.created_at))
+        .bind(after.map(|after| after.id.as_str()))
+        // One more tells whether there is a next page.
+        .bind(i64::from(filter.limit) + 1)
         .fetch_all(self.store.readers())
-        .await;
-        all(found, read)
+        .await
+        .map_err(|error| classify(&error))?;
+        let most = filter.limit as usize;
+        let last = found.get(most.saturating_sub(1)).filter(|_| found.len() > most);
+        let place = |row| Ok(SchedulePlace { created_at: column(row, "created_at")?, id: column(row, "id")? });
+        let mut page = SchedulePage { rows: Vec::new(), unreadable: 0, next: last.map(place).transpose()? };
+        for row in found.iter().take(most) {
+            match read(row) {
+                Ok(row) => page.rows.push(row),
+                Err(error) => {
+                    let id = column::<&str>(row, "id").unwrap_or_default();
+                    tracing::error!(%error, schedule = id, "a schedule cannot be read");
+                    page.unreadable += 1;
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    /// A schedule of a tenant, or of one user of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database, or the schedule, cannot be read.
+    pub async fn get(
+        &self,
+        tenant: &TenantId,
+        user: Option<&UserId>,
+        id: ScheduleId,
+    ) -> Result<Option<ScheduleRow>, StoreError> {
+        let found =
+            sqlx::query("SELECT * FROM schedules WHERE id = $1 AND tenant = $2 AND ($3 IS NULL OR user_id = $3)")
+                .bind(id.to_string())
+                .bind(tenant.as_str())
+                .bind(user.map(UserId::as_str))
+                .fetch_optional(self.store.readers())
+                .await;
+        one(found, read)
     }
 
     /// Removes a schedule of a tenant, or of one user of it; returns it where there was one.
@@ -175,17 +277,47 @@ impl<'s> Schedules<'s> {
             .await
     }
 
-    /// Schedules that are due, the longest first.
+    /// Schedules that are due: of each tenant the longest first and no more than `of_tenant`, and tenants by turns. One that
+    /// cannot be read keeps nobody from the others.
     ///
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
-    pub async fn due(&self, now: Timestamp, most: u32) -> Result<Vec<ScheduleRow>, StoreError> {
-        let found = sqlx::query("SELECT * FROM schedules WHERE due_at <= $1 ORDER BY due_at, id LIMIT $2")
-            .bind(now.as_micros())
-            .bind(i64::from(most))
-            .fetch_all(self.store.readers())
-            .await;
-        all(found, read)
+    pub async fn due(&self, now: Timestamp, of_tenant: u32, most: u32) -> Result<Vec<DueSchedule>, StoreError> {
+        let found = sqlx::query(
+            "SELECT schedules.* FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY tenant ORDER BY due_at, id) AS turn \
+             FROM schedules WHERE due_at <= $1) AS due JOIN schedules ON schedules.id = due.id \
+             WHERE due.turn <= $2 ORDER BY due.turn, schedules.due_at, schedules.id LIMIT $3",
+        )
+        .bind(now.as_micros())
+        .bind(i64::from(of_tenant))
+        .bind(i64::from(most))
+        .fetch_all(self.store.readers())
+        .await
+        .map_err(|error| classify(&error))?;
+        found.iter().map(|row| Ok(DueSchedule { id: column(row, "id")?, row: read(row) })).collect()
+    }
+
+    /// Has a firing that is due `now` wait for as long as `by`, so that others come first; nothing where it is not due any more.
+    /// What was claimed stays claimed.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the change cannot be made durable.
+    pub async fn postpone(&self, id: String, now: Timestamp, by: Duration) -> Result<(), StoreError> {
+        self.store
+            .writer()
+            .run(Scope::Statement, move |connection| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE schedules SET due_at = $1 WHERE id = $2 AND due_at <= $3")
+                        .bind(now.plus(by).as_micros())
+                        .bind(id)
+                        .bind(now.as_micros())
+                        .execute(connection)
+                        .await
+                        .map_err(|error| classify(&error))?;
+                    Ok(())
+                })
+            })
+            .await
     }
 
     /// Claims a firing; false where the schedule is gone, or its next firing is another by now. A firing that was claimed

@@ -51,11 +51,11 @@ impl<'s> WebhookMessages<'s> {
         Self { store }
     }
 
-    /// Keeps a message, unless it is known or `most` wait already.
+    /// Keeps a message, unless it is known, or `of_hook` wait already for its webhook or `of_tenant` of these for its tenant.
     ///
     /// # Errors
     /// [`StoreError`] where the change cannot be made durable.
-    pub async fn push(&self, message: WebhookMessage, most: u32) -> Result<Kept, StoreError> {
+    pub async fn push(&self, message: WebhookMessage, of_hook: u32, of_tenant: u32) -> Result<Kept, StoreError> {
         self.store
             .writer()
             .run(Scope::Several, move |connection| {
@@ -72,7 +72,8 @@ impl<'s> WebhookMessages<'s> {
                     let done = sqlx::query(
                         "INSERT INTO webhook_messages (hook, id, tenant, event, subject, body, attempts, due_at, \
                          expires_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE \
-                         (SELECT COUNT(*) FROM webhook_messages WHERE done_at IS NULL) < $10",
+                         (SELECT COUNT(*) FROM webhook_messages WHERE done_at IS NULL AND hook = $1) < $10 AND \
+                         (SELECT COUNT(*) FROM webhook_messages WHERE done_at IS NULL AND hook = $1 AND tenant = $3) < $11",
                     )
                     .bind(message.hook)
                     .bind(message.id)
@@ -83,7 +84,8 @@ impl<'s> WebhookMessages<'s> {
                     .bind(i64::from(message.attempts))
                     .bind(message.due_at.as_micros())
                     .bind(message.expires_at.as_micros())
-                    .bind(i64::from(most))
+                    .bind(i64::from(of_hook))
+                    .bind(i64::from(of_tenant))
                     .execute(connection)
                     .await
                     .map_err(|error| classify(&error))?;
@@ -140,6 +142,40 @@ impl<'s> WebhookMessages<'s> {
         let (hook, id) = (message.hook.clone(), message.id.clone());
         let sql = "UPDATE webhook_messages SET attempts = attempts + 1, due_at = $3 WHERE hook = $1 AND id = $2";
         self.change(sql, hook, id, due).await
+    }
+
+    /// Webhooks for which messages wait.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn hooks(&self) -> Result<Vec<String>, StoreError> {
+        let found = sqlx::query("SELECT DISTINCT hook FROM webhook_messages WHERE done_at IS NULL ORDER BY hook")
+            .fetch_all(self.store.readers())
+            .await;
+        all(found, |row| column(row, "hook"))
+    }
+
+    /// The messages that wait for a webhook are given up; says how many.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the change cannot be made durable.
+    pub async fn abandon(&self, hook: &str, at: Timestamp) -> Result<u64, StoreError> {
+        let hook = hook.to_owned();
+        self.store
+            .writer()
+            .run(Scope::Statement, move |connection| {
+                Box::pin(async move {
+                    let done =
+                        sqlx::query("UPDATE webhook_messages SET done_at = $1 WHERE hook = $2 AND done_at IS NULL")
+                            .bind(at.as_micros())
+                            .bind(hook)
+                            .execute(connection)
+                            .await
+                            .map_err(|error| classify(&error))?;
+                    Ok(done.rows_affected())
+                })
+            })
+            .await
     }
 
     /// Messages of this event about this subject that are not delivered yet are no longer worth it.

@@ -1,7 +1,7 @@
 //! How a question leaves the desk: a person decides, or its time is over. Each step is taken from one state only, and stands in
 //! the log in the same transaction.
 
-use super::{Card, DECISION, Decision, Desk, Told, value};
+use super::{Card, DECISION, Decision, Desk, Told, Untold, value};
 use crate::gate::needs_two;
 use crate::question::{START_WITHIN, Sealed};
 use crate::{Answer, DeskError, Status, changes};
@@ -167,7 +167,34 @@ impl Desk {
         Ok(Card { status, ..card })
     }
 
-    /// Takes a step: with its record, or not at all.
+    /// What became of a question that was decided durably while whoever waits was not told: the log has the record, and a sink
+    /// of it that is required did not take it, so that whoever decided was refused. Nothing where it waits on, or where it is
+    /// off the desk. What is over leaves the desk; a yes, which is told only where it is asked for, stays until it begins.
+    ///
+    /// # Errors
+    /// [`DeskError`] where the store cannot be read.
+    pub async fn untold(&self, id: ApprovalId, of: Untold) -> Result<Option<(Card, Told)>, DeskError> {
+        let turn = self.0.open.lock().get(&id).map(|open| Arc::clone(&open.turn));
+        let Some(turn) = turn else { return Ok(None) };
+        let _turn = turn.lock().await;
+        let row = self.0.parts.store.approvals().get(id).await?.ok_or(DeskError::Unknown)?;
+        let card = self.read(row)?;
+        // Nothing where whoever was faster has told.
+        let Some(knows_yes) = self.0.open.lock().get(&id).map(|open| open.told.borrow().is_some()) else {
+            return Ok(None);
+        };
+        let told = match card.status {
+            Status::Pending => return Ok(None),
+            Status::Approved if of == Untold::Over || knows_yes || card.row.started_at.is_some() => return Ok(None),
+            Status::Approved => Told::Approved(Box::new(self.answer(card.row.clone())?)),
+            over => Told::Over(over),
+        };
+        self.tell(id, told.clone());
+        Ok(Some((card, told)))
+    }
+
+    /// Takes a step: with its record, or not at all. Where a required sink did not take the record, it is an error, and the step
+    /// is taken all the same ([`Self::untold`]).
     async fn step(
         &self,
         card: &Card,

@@ -1,6 +1,7 @@
 //! `[audit]`: how records are signed, how long their content is kept, and where else they go.
 
 use serde::{Deserialize, Serialize};
+use sophon_types::Timestamp;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -19,6 +20,9 @@ pub(crate) struct AuditSection {
     /// Days after which the content of records is dropped; never, where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) retain_days: Option<Days>,
+    /// A day of which a person has seen that it has come: what the clock says beyond it is believed for retention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) clock_confirmed: Option<Day>,
     /// A file that records are appended to as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) file: Option<FileSection>,
@@ -29,7 +33,8 @@ pub(crate) struct AuditSection {
 
 impl Default for AuditSection {
     fn default() -> Self {
-        Self { checkpoint_every: NonZeroU64::MIN.saturating_add(999), retain_days: None, file: None, syslog: None }
+        let checkpoint_every = NonZeroU64::MIN.saturating_add(999);
+        Self { checkpoint_every, retain_days: None, clock_confirmed: None, file: None, syslog: None }
     }
 }
 
@@ -46,16 +51,62 @@ pub(crate) struct FileSection {
 
 /// `[audit.syslog]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "WrittenSyslog")]
 pub(crate) struct SyslogSection {
     /// `unix:/dev/log`, `udp://192.0.2.1:514` or `tcp://192.0.2.1:601`.
     pub(crate) address: SyslogAddress,
     /// The facility of the messages.
-    #[serde(default)]
     pub(crate) facility: Facility,
     /// Whether a call is refused where the syslog does not take its record.
-    #[serde(default)]
     pub(crate) required: bool,
+}
+
+/// The section as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenSyslog {
+    address: SyslogAddress,
+    #[serde(default)]
+    facility: Facility,
+    #[serde(default)]
+    required: bool,
+}
+
+impl TryFrom<WrittenSyslog> for SyslogSection {
+    type Error = String;
+    fn try_from(written: WrittenSyslog) -> Result<Self, String> {
+        let WrittenSyslog { address, facility, required } = written;
+        if required && matches!(address, SyslogAddress::Udp(_)) {
+            return Err(format!("{address} cannot be required: UDP confirms nothing; use tcp:// or unix:"));
+        }
+        Ok(Self { address, facility, required })
+    }
+}
+
+/// A day, such as `2026-01-31`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Day(Timestamp);
+
+impl Day {
+    /// Its first moment (UTC).
+    pub(crate) fn begins(self) -> Timestamp {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Day {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let begins = Timestamp::parse(&text).ok().filter(|_| text.len() == "2026-01-31".len());
+        begins.map(Self).ok_or_else(|| format!("{text:?} is no day, such as \"2026-01-31\""))
+    }
+}
+
+impl From<Day> for String {
+    fn from(day: Day) -> Self {
+        day.0.to_string().chars().take("2026-01-31".len()).collect()
+    }
 }
 
 /// A number of days, two at the least.
@@ -168,6 +219,41 @@ impl Facility {
             Self::Local5 => 21,
             Self::Local6 => 22,
             Self::Local7 => 23,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<AuditSection, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn attack_42_what_confirms_nothing_cannot_be_required() {
+        let syslog = |address: &str, required: bool| {
+            read(&format!("[syslog]\naddress = {address:?}\nrequired = {required}\n")).map(drop)
+        };
+        let refused = syslog("udp://192.0.2.1:514", true).unwrap_err();
+        assert!(refused.contains("UDP confirms nothing"), "{refused}");
+        assert_eq!(syslog("udp://192.0.2.1:514", false), Ok(()));
+        assert_eq!(syslog("tcp://192.0.2.1:601", true), Ok(()));
+        assert_eq!(syslog("unix:/dev/log", true), Ok(()));
+        assert!(read("[syslog]\naddress = \"unix:/dev/log\"\nrequire = true\n").unwrap_err().contains("require"));
+    }
+
+    #[test]
+    fn a_day_is_a_day() {
+        let section = read("clock_confirmed = \"2026-01-31\"").unwrap();
+        assert_eq!(
+            section.clock_confirmed.map(|day| day.begins().to_string()),
+            Some("2026-01-31T00:00:00.000000Z".into())
+        );
+        assert!(toml::to_string(&section).unwrap().contains("clock_confirmed = \"2026-01-31\""));
+        for bad in ["tomorrow", "2026-02-31", "2026-01-31T00:00:00Z"] {
+            assert!(read(&format!("clock_confirmed = {bad:?}")).is_err(), "{bad}");
         }
     }
 }

@@ -7,7 +7,7 @@ mod reload;
 mod sections;
 mod webhooks;
 
-pub(crate) use audit::{AuditSection, Facility, SyslogAddress};
+pub(crate) use audit::{AuditSection, Day, Facility, SyslogAddress};
 pub(crate) use load::load;
 pub(crate) use reload::Reloader;
 pub(crate) use sections::{Config, LogFormat, LogSection, VaultKey};

@@ -1,6 +1,6 @@
 //! `sophon schedules`.
 
-use super::{ask, part};
+use super::{ask, part, query};
 use crate::arguments::ForUser;
 use crate::context::Context;
 use crate::error::CliError;
@@ -20,8 +20,21 @@ pub(crate) struct Schedules {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// The schedules, the oldest first.
+    /// The schedules, the oldest first, without their arguments.
     List {
+        /// At most so many (100; at most 500).
+        #[arg(long, value_name = "COUNT")]
+        limit: Option<u32>,
+        /// Continue behind this: `next` of the page before.
+        #[arg(long, value_name = "NEXT")]
+        after: Option<String>,
+        #[command(flatten)]
+        acting: ForUser,
+    },
+    /// One of them, with its arguments.
+    Show {
+        /// Its id.
+        id: String,
         #[command(flatten)]
         acting: ForUser,
     },
@@ -56,14 +69,31 @@ enum Verb {
     },
 }
 
+/// What is shown of a schedule.
+const FIELDS: [&str; 8] =
+    ["schedule_id", "tool", "user", "cron", "time_zone", "next_at", "last_fire_at", "last_outcome"];
+
 impl Schedules {
     pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         match self.verb {
-            Verb::List { acting } => {
-                let answer = ask(context, acting, Method::GET, "/v1/schedules", None).await?;
-                let fields =
-                    ["schedule_id", "tool", "user", "cron", "time_zone", "next_at", "last_fire_at", "last_outcome"];
-                context.output().data(&answer, |value| table(&value["schedules"], &fields))?;
+            Verb::List { limit, after, acting } => {
+                let asked = query(&[("limit", limit.map(|limit| limit.to_string())), ("after", after)]);
+                let answer = ask(context, acting, Method::GET, &format!("/v1/schedules{asked}"), None).await?;
+                context.output().data(&answer, |value| table(&value["schedules"], &FIELDS))?;
+                if let Some(next) = answer["next"].as_str() {
+                    context.output().note(&format!("there are more: --after {next}"));
+                }
+                if let Some(count) = answer["unreadable"].as_u64().filter(|count| *count > 0) {
+                    context
+                        .output()
+                        .note(&format!("{count} more cannot be read, and do not fire: see the gateway's log"));
+                }
+            }
+            Verb::Show { id, acting } => {
+                let answer = ask(context, acting, Method::GET, &format!("/v1/schedules/{}", part(&id)), None).await?;
+                context.output().data(&answer, |value| {
+                    format!("{}arguments: {}\n", table(&json!([value]), &FIELDS), value["arguments"])
+                })?;
             }
             Verb::Add { tool, arguments, cron, time_zone, jitter, missed, acting } => {
                 let wrong = |error| {

@@ -1,6 +1,6 @@
 //! `sophon serve`.
 
-use crate::config::{Config, Reloader};
+use crate::config::{Config, Day, Reloader};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::home::Home;
@@ -10,6 +10,7 @@ use clap::Args;
 use sophon_audit::AuditLog;
 use sophon_gateway::{Gateway, OperatorToken, RunFile, write_whole};
 use sophon_sandbox::{Confinement, Needs, confine, folder_of};
+use sophon_types::Timestamp;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -84,8 +85,10 @@ impl Serve {
         }
         tracing::info!(address = %bound, home = %home.root().display(), "serving");
 
-        let retaining =
-            house.config().audit.retain_days.map(|days| tokio::spawn(retain(house.audit().clone(), days.span())));
+        let retaining = house.config().audit.retain_days.map(|days| {
+            let confirmed = house.config().audit.clock_confirmed.map(Day::begins);
+            tokio::spawn(retain(house.audit().clone(), days.span(), confirmed))
+        });
         let reloading = tokio::spawn(reload_on(hang_up, gateway.clone()));
         let (first, asked) = tokio::sync::oneshot::channel();
         let serving = gateway.serve(listener, async {
@@ -124,11 +127,11 @@ fn named_files(home: &Home, config: &Config) -> Vec<PathBuf> {
 const RETENTION: Duration = Duration::from_secs(60 * 60);
 
 /// Drops the content of records of this age, now and then.
-async fn retain(audit: AuditLog, age: Duration) {
+async fn retain(audit: AuditLog, age: Duration, confirmed: Option<Timestamp>) {
     let mut ticks = tokio::time::interval(RETENTION);
     loop {
         ticks.tick().await;
-        match audit.retain(age).await {
+        match audit.retain(age, confirmed).await {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "the content of old audit records is dropped"),
             Err(error) => tracing::warn!(%error, "the content of old audit records cannot be dropped now"),

@@ -90,8 +90,12 @@ fn put(value: &mut Value, at: &str, found: Value) -> Result<(), String> {
     }
 }
 
-/// Whether steps make a plan: named once each, and referring backwards only.
-pub(super) fn check_shape(steps: &[PlanStep]) -> Result<(), CallError> {
+/// Whether steps make a plan: not too many, named once each, and referring backwards only. Looks nothing up, so that it can
+/// come before whatever counts or costs.
+///
+/// # Errors
+/// [`CallError::PlanShape`], with what is wrong.
+pub fn check_plan(steps: &[PlanStep]) -> Result<(), CallError> {
     let wrong = |message: String| CallError::PlanShape { message };
     if steps.is_empty() || steps.len() > MOST_STEPS {
         return Err(wrong(format!("a plan has 1 to {MOST_STEPS} steps")));
@@ -142,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_plan_refers_backwards_only_and_names_each_step_once() {
-        assert!(check_shape(&[step("a", &[]), step("b", &[("/x", "a", "/0/id")])]).is_ok());
+        assert!(check_plan(&[step("a", &[]), step("b", &[("/x", "a", "/0/id")])]).is_ok());
         for (steps, says) in [
             (vec![], "1 to 50"),
             (vec![step("a", &[]), step("a", &[])], "two steps"),
@@ -152,10 +156,10 @@ mod tests {
             (vec![step("a", &[]), step("b", &[("x", "a", "")])], "JSON pointers"),
             (vec![step("a", &[]), step("b", &[("/x", "a", "id")])], "JSON pointers"),
         ] {
-            let error = check_shape(&steps).unwrap_err().to_string();
+            let error = check_plan(&steps).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
-        assert!(check_shape(&vec![step("a", &[]); 51]).is_err());
+        assert!(check_plan(&vec![step("a", &[]); 51]).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::call::KEPT;
 use crate::{CallError, Executor};
 use futures::StreamExt as _;
 use sophon_audit::{Action, Outcome, Record};
-use sophon_store::{ScheduleRow, Settled};
+use sophon_store::{DueSchedule, ScheduleRow, Settled};
 use sophon_types::{CallId, CorrelationId, Fault as _, FaultKind, Principal, Role, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,14 +15,26 @@ use std::time::Duration;
 
 /// How often it is looked for what is due.
 const LOOK: Duration = Duration::from_secs(1);
-/// Schedules that are fired from one look, and how many of them at the same time.
+/// Schedules that are fired from one look, of all tenants and of one, and how many of them at the same time.
 const MOST: u32 = 256;
+const OF_TENANT: u32 = 32;
 const AT_ONCE: usize = 8;
 /// A firing that is late by more than this was missed: the host did not run, or was too busy.
 const LATE: Duration = Duration::from_secs(120);
 
+/// How long a firing that cannot be at this moment stands back for others.
+const BACK: Duration = Duration::from_secs(5);
+
 /// What became of a firing that was left out.
 const MISSED: &str = "missed";
+
+/// Whether a firing is done with for this time.
+enum Done {
+    /// It is, or it is somebody else's.
+    Settled,
+    /// It has to wait for a moment; what it has claimed stays.
+    Waits,
+}
 
 /// What became of a firing.
 struct Fired {
@@ -62,31 +74,39 @@ impl Executor {
     /// Fires what is due at this moment.
     pub(crate) async fn fire_due(&self) {
         let now = self.0.parts.clock.now();
-        match self.0.parts.store.schedules().due(now, MOST).await {
-            Ok(due) => {
-                futures::stream::iter(due)
-                    .for_each_concurrent(AT_ONCE, |row| async move {
-                        let id = row.id;
-                        if let Err(error) = self.fire(row, now).await {
-                            // It is due still, and tried again at the next look.
-                            tracing::warn!(schedule = %id, %error, "a schedule could not be fired");
-                        }
-                    })
-                    .await;
-            }
-            Err(error) => tracing::warn!(%error, "it could not be read which schedules are due"),
-        }
+        let due = match self.0.parts.store.schedules().due(now, OF_TENANT, MOST).await {
+            Ok(due) => due,
+            Err(error) => return tracing::warn!(%error, "it could not be read which schedules are due"),
+        };
+        futures::stream::iter(due)
+            .for_each_concurrent(AT_ONCE, |due| async move {
+                let DueSchedule { id, row } = due;
+                let fired = match row {
+                    Ok(row) => self.fire(row, now).await,
+                    Err(unreadable) => Err(unreadable.into()),
+                };
+                match fired {
+                    Ok(Done::Settled) => return,
+                    Ok(Done::Waits) => {}
+                    Err(error) => tracing::warn!(schedule = id, %error, "a schedule could not be fired"),
+                }
+                // It is tried again, behind those that are due meanwhile: nobody's firings keep others from theirs.
+                if let Err(error) = self.0.parts.store.schedules().postpone(id, now, BACK).await {
+                    tracing::warn!(%error, "a firing could not be put off");
+                }
+            })
+            .await;
     }
 
-    async fn fire(&self, row: ScheduleRow, now: Timestamp) -> Result<(), CallError> {
+    async fn fire(&self, row: ScheduleRow, now: Timestamp) -> Result<Done, CallError> {
         let parts = &self.0.parts;
-        let (Some(planned), Some(due)) = (row.fire_at, row.due_at) else { return Ok(()) };
+        let (Some(planned), Some(due)) = (row.fire_at, row.due_at) else { return Ok(Done::Settled) };
         let timetable = Timetable::new(&row.cron, &row.zone, row.jitter_seconds)?;
         let missed = Missed::named(&row.missed)?;
         // A firing that was claimed is finished, whatever the time: it may have run already.
         let (fire_at, fired) = if let Some(claimed) = row.claimed_at {
             if now.since(claimed) < KEPT {
-                (planned, self.call_scheduled(&row, planned).await?)
+                (planned, self.call_scheduled(&row, planned, claimed).await?)
             } else {
                 // The key by which it would be known is forgotten. It may have run, so it does not again.
                 let fired = Fired { outcome: Outcome::Unknown, ..Fired::refused("unknown_outcome", true) };
@@ -99,12 +119,11 @@ impl Executor {
             let latest = timetable.latest(now).filter(|latest| now.since(due) > LATE && *latest > planned);
             let fire_at = latest.unwrap_or(planned);
             if !parts.store.schedules().claim(row.id, fire_at, due, now).await? {
-                return Ok(());
+                return Ok(Done::Settled);
             }
-            (fire_at, self.call_scheduled(&row, fire_at).await?)
+            (fire_at, self.call_scheduled(&row, fire_at, now).await?)
         };
-        // Nothing to settle: it is tried again.
-        let Some(fired) = fired else { return Ok(()) };
+        let Some(fired) = fired else { return Ok(Done::Waits) };
         let record = Record::new(Action::ScheduleFire, fired.outcome)
             .tenant(&row.tenant)
             .user(&row.user)
@@ -119,11 +138,17 @@ impl Executor {
         let next = timetable.after(from).filter(|_| fired.goes_on);
         let next = next.map(|next| (next, timetable.due(row.id, next)));
         let settled = Settled { fire_at, call: fired.call, outcome: fired.word, next };
-        Ok(parts.store.schedules().settle(row.id, settled).await?)
+        parts.store.schedules().settle(row.id, settled).await?;
+        Ok(Done::Settled)
     }
 
-    /// Calls a firing's tool; `None` where that has to wait.
-    async fn call_scheduled(&self, row: &ScheduleRow, fire_at: Timestamp) -> Result<Option<Fired>, CallError> {
+    /// Calls the tool of a firing that was claimed at `claimed`; `None` where that has to wait.
+    async fn call_scheduled(
+        &self,
+        row: &ScheduleRow,
+        fire_at: Timestamp,
+        claimed: Timestamp,
+    ) -> Result<Option<Fired>, CallError> {
         let parts = &self.0.parts;
         // The operator's own keys are not among these; a key that was revoked stops what it has made.
         let keys = parts.store.keys().list(&row.tenant).await?;
@@ -147,7 +172,7 @@ impl Executor {
                 Ok(Some(Fired { call: Some(view.call_id), outcome: Outcome::Ok, word, goes_on: true }))
             }
             // For a moment; the claim stays, and with it the key.
-            Err(error) if error.kind() == FaultKind::Unavailable && !is_late(parts.clock.now(), row) => {
+            Err(error) if error.kind() == FaultKind::Unavailable && parts.clock.now().since(claimed) <= LATE => {
                 tracing::info!(schedule = %row.id, %error, "a firing waits");
                 Ok(None)
             }
@@ -156,10 +181,4 @@ impl Executor {
             }
         }
     }
-}
-
-/// Whether a claimed firing has been tried long enough.
-fn is_late(now: Timestamp, row: &ScheduleRow) -> bool {
-    let since = row.claimed_at.or(row.due_at).unwrap_or(now);
-    now.since(since) > LATE
 }

@@ -17,7 +17,7 @@ use crate::{CallError, Executor};
 use serde::Serialize;
 use serde_json::Value;
 use sophon_audit::{Action, Outcome, Record};
-use sophon_store::{Added, ScheduleRow};
+use sophon_store::{Added, ScheduleFilter, SchedulePlace, ScheduleRow};
 use sophon_types::{
     CallId, CanonicalJson, CorrelationId, Fault as _, Principal, Role, ScheduleId, Timestamp, ToolName, UserId,
 };
@@ -60,8 +60,9 @@ pub struct ScheduleView {
     pub user: UserId,
     /// What it calls.
     pub tool: ToolName,
-    /// With which arguments.
-    pub arguments: Value,
+    /// With which arguments; left out in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Value>,
     /// The cron pattern.
     pub cron: String,
     /// The time zone.
@@ -80,6 +81,17 @@ pub struct ScheduleView {
     pub last_call_id: Option<CallId>,
     /// What became of it: a call's status, or the code of a refusal.
     pub last_outcome: Option<String>,
+}
+
+/// A part of the schedules, the oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScheduleListing {
+    /// The schedules, without their arguments.
+    pub schedules: Vec<ScheduleView>,
+    /// How many of this page cannot be read; they do not fire.
+    pub unreadable: u64,
+    /// Where the next page begins; nothing on the last one.
+    pub next: Option<String>,
 }
 
 /// What becomes of firings that were missed.
@@ -162,7 +174,7 @@ impl Executor {
         };
         let record = record.clone().tool(&row.tool).detail("schedule", id.to_string());
         parts.audit.append(record.clone().then(Action::ScheduleCreate, Outcome::Intent)).await?;
-        let view = self.schedule_view(row.clone())?;
+        let view = ScheduleView { arguments: Some(arguments.into_value()), ..ScheduleView::from(row.clone()) };
         match parts.store.schedules().add(row, OF_USER, OF_TENANT).await? {
             Added::Added => {}
             Added::UserFull => return Err(ScheduleError::TooMany { of: "the user", most: OF_USER }.into()),
@@ -172,13 +184,34 @@ impl Executor {
         Ok(view)
     }
 
-    /// The caller's schedules; an admin sees those of the whole tenant.
+    /// The caller's schedules behind a place, without their arguments; an admin sees those of the whole tenant.
     ///
     /// # Errors
     /// [`CallError`] where they cannot be read.
-    pub async fn schedules(&self, principal: &Principal) -> Result<Vec<ScheduleView>, CallError> {
-        let rows = self.0.parts.store.schedules().list(&principal.tenant, whose(principal)).await?;
-        rows.into_iter().map(|row| self.schedule_view(row)).collect()
+    pub async fn schedules(
+        &self,
+        principal: &Principal,
+        after: Option<SchedulePlace>,
+        limit: u32,
+    ) -> Result<ScheduleListing, CallError> {
+        let (tenant, user) = (principal.tenant.clone(), whose(principal).cloned());
+        let page = self.0.parts.store.schedules().list(ScheduleFilter { tenant, user, after, limit }).await?;
+        Ok(ScheduleListing {
+            schedules: page.rows.into_iter().map(ScheduleView::from).collect(),
+            unreadable: page.unreadable,
+            next: page.next.map(|next| next.to_string()),
+        })
+    }
+
+    /// A schedule of the caller, with its arguments; an admin's, one of the tenant.
+    ///
+    /// # Errors
+    /// [`ScheduleError::Unknown`] where the caller has no such schedule.
+    pub async fn schedule_of(&self, principal: &Principal, id: ScheduleId) -> Result<ScheduleView, CallError> {
+        let found = self.0.parts.store.schedules().get(&principal.tenant, whose(principal), id).await?;
+        let row = found.ok_or(ScheduleError::Unknown)?;
+        let arguments = Some(self.scheduled_arguments(&row)?.into_value());
+        Ok(ScheduleView { arguments, ..ScheduleView::from(row) })
     }
 
     /// Removes a schedule of the caller; an admin, one of the tenant. A firing that is under way goes on.
@@ -203,13 +236,19 @@ impl Executor {
         removed.map(drop).ok_or_else(|| ScheduleError::Unknown.into())
     }
 
-    fn schedule_view(&self, row: ScheduleRow) -> Result<ScheduleView, CallError> {
-        let arguments = self.scheduled_arguments(&row)?.into_value();
-        Ok(ScheduleView {
+    fn scheduled_arguments(&self, row: &ScheduleRow) -> Result<CanonicalJson, CallError> {
+        let plain = self.0.parts.vault.unseal(PURPOSE, row.id.as_bytes(), &row.arguments)?;
+        Ok(CanonicalJson::parse(&plain)?)
+    }
+}
+
+impl From<ScheduleRow> for ScheduleView {
+    fn from(row: ScheduleRow) -> Self {
+        Self {
             schedule_id: row.id,
             user: row.user,
             tool: row.tool,
-            arguments,
+            arguments: None,
             cron: row.cron,
             time_zone: row.zone,
             jitter_seconds: row.jitter_seconds,
@@ -219,12 +258,7 @@ impl Executor {
             last_fire_at: row.last_fire_at,
             last_call_id: row.last_call,
             last_outcome: row.last_outcome,
-        })
-    }
-
-    fn scheduled_arguments(&self, row: &ScheduleRow) -> Result<CanonicalJson, CallError> {
-        let plain = self.0.parts.vault.unseal(PURPOSE, row.id.as_bytes(), &row.arguments)?;
-        Ok(CanonicalJson::parse(&plain)?)
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use crate::CallStatus;
 use crate::tests::{START, World};
 use sophon_audit::Query;
 use sophon_store::{Begun, CallRow};
-use sophon_types::{Digest, KeyId};
+use sophon_types::{Digest, KeyId, TenantId};
+use std::sync::atomic::Ordering;
 
 const MINUTE: i64 = 60 * 1_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -56,8 +57,7 @@ impl World {
     }
 
     async fn view(&self, id: ScheduleId) -> ScheduleView {
-        let all = self.executor.schedules(&ann(Role::Agent)).await.unwrap();
-        all.into_iter().find(|view| view.schedule_id == id).unwrap()
+        self.executor.schedule_of(&ann(Role::Agent), id).await.unwrap()
     }
 
     async fn fired(&self) -> Vec<String> {
@@ -142,6 +142,77 @@ async fn a_firing_that_a_crash_cut_short_is_found_again_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn attack_44_firings_of_one_tenant_that_wait_keep_nobody_elses_from_firing() {
+    let world = World::new().await;
+    let row = world.scheduled(1, "skip").await;
+    let schedules = world.store.schedules();
+    for n in 0..300_u16 {
+        let mut id = [3; 16];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        let other = ScheduleRow { id: ScheduleId::from_bytes(id), due_at: row.fire_at, ..row.clone() };
+        assert_eq!(schedules.add(other, 1000, 1000).await.unwrap(), Added::Added);
+    }
+    let rivals: TenantId = "rival".parse().unwrap();
+    let id = ScheduleId::from_bytes([9; 16]);
+    let other = world.executor.0.parts.vault.seal(PURPOSE, id.as_bytes(), b"{}").unwrap();
+    let rival = ScheduleRow { id, tenant: rivals.clone(), arguments: other, ..row.clone() };
+    assert_eq!(schedules.add(rival.clone(), 1000, 1000).await.unwrap(), Added::Added);
+    // Nothing can be called at this moment.
+    world.executor.0.draining.store(true, Ordering::SeqCst);
+    let due = row.due_at.unwrap();
+    world.now_at(due).await;
+    let found = schedules.get(&rivals, None, id).await.unwrap().unwrap();
+    assert_eq!((found.claimed_at, found.fire_at), (Some(due), row.fire_at), "it had its turn, and waits");
+    let waiting = schedules.due(due, 1000, 1000).await.unwrap().len();
+    assert!((200..300).contains(&waiting), "those that had their turn stand back: {waiting}");
+    world.executor.0.draining.store(false, Ordering::SeqCst);
+    let later = due.plus(std::time::Duration::from_secs(5));
+    world.now_at(later).await;
+    let found = schedules.get(&rivals, None, id).await.unwrap().unwrap();
+    assert_eq!((found.last_fire_at, found.last_outcome.as_deref()), (row.fire_at, Some("unknown_tool")));
+}
+
+#[tokio::test]
+async fn what_was_missed_and_is_made_up_for_waits_for_its_moment() {
+    let world = World::new().await;
+    let row = world.scheduled(1, "once").await;
+    let late = moment(DAY + 3 * MINUTE);
+    world.executor.0.draining.store(true, Ordering::SeqCst);
+    world.now_at(late).await;
+    assert!(world.fired().await.is_empty(), "the host is busy for a moment, not for two minutes");
+    world.executor.0.draining.store(false, Ordering::SeqCst);
+    world.now_at(late.plus(std::time::Duration::from_secs(10))).await;
+    assert_eq!(world.fired().await, ["unknown_tool"]);
+    assert!(late.since(world.view(row.id).await.last_fire_at.unwrap()).as_secs() < 300);
+}
+
+#[tokio::test]
+async fn schedules_are_listed_by_pages_without_arguments_and_without_what_cannot_be_read() {
+    let world = World::new().await;
+    let mut ids = Vec::new();
+    for n in 1..=5 {
+        ids.push(world.scheduled(n, "skip").await.id);
+    }
+    world.sql("UPDATE schedules SET tool = 'no name of a tool' WHERE id LIKE '%0303030303%'").await;
+    let (mut seen, mut unreadable, mut after) = (Vec::new(), 0, None);
+    loop {
+        let page = world.executor.schedules(&ann(Role::Agent), after, 2).await.unwrap();
+        assert!(page.schedules.len() <= 2 && page.schedules.iter().all(|one| one.arguments.is_none()));
+        seen.extend(page.schedules.iter().map(|one| one.schedule_id));
+        unreadable += page.unreadable;
+        let Some(next) = page.next else { break };
+        after = Some(next.parse().unwrap());
+    }
+    assert_eq!((seen, unreadable), (vec![ids[0], ids[1], ids[3], ids[4]], 1));
+    assert_eq!(world.view(ids[0]).await.arguments, Some(serde_json::json!({"n": 1})));
+    let bob = Principal { user: "bob".parse().unwrap(), ..ann(Role::Agent) };
+    assert_eq!(world.executor.schedule_of(&bob, ids[0]).await.unwrap_err().code(), "unknown_schedule");
+    // Nor does it keep the others from firing.
+    world.now_at(moment(6 * MINUTE)).await;
+    assert_eq!(world.fired().await.len(), 4);
+}
+
+#[tokio::test]
 async fn a_schedule_that_cannot_be_is_refused_and_recorded() {
     let world = World::new().await;
     let ann = ann(Role::Agent);
@@ -194,7 +265,7 @@ async fn there_are_so_many_of_a_user_and_of_a_tenant_and_everybody_sees_their_ow
     assert_eq!(refused.code(), "unknown_schedule");
     world.executor.unschedule(&ann(Role::Admin), ScheduleId::from_bytes([3; 16]), correlation).await.unwrap();
     world.executor.unschedule(&ann(Role::Agent), row.id, correlation).await.unwrap();
-    assert!(world.store.schedules().list(&row.tenant, None).await.unwrap().is_empty());
+    assert!(world.executor.schedules(&ann(Role::Admin), None, 10).await.unwrap().schedules.is_empty());
 }
 
 #[tokio::test]

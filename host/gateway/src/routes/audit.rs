@@ -3,10 +3,11 @@
 
 use crate::auth::{Caller, Standing};
 use crate::extract::{InQuery, streamed};
-use crate::passes::Pass;
+use crate::passes::{Pass, to_its_end};
 use crate::problem::Problem;
 use crate::wire::{AuditPage, AuditQuery, AuditVerification};
 use crate::{Gateway, GatewayError};
+use axum::BoxError;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
@@ -51,9 +52,9 @@ pub(crate) async fn query(
         return Err(wrong("format", "is for exports").into());
     }
     let query = filter(&caller, &asked)?;
-    let turn = gateway.audit_queries().begin(query.tenant.clone()).await;
-    let _turn = turn.map_err(|closed| GatewayError::Broken { detail: closed.to_string() })?;
-    Ok(axum::Json(gateway.audit().query(&query).await?.into()))
+    let (audit, of) = (gateway.audit().clone(), query.tenant.clone());
+    let page = gateway.audit_queries().run(of, async move { audit.query(&query).await }).await?;
+    Ok(axum::Json(page?.into()))
 }
 
 fn filter(caller: &Caller, asked: &AuditQuery) -> Result<Query, GatewayError> {
@@ -87,8 +88,8 @@ pub(crate) async fn verify(
     State(gateway): State<Gateway>,
     caller: Caller,
 ) -> Result<axum::Json<AuditVerification>, Problem> {
-    let _pass = pass(&gateway, &caller)?;
-    let found = gateway.audit().verify().await?;
+    let (pass, audit) = (pass(&gateway, &caller)?, gateway.audit().clone());
+    let found = to_its_end(pass, async move { audit.verify().await }).await??;
     Ok(axum::Json(AuditVerification::of(found, gateway.audit().public_key())))
 }
 
@@ -115,26 +116,37 @@ pub(crate) async fn export(
     let scope = tenant(&caller).map_or(ExportScope::Everything, ExportScope::Tenant);
     let export = gateway.audit().export(scope, gateway.clock().now());
     let chunks = futures::stream::try_unfold((export, pass), |(mut export, pass)| async move {
-        match export.next_chunk().await {
-            Ok(chunk) => Ok(chunk.map(|chunk| (chunk, (export, pass)))),
-            Err(error) => {
-                // The status is out already; an answer that ends without its last chunk is seen as broken.
-                tracing::error!(%error, "an export of the audit log ended early");
-                Err(error)
-            }
-        }
+        let read = to_its_end((), async move {
+            let chunk = export.next_chunk().await;
+            (export, pass, chunk)
+        });
+        let (export, pass, chunk) = read.await.map_err(cut_short)?;
+        Ok::<_, BoxError>(chunk.map_err(cut_short)?.map(|chunk| (chunk, (export, pass))))
     });
     Ok(streamed(Body::from_stream(chunks), "application/x-ndjson"))
 }
 
 fn csv(gateway: &Gateway, query: Query, pass: Pass) -> Response {
-    let export = gateway.audit().export_csv(query);
-    let chunks = futures::stream::try_unfold((export, pass), |(mut export, pass)| async move {
-        let chunk = export.next_chunk().await;
-        let chunk = chunk.inspect_err(|error| tracing::error!(%error, "an export of the audit log ended early"))?;
-        Ok::<_, sophon_audit::AuditError>(chunk.map(|chunk| (chunk, (export, pass))))
+    let (gateway, of, export) = (gateway.clone(), query.tenant.clone(), gateway.audit().export_csv(query));
+    let chunks = futures::stream::try_unfold((export, pass), move |(mut export, pass)| {
+        let (gateway, of) = (gateway.clone(), of.clone());
+        async move {
+            // Each page is a query like any other, and waits for its turn.
+            let read = gateway.audit_queries().run(of, async move {
+                let chunk = export.next_chunk().await;
+                (export, pass, chunk)
+            });
+            let (export, pass, chunk) = read.await.map_err(cut_short)?;
+            Ok::<_, BoxError>(chunk.map_err(cut_short)?.map(|chunk| (chunk, (export, pass))))
+        }
     });
     streamed(Body::from_stream(chunks), "text/csv; charset=utf-8")
+}
+
+/// The status is out already; an answer that ends without its last chunk is seen as broken.
+fn cut_short(error: impl Into<BoxError> + Display) -> BoxError {
+    tracing::error!(%error, "an export of the audit log ended early");
+    error.into()
 }
 
 /// The right to read the whole log.

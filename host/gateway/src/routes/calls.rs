@@ -39,7 +39,9 @@ pub(crate) async fn call(
     let Some(_place) = gateway.calls().take(&caller.principal, 1) else {
         return Err(GatewayError::Busy { what: "calls", setting: "max_concurrent_calls" }.into());
     };
-    let budget = gateway.limits().tool(&caller.principal, &tool)?;
+    // A name that is no tool of the caller's is refused below, and counted nowhere.
+    let offered = gateway.executor().offered(&caller.principal, &tool);
+    let budget = offered.map(|tool| gateway.limits().tool(&caller.principal, &tool)).transpose()?.flatten();
     let request = CallRequest {
         tool,
         arguments: CanonicalJson::parse(body.arguments.get().as_bytes())?,

@@ -164,7 +164,11 @@ pub(crate) fn table() -> Vec<Route> {
             .takes::<wire::GrantBody>()
             .answers::<wire::GrantItem>(201),
         delete("/v1/grants/{id}", PEOPLE, "Takes a standing yes back.", approvals::revoke_grant).nothing(),
-        get("/v1/schedules", CALLERS, "The calls that come round.", schedules::list).answers::<wire::ScheduleList>(200),
+        get("/v1/schedules", CALLERS, "The calls that come round.", schedules::list)
+            .queries(schedules::QUERIES)
+            .answers::<wire::ScheduleList>(200),
+        get("/v1/schedules/{id}", CALLERS, "A call that comes round, with its arguments.", schedules::show)
+            .answers::<wire::ScheduleItem>(200),
         post("/v1/schedules", CALLERS, "Makes a call that comes round.", schedules::create)
             .takes::<wire::ScheduleBody>()
             .answers::<wire::ScheduleItem>(201),
@@ -369,6 +373,7 @@ mod tests {
         POST /v1/grants approver,admin
         DELETE /v1/grants/{id} approver,admin
         GET /v1/schedules agent,admin
+        GET /v1/schedules/{id} agent,admin
         POST /v1/schedules agent,admin
         DELETE /v1/schedules/{id} agent,admin
         POST /v1/external-content agent,admin

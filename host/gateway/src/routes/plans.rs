@@ -34,7 +34,6 @@ pub(crate) async fn plan(
     };
     let mut steps = Vec::with_capacity(body.steps.len());
     for (n, step) in body.steps.into_iter().enumerate() {
-        gateway.limits().tool(&caller.principal, &step.tool)?;
         let references = step.references.into_iter();
         steps.push(PlanStep {
             name: step.name.unwrap_or_else(|| format!("step{}", n + 1)),
@@ -42,6 +41,13 @@ pub(crate) async fn plan(
             arguments: CanonicalJson::parse(step.arguments.get().as_bytes())?,
             references: references.map(|one| Reference { at: one.at, step: one.step, path: one.path }).collect(),
         });
+    }
+    sophon_executor::check_plan(&steps)?;
+    for step in &steps {
+        // A name that is no tool of the caller's is refused below, and counted nowhere.
+        if let Some(tool) = gateway.executor().offered(&caller.principal, &step.tool) {
+            gateway.limits().tool(&caller.principal, &tool)?;
+        }
     }
     let request = PlanRequest {
         steps,

@@ -55,6 +55,7 @@ async fn attack_41_an_agents_key_reaches_nothing_that_decides() {
             "GET /v1/approvals/{id}",
             "POST /v1/sessions",
             "GET /v1/schedules",
+            "GET /v1/schedules/{id}",
             "POST /v1/schedules",
             "DELETE /v1/schedules/{id}",
             "POST /v1/external-content",
@@ -67,9 +68,48 @@ async fn attack_41_an_agents_key_reaches_nothing_that_decides() {
         let answer = world.post(path, &agent, &serde_json::json!({})).await;
         assert_eq!(answer.brief(), (403, "role_refused"), "{path}");
     }
+    // The first try is on record at once, with who, where and under which id; what follows as one record.
+    world.audit.checkpoint().await.unwrap();
+    let found = world.get("/v1/audit?action=authz.refused", &world.operator).await;
+    let first = &found.json["entries"][0]["record"];
+    assert_eq!(first["detail"]["routes"], serde_json::json!(["POST /v1/approvals/{id}/approve"]), "{}", found.text);
+    assert_eq!((&first["user"], &first["code"]), (&"ann".into(), &"role_refused".into()));
+    assert!(first["key"].is_string() && first["correlation"].is_string(), "{first}");
+    world.gateway.refusals().flush(crate::refusals::AtTheEnd::Yes);
+    world.audit.checkpoint().await.unwrap();
+    let found = world.get("/v1/audit?action=authz.refused", &world.operator).await;
+    let second = &found.json["entries"][1]["record"]["detail"];
+    let routes = ["POST /v1/approvals/{id}/reject", "POST /v1/grants"];
+    assert_eq!((&second["routes"], &second["count"]), (&routes.as_slice().into(), &2.into()), "{}", found.text);
+    assert_eq!(found.json["entries"].as_array().unwrap().len(), 2);
     // What a person has allowed is not the agent's to see or to change.
     assert_eq!(world.get("/v1/sessions", &agent).await.brief(), (403, "role_refused"));
     assert_eq!(world.delete("/v1/sessions/x", &agent).await.brief(), (403, "role_refused"));
+}
+
+#[tokio::test]
+async fn attack_41_what_a_key_does_not_reach_is_on_record_and_a_flood_of_it_is_bounded() {
+    let world = World::new().await;
+    let admin = world.key("admin", "ann").await;
+    let named = serde_json::json!({"role": "agent", "user": "bob", "tenant": "other"});
+    for _ in 0..50 {
+        assert_eq!(world.post("/v1/keys", &admin, &named).await.brief(), (403, "scope_refused"));
+    }
+    let person = world.key("approver", "bob").await;
+    let own = serde_json::json!({"owner": "tenant", "fields": {"token": "0123456789abcdef"}});
+    let answer = world.put("/v1/credentials/github", &person, &own).await;
+    assert_eq!(answer.brief(), (403, "scope_refused"), "{}", answer.text);
+    world.gateway.refusals().flush(crate::refusals::AtTheEnd::Yes);
+    world.audit.checkpoint().await.unwrap();
+    let found = world.get("/v1/audit?action=authz.refused", &world.operator).await;
+    let told: Vec<_> = found.json["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| &entry["record"])
+        .map(|record| (record["user"].as_str().unwrap(), record["detail"]["count"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(told, [("ann", 1), ("bob", 1), ("ann", 49)], "{}", found.text);
 }
 
 #[tokio::test]

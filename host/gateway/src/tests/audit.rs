@@ -89,3 +89,20 @@ async fn an_export_signs_only_what_is_new() {
     world.key("agent", "bob").await;
     assert_eq!((checkpoints().await, checkpoints().await), (first + 1, first + 1));
 }
+
+#[tokio::test]
+async fn attack_44_each_page_of_a_csv_export_waits_for_its_tenants_turn() {
+    let world = World::new().await;
+    let admin = world.key("admin", "root").await;
+    let held = world.gateway.audit_queries().begin(Some("default".parse().unwrap())).await.unwrap();
+    let request = crate::fixtures::request(http::Method::GET, "/v1/audit/export?format=csv", &admin, None);
+    let answer = world.open(request).await;
+    assert_eq!(answer.status(), 200);
+    let mut body = Box::pin(axum::body::to_bytes(answer.into_body(), 1 << 20));
+    for _ in 0..10 {
+        assert!(futures::poll!(&mut body).is_pending(), "it reads beside another query of its tenant");
+        tokio::task::yield_now().await;
+    }
+    drop(held);
+    assert!(body.await.unwrap().starts_with(b"position,writer,seq"));
+}

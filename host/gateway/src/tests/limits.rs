@@ -193,25 +193,27 @@ async fn attack_44_limits_say_where_they_stand_and_retry_after_agrees() {
 }
 
 #[tokio::test]
-async fn attack_44_a_tool_has_its_budget_whoever_shares_it() {
+async fn attack_44_a_name_that_is_no_tool_is_counted_nowhere() {
     let world = World::with(|_config, limits| {
-        let number = |n| NonZeroU32::new(n).unwrap();
-        let tool = "ab.c".to_owned();
-        limits.tools = vec![ToolBudget { tool, per_minute: number(1), burst: number(2), per: Sharing::Tenant }];
+        let (one, tool) = (NonZeroU32::MIN, "*".to_owned());
+        limits.tools = vec![ToolBudget { tool, per_minute: one, burst: one, per: Sharing::Everyone }];
     })
     .await;
-    let keys = [world.key("agent", "ann").await, world.key("agent", "bob").await];
-    let mut briefs = Vec::new();
-    for n in 0..4 {
-        let answer = world.post("/v1/tools/ab.c/call", &keys[n % 2], &serde_json::json!({"arguments": {}})).await;
-        let limit = answer.headers["ratelimit"].to_str().unwrap().to_owned();
-        if answer.status == 429 {
-            let after: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
-            assert!((1..=60).contains(&after) && limit.contains(&format!("\"tool\";r=0;t={after}")), "{limit}");
+    let key = world.key("agent", "ann").await;
+    let long = "x".repeat(100_000);
+    for name in ["ab.c", "ab.c", "ab.d", "no-tool", "no-tool", long.as_str(), long.as_str()] {
+        let body = serde_json::json!({"steps": [{"tool": name, "arguments": {}}]});
+        let plan = world.post("/v1/plans", &key, &body).await;
+        assert!(matches!(plan.status.as_u16(), 400..=428), "{}", plan.text);
+        if name.len() < 100 {
+            let path = format!("/v1/tools/{name}/call");
+            let call = world.post(&path, &key, &serde_json::json!({"arguments": {}})).await;
+            assert!(matches!(call.status.as_u16(), 400..=428), "{}", call.text);
+            assert!(!call.headers["ratelimit"].to_str().unwrap().contains("\"tool\""));
         }
-        briefs.push(answer.status.as_u16());
     }
-    assert_eq!(briefs, [404, 404, 429, 429], "there is no such tool, and asking for it counts");
-    let other = world.post("/v1/tools/ab.d/call", &keys[0], &serde_json::json!({"arguments": {}})).await;
-    assert_eq!(other.status, 404);
+    // A plan's form comes first, whatever it names.
+    let steps: Vec<_> = (0..51).map(|_| serde_json::json!({"tool": "ab.c", "arguments": {}})).collect();
+    let plan = world.post("/v1/plans", &key, &serde_json::json!({"steps": steps})).await;
+    assert_eq!(plan.brief(), (422, "invalid_plan"), "{}", plan.text);
 }

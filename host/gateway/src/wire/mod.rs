@@ -35,7 +35,7 @@ pub(crate) use operator::{Hello, HelloQuery, ReloadedBody};
 pub(crate) use plans::{PlanAnswer, PlanBody};
 pub(crate) use problem::ProblemBody;
 pub(crate) use publishers::{PublisherBody, PublisherItem, PublisherList};
-pub(crate) use schedules::{ScheduleBody, ScheduleItem, ScheduleList};
+pub(crate) use schedules::{ScheduleBody, ScheduleItem, ScheduleList, ScheduleQuery};
 pub(crate) use skills::{AnalysisBody, InstallBody, SkillBody, SkillList};
 
 /// The name of a value that serialises to a string, such as a kind or a status.

@@ -4,7 +4,7 @@ use crate::extract::WireBody;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sophon_executor::ScheduleView;
+use sophon_executor::{ScheduleListing, ScheduleView};
 use utoipa::ToSchema;
 
 /// A schedule to make.
@@ -28,11 +28,33 @@ pub(crate) struct ScheduleBody {
 
 impl WireBody for ScheduleBody {}
 
+/// Which schedules to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScheduleQuery {
+    /// Behind this: `next` of the page before.
+    pub(crate) after: Option<String>,
+    /// At most so many; 100 where nothing is said, at most 500.
+    pub(crate) limit: Option<u32>,
+}
+
 /// The schedules.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ScheduleList {
-    /// The oldest first.
-    pub(crate) schedules: Vec<ScheduleItem>,
+    /// The oldest first, without their arguments.
+    schedules: Vec<ScheduleItem>,
+    /// How many of this page cannot be read; they do not fire.
+    unreadable: u64,
+    /// Ask for the next page with `after` set to this; absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl From<ScheduleListing> for ScheduleList {
+    fn from(listing: ScheduleListing) -> Self {
+        let ScheduleListing { schedules, unreadable, next } = listing;
+        Self { schedules: schedules.into_iter().map(ScheduleItem::from).collect(), unreadable, next }
+    }
 }
 
 /// A schedule.
@@ -42,7 +64,9 @@ pub(crate) struct ScheduleItem {
     /// For whom it calls.
     user: String,
     tool: String,
-    arguments: Value,
+    /// The arguments of every call; left out in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<Value>,
     cron: String,
     time_zone: String,
     jitter_seconds: u64,
