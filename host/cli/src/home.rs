@@ -3,7 +3,7 @@
 //! ```text
 //! sophon.toml   what the operator set            keys/        kek, audit-signing, audit-hash, code-cache
 //! sophon.db     the database                     identities/  signing identities of skill authors
-//! blobs/        packages                         run/         lock, and gateway.json while one runs
+//! blobs/        packages, and what they require  run/         lock, and gateway.json while one runs
 //! ```
 
 use crate::error::CliError;
@@ -58,6 +58,11 @@ impl Home {
 
     pub(crate) fn workspaces(&self) -> PathBuf {
         self.root.join("run/workspaces")
+    }
+
+    /// What skills require, unpacked while it is in use.
+    pub(crate) fn requirements(&self) -> PathBuf {
+        self.root.join("run/requirements")
     }
 
     pub(crate) fn code_cache(&self) -> PathBuf {

@@ -15,12 +15,12 @@ use sophon_audit::{AuditConfig, AuditKeys, AuditLog};
 use sophon_egress::{
     Egress, EgressConfig, EgressLimits, Endpoint, OwnListeners, Roots, SigningSecret, SystemResolver, TcpDialer,
 };
-use sophon_executor::{CallLimits, Executor, Parts, Told, Webhook, Webhooks};
+use sophon_executor::{CallLimits, Executor, Parts, Requirements, Told, Webhook, Webhooks};
 use sophon_gateway::{Gateway, GatewayParts, OperatorToken, Reload};
 use sophon_guard::Detector;
 use sophon_sandbox::{
     CodeCache, Compilation, CompileLimits, ContainerConfig, ContainerRuntime, InsideProgram, Limits, PoolLimits,
-    WasmRuntime, Worker, sweep_workspaces,
+    WasmRuntime, Worker, sweep_requirements, sweep_workspaces,
 };
 use sophon_skill::Preset;
 use sophon_store::{Store, StoreConfig};
@@ -92,6 +92,7 @@ impl House {
         let limits = CallLimits { concurrent: pool.concurrent_calls as usize, ..CallLimits::default() };
         let runtime = runtime(&home, &config, &*entropy)?;
         let containers = containers(&home, &config, &entropy);
+        let requirements = requirements(&home, &config)?;
         let executor = Executor::open(Parts {
             store: store.clone(),
             audit: audit.clone(),
@@ -99,6 +100,7 @@ impl House {
             egress,
             runtime,
             containers: containers.clone(),
+            requirements,
             detector: Detector::new(config.prompt_injection.clone()),
             tightening: config.sandbox.components_in_sandboxes,
             policy: Policy::new(config.approval.clone()).map_err(|error| CliError::of(&error))?,
@@ -378,6 +380,7 @@ fn containers(home: &Home, config: &Config, entropy: &Arc<dyn Entropy>) -> Conta
         concurrent: section.concurrent.get(),
         memory_mb: section.memory_mb.get(),
         warm: section.warm,
+        requirements: Some(home.requirements()),
     };
     let runtime = ContainerRuntime::new(settings, ceiling(config), Arc::clone(entropy));
     match std::env::current_exe() {
@@ -387,6 +390,22 @@ fn containers(home: &Home, config: &Config, entropy: &Arc<dyn Entropy>) -> Conta
             runtime
         }
     }
+}
+
+/// Where what skills require comes from. What an earlier run left unpacked is removed; it is unpacked anew where it is needed.
+fn requirements(home: &Home, config: &Config) -> Result<Requirements, CliError> {
+    let folder = home.requirements();
+    if let Err(error) = sweep_requirements(&folder) {
+        tracing::warn!(folder = %folder.display(), %error, "requirements of an earlier run cannot be removed");
+    }
+    let section = &config.containers;
+    Requirements::new(&section.python_index, &section.python_index_files, section.requirements_mb.get()).map_err(
+        |denial| CliError::Config {
+            place: home.config().display().to_string(),
+            message: format!("[containers] python_index: {}", denial.message),
+            hint: denial.hint.unwrap_or_default(),
+        },
+    )
 }
 
 /// As the gateway's, with sandboxes that are nobody else's: those of a running gateway are not touched.

@@ -68,6 +68,18 @@ impl Wire {
         lent: Option<Lent>,
         deadline: Instant,
     ) -> Result<Answer, Failure> {
+        self.dispatch_within(owner, allowed, lent, deadline, &self.limits).await
+    }
+
+    /// The same, with other bounds of the exchange.
+    pub(crate) async fn dispatch_within(
+        &self,
+        owner: &Owner,
+        allowed: &AllowedRequest,
+        lent: Option<Lent>,
+        deadline: Instant,
+        limits: &EgressLimits,
+    ) -> Result<Answer, Failure> {
         if deadline <= Instant::now() {
             return Err(Failure::not_sent(HttpError::Timeout));
         }
@@ -79,7 +91,7 @@ impl Wire {
         let reach = allowed.pass().reach;
         let kept = self.pool.take(&key, |peer| self.may_reach(peer, reach).is_ok()).await;
         if let Some(mut connection) = kept {
-            match connection.exchange(request.clone(), &self.limits, deadline).await {
+            match connection.exchange(request.clone(), limits, deadline).await {
                 Ok(answer) => {
                     self.pool.put(key, connection);
                     return Ok(answer);
@@ -92,7 +104,7 @@ impl Wire {
             }
         }
         let mut connection = self.connect(&bearer, url, reach, deadline).await?;
-        let answer = connection.exchange(request, &self.limits, deadline).await?;
+        let answer = connection.exchange(request, limits, deadline).await?;
         self.pool.put(key, connection);
         Ok(answer)
     }

@@ -291,6 +291,8 @@ pub struct SkillView {
     pub grants: Vec<HostGrant>,
     /// Services whose credentials it may use.
     pub credentials: Vec<String>,
+    /// Packages that it requires beside itself, each with its version.
+    pub requirements: Vec<String>,
     /// Non-secret configuration.
     pub settings: BTreeMap<String, String>,
     /// Who installed it.

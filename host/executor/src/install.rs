@@ -2,15 +2,16 @@
 
 use crate::api::{Consent, HostChoice, InstallRequest, SkillView};
 use crate::catalogue::{Entry, Ready, State};
+use crate::requirements::Wheel;
 use crate::{CallError, Executor, InstallError};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
 use sophon_audit::{Action, Outcome, Record};
-use sophon_sandbox::{PreparedSkill, SandboxError};
+use sophon_sandbox::{ContainerRuntime, PreparedSkill, SandboxError};
 use sophon_skill::{
-    Envelope, HostGrant, InstallTerms, InstalledSkill, Package, Report, Runtime, TrustStore, Unsigned, VerifiedPackage,
-    changes, verify,
+    Envelope, HostGrant, InstallTerms, InstalledSkill, Manifest, Package, Report, Runtime, TrustStore, Unsigned,
+    VerifiedPackage, changes, verify,
 };
 use sophon_store::{Activation, SkillRow};
 use sophon_types::{FaultReport, Principal, SkillName, TenantId, Trust};
@@ -23,6 +24,8 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 pub(crate) struct Installing {
     tenants: Mutex<HashMap<TenantId, Line>>,
     in_all: Semaphore,
+    /// What skills require, while it is fetched and unpacked: megabytes in memory.
+    pub(crate) requirements: Semaphore,
 }
 
 /// Where the changes of one tenant stand in line.
@@ -46,7 +49,11 @@ const AT_ONCE: usize = 2;
 
 impl Default for Installing {
     fn default() -> Self {
-        Self { tenants: Mutex::default(), in_all: Semaphore::new(AT_ONCE) }
+        Self {
+            tenants: Mutex::default(),
+            in_all: Semaphore::new(AT_ONCE),
+            requirements: Semaphore::new(AT_ONCE),
+        }
     }
 }
 
@@ -84,10 +91,29 @@ impl Executor {
         .await?;
         drop(working);
         let manifest = ready.skill.manifest();
+        ContainerRuntime::check_runtime(manifest)?;
         self.check_version(principal, &ready).await?;
         self.check_consent(principal, &ready, request.consent)?;
         check_hosts(&ready, &request)?;
-        let package = ready.skill.package();
+        let wheels = self.gather(record(Action::SkillRequirements, principal, &manifest.name), &ready).await?;
+        let _keeping = self.0.wheels.lock().await;
+        let installed = self.put_in_force(principal, ready, envelope, request, wheels).await;
+        // Those of what it replaces, or of this one where it was not kept.
+        self.sweep_wheels().await;
+        installed
+    }
+
+    /// Makes what was checked durable, and what is in force.
+    async fn put_in_force(
+        &self,
+        principal: &Principal,
+        ready: Ready,
+        envelope: Option<String>,
+        request: InstallRequest,
+        wheels: Vec<Wheel>,
+    ) -> Result<SkillView, InstallError> {
+        let parts = &self.0.parts;
+        let (manifest, package) = (ready.skill.manifest(), ready.skill.package());
         let record = described(record(Action::SkillInstall, principal, &manifest.name), package, &request);
         parts.audit.append(record.clone()).await?;
         let row = SkillRow {
@@ -110,6 +136,7 @@ impl Executor {
             installed_at: parts.clock.now(),
         };
         parts.store.blobs().put(request.package).await?;
+        self.keep_wheels(wheels).await?;
         if let Some(signer) = &row.publisher {
             parts.store.publishers().pin(&row.tenant, &row.name, signer).await?;
         }
@@ -199,6 +226,9 @@ impl Executor {
         self.0.parts.audit.append(record.clone()).await?;
         self.0.parts.store.skills().remove(&principal.tenant, name).await?;
         self.0.catalogue.remove(&principal.tenant, name);
+        let keeping = self.0.wheels.lock().await;
+        self.sweep_wheels().await;
+        drop(keeping);
         self.0.parts.audit.append(record.then(Action::SkillRemove, Outcome::Ok)).await?;
         Ok(view(&entry))
     }
@@ -266,6 +296,9 @@ impl Executor {
                 self.reload(row, trust).await;
             })
             .await;
+        let keeping = self.0.wheels.lock().await;
+        self.sweep_wheels().await;
+        drop(keeping);
         Ok(())
     }
 
@@ -360,6 +393,13 @@ fn described(record: Record, package: &VerifiedPackage, request: &InstallRequest
         .detail("signer", package.signer().map(ToString::to_string))
         .detail("granted_hosts", hosts)
         .detail("credentials", credentials)
+        .detail("requirements", required(manifest))
+}
+
+/// What it requires, in words: each package with its version.
+fn required(manifest: &Manifest) -> Vec<String> {
+    let named = |line: &String| line.split("--hash").next().unwrap_or(line).trim().to_owned();
+    manifest.requirements.iter().map(named).collect()
 }
 
 fn record(action: Action, principal: &Principal, skill: &SkillName) -> Record {
@@ -388,6 +428,7 @@ fn view(entry: &Entry) -> SkillView {
         credentials: manifest
             .map(|m| m.credentials.iter().map(|used| used.service.to_string()).collect())
             .unwrap_or_default(),
+        requirements: manifest.map(required).unwrap_or_default(),
         settings: ready.map(|ready| effective_settings(&ready.skill)).unwrap_or_default(),
         installed_by: row.installed_by.to_string(),
         installed_at: row.installed_at,

@@ -44,6 +44,14 @@ pub enum SandboxError {
         /// Why.
         cause: crate::Unavailable,
     },
+    /// What a skill requires beside itself is not there.
+    #[error("{skill}: what it requires cannot be used: {cause}")]
+    Requirements {
+        /// The skill.
+        skill: SkillName,
+        /// Why.
+        cause: String,
+    },
     /// This kind of skill has no tier on this host.
     #[error("{skill}: the runtime {runtime:?} cannot run here")]
     NoTier {
@@ -66,7 +74,7 @@ impl Fault for SandboxError {
         match self {
             Self::Engine(_) => FaultKind::Internal,
             Self::NoTier { .. } => FaultKind::Denied,
-            Self::Containers { .. } => FaultKind::Unavailable,
+            Self::Containers { .. } | Self::Requirements { .. } => FaultKind::Unavailable,
             _ => FaultKind::Unprocessable,
         }
     }
@@ -79,6 +87,7 @@ impl Fault for SandboxError {
             Self::TooDemanding { .. } => "component_too_demanding",
             Self::NoTier { .. } => "runtime_not_available",
             Self::Containers { .. } => "gvisor_not_available",
+            Self::Requirements { .. } => "requirements_not_available",
         }
     }
 
@@ -95,6 +104,7 @@ impl Fault for SandboxError {
             }
             Self::TooDemanding { .. } => "compose the skill of fewer modules, memories and tables".into(),
             Self::Containers { cause, .. } => cause.hint().to_owned(),
+            Self::Requirements { .. } => "install the skill again, which fetches what it requires".into(),
             Self::NoTier { .. } => "build the skill as a WebAssembly component (`runtime: \"wasm\"`)".into(),
         })
     }
@@ -319,6 +329,7 @@ mod tests {
             SandboxError::Link { skill: skill.clone(), cause: text() },
             SandboxError::TooDemanding { skill: skill.clone(), what: text() },
             SandboxError::NoTier { skill: skill.clone(), runtime: text() },
+            SandboxError::Requirements { skill: skill.clone(), cause: text() },
             SandboxError::Containers { skill, cause: crate::Unavailable::Off },
         ];
         let after = [

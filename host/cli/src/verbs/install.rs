@@ -148,9 +148,13 @@ pub(crate) fn beside(file: &Path) -> PathBuf {
 /// Shows an installed skill.
 pub(crate) fn shown(context: &Context, answer: &Value) -> Result<ExitCode, CliError> {
     context.output().data(answer, |value| format!("{} {}", field(value, "name"), field(value, "version")))?;
-    for (what, name) in
-        [("tools", "tools"), ("may reach", "network"), ("granted", "allow_hosts"), ("uses", "credentials")]
-    {
+    for (what, name) in [
+        ("tools", "tools"),
+        ("may reach", "network"),
+        ("granted", "allow_hosts"),
+        ("uses", "credentials"),
+        ("requires", "requirements"),
+    ] {
         let words = field(answer, name);
         if !words.is_empty() {
             context.output().note(&format!("  {what}: {words}"));

@@ -72,6 +72,8 @@ pub(crate) struct SkillBody {
     allow_hosts: Vec<String>,
     /// Services whose credentials it may use.
     credentials: Vec<String>,
+    /// Packages that it requires beside itself, each with its version.
+    requirements: Vec<String>,
     /// Non-secret configuration.
     settings: BTreeMap<String, String>,
     /// Who installed it.
@@ -114,6 +116,7 @@ impl From<SkillView> for SkillBody {
             network: view.network,
             allow_hosts: view.grants.iter().map(ToString::to_string).collect(),
             credentials: view.credentials,
+            requirements: view.requirements,
             settings: view.settings,
             installed_by: view.installed_by,
             installed_at: view.installed_at.to_string(),

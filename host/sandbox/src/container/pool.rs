@@ -35,6 +35,12 @@ pub(super) enum NoBox {
 #[derive(Clone)]
 pub(super) struct Pool(Arc<Inner>);
 
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pool")
+    }
+}
+
 struct Inner {
     engine: Engine,
     lives: Arc<Lives>,
@@ -174,12 +180,10 @@ impl Pool {
             self.0.refills.spawn(async move {
                 let started = pool.start_ahead(&recipe).await;
                 let mut shelves = pool.0.shelves.lock();
-                let closed = shelves.closed;
-                let shelf = shelves.shelf(&recipe);
-                shelf.on_the_way -= 1;
-                if let Some(boxed) = started.filter(|_| !closed) {
-                    shelf.ready.push_back(boxed);
-                }
+                // Where there is no such shelf any more nobody waits for it.
+                let Some(shelf) = shelves.shelves.get_mut(&recipe) else { return };
+                shelf.on_the_way = shelf.on_the_way.saturating_sub(1);
+                shelf.ready.extend(started);
             });
         }
     }
@@ -194,6 +198,12 @@ impl Pool {
                 None
             }
         }
+    }
+
+    /// Lets those of one kind go that wait; no call of it is to come.
+    pub(super) fn forget(&self, recipe: &Recipe) {
+        let gone = self.0.shelves.lock().shelves.remove(recipe);
+        drop(gone);
     }
 
     pub(super) fn let_go_of_old_ones(&self) {

@@ -248,7 +248,7 @@ impl Draft {
         }
         let tools = object.required("tools", "declare at least one tool").and_then(|n| tool::tools(&n, around));
         let settings = object.optional("settings").map_or(Some(Vec::new()), |n| connection::settings(&n));
-        let requirements = object.optional("requirements").map_or(Some(Vec::new()), |n| texts(&n, 64, 256));
+        let requirements = object.optional("requirements").map_or(Some(Vec::new()), |n| texts(&n, 64, 1024));
         let platforms = object.optional("platforms").map_or(Some(Vec::new()), |n| texts(&n, 16, 64));
         object.finish(Unknown::Note);
 
