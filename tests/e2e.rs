@@ -33,3 +33,4 @@ mod plans;
 mod public_skills;
 mod requirements;
 mod schedules;
+mod streams;

@@ -12,7 +12,7 @@ use crate::gate::is_write;
 use crate::owner::{Bearer, Owner};
 use crate::pool::{Key, Pool};
 use crate::resolve::Resolve;
-use crate::slots::{Shares, Slots};
+use crate::slots::{Shares, Slot, Slots};
 use crate::tls::{TlsClients, server_name};
 use crate::url::CheckedUrl;
 use http::header::{self, HeaderName, HeaderValue};
@@ -58,7 +58,33 @@ pub(crate) struct Lent {
     pub(crate) mark: Mark,
 }
 
+/// A connection that is no HTTP, and its place among those that there may be.
+pub(crate) struct OpenStream {
+    pub(crate) socket: Box<dyn Socket>,
+    pub(crate) slot: Slot,
+}
+
 impl Wire {
+    /// Connects to the host and port of `url`, whose addresses are checked, and speaks nothing.
+    pub(crate) async fn open_stream(
+        &self,
+        owner: &Owner,
+        url: &CheckedUrl,
+        reach: Reach,
+        deadline: Instant,
+    ) -> Result<OpenStream, Failure> {
+        if deadline <= Instant::now() {
+            return Err(Failure::not_sent(HttpError::Timeout));
+        }
+        let slot = self.slots.acquire(owner, deadline).await.map_err(Failure::not_sent)?;
+        let addresses = self.addresses(&owner.tenant, url, deadline).await.map_err(Failure::not_sent)?;
+        for &address in &addresses {
+            self.may_reach(address, reach).map_err(|refusal| refusal.into_failure(url, address))?;
+        }
+        let (socket, _peer) = self.dial(url, &addresses, deadline).await.map_err(Failure::not_sent)?;
+        Ok(OpenStream { socket, slot })
+    }
+
     /// Sends `allowed` and returns the whole answer. A kept connection that turns out to be closed is replaced
     /// once, where the request cannot have had an effect.
     pub(crate) async fn dispatch(

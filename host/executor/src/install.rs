@@ -7,11 +7,13 @@ use crate::{CallError, Executor, InstallError};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sophon_audit::{Action, Outcome, Record};
 use sophon_sandbox::{ContainerRuntime, PreparedSkill, SandboxError};
 use sophon_skill::{
-    Envelope, HostGrant, InstallTerms, InstalledSkill, Manifest, Package, Report, Runtime, TrustStore, Unsigned,
-    VerifiedPackage, changes, verify,
+    Envelope, HostGrant, InstallTerms, InstalledSkill, Manifest, Package, Report, Runtime, StreamGrant, TrustStore,
+    Unsigned, VerifiedPackage, changes, verify,
 };
 use sophon_store::{Activation, SkillRow};
 use sophon_types::{FaultReport, Principal, SkillName, TenantId, Trust};
@@ -49,11 +51,7 @@ const AT_ONCE: usize = 2;
 
 impl Default for Installing {
     fn default() -> Self {
-        Self {
-            tenants: Mutex::default(),
-            in_all: Semaphore::new(AT_ONCE),
-            requirements: Semaphore::new(AT_ONCE),
-        }
+        Self { tenants: Mutex::default(), in_all: Semaphore::new(AT_ONCE), requirements: Semaphore::new(AT_ONCE) }
     }
 }
 
@@ -124,7 +122,7 @@ impl Executor {
             trust: package.trust(),
             publisher: package.signer().map(ToString::to_string),
             envelope,
-            grants: serde_json::to_value(&request.grants).map_err(|error| InstallError::Host(error.to_string()))?,
+            grants: Granted { hosts: request.grants.clone(), streams: request.streams.clone() }.to_value()?,
             settings: serde_json::to_value(&request.settings).map_err(|error| InstallError::Host(error.to_string()))?,
             // An update does not switch on what somebody switched off.
             activation: self
@@ -330,8 +328,8 @@ impl Executor {
 
     async fn derive(&self, row: &SkillRow, trust: &TrustStore) -> Result<Ready, InstallError> {
         let damaged = |what: &str| InstallError::Host(format!("{}: {what}; install it again", row.name));
-        let grants: Vec<HostGrant> =
-            serde_json::from_value(row.grants.clone()).map_err(|_odd| damaged("its grants cannot be read"))?;
+        let Granted { hosts: grants, streams } =
+            Granted::of(row.grants.clone()).map_err(|_odd| damaged("its grants cannot be read"))?;
         let settings: BTreeMap<String, String> =
             serde_json::from_value(row.settings.clone()).map_err(|_odd| damaged("its settings cannot be read"))?;
         let bytes = self.0.parts.store.blobs().get(&row.digest).await?.ok_or_else(|| damaged("its package is gone"))?;
@@ -342,11 +340,33 @@ impl Executor {
             consent: Consent::AsBefore,
             hosts: HostChoice::Made,
             grants,
+            streams,
             settings,
         };
         let (tenant, trust) = (row.tenant.clone(), trust.clone());
         let (ready, _envelope) = blocking(move || prepare(&request, &tenant, &trust)).await?;
         Ok(ready)
+    }
+}
+
+/// What a person granted, as a row keeps it.
+#[derive(Serialize, Deserialize)]
+struct Granted {
+    hosts: Vec<HostGrant>,
+    streams: Vec<StreamGrant>,
+}
+
+impl Granted {
+    fn to_value(&self) -> Result<Value, InstallError> {
+        serde_json::to_value(self).map_err(|error| InstallError::Host(error.to_string()))
+    }
+
+    /// Rows of before there were other connections than HTTP have the list of hosts alone.
+    fn of(value: Value) -> serde_json::Result<Self> {
+        if value.is_array() {
+            return Ok(Self { hosts: serde_json::from_value(value)?, streams: Vec::new() });
+        }
+        serde_json::from_value(value)
     }
 }
 
@@ -374,8 +394,12 @@ fn prepare(
     let envelope = request.envelope.as_deref().map(Envelope::parse).transpose()?;
     let kept = request.envelope.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let verified = Arc::new(verify(package, envelope.as_ref(), trust, request.unsigned)?);
-    let (grants, settings) = (request.grants.clone(), request.settings.clone());
-    let installed = verified.install(InstallTerms { tenant: tenant.clone(), grants, settings })?;
+    let installed = verified.install(InstallTerms {
+        tenant: tenant.clone(),
+        grants: request.grants.clone(),
+        streams: request.streams.clone(),
+        settings: request.settings.clone(),
+    })?;
     let ready = Ready::prepare(Arc::new(installed))?;
     // Kept only where it is what was verified: a package let in unsigned may come with an envelope of a stranger.
     Ok((ready, kept.filter(|_| verified.signer().is_some())))
@@ -392,6 +416,7 @@ fn described(record: Record, package: &VerifiedPackage, request: &InstallRequest
         .detail("trust", package.trust().as_str())
         .detail("signer", package.signer().map(ToString::to_string))
         .detail("granted_hosts", hosts)
+        .detail("granted_streams", request.streams.iter().map(ToString::to_string).collect::<Vec<_>>())
         .detail("credentials", credentials)
         .detail("requirements", required(manifest))
 }
@@ -428,6 +453,8 @@ fn view(entry: &Entry) -> SkillView {
         credentials: manifest
             .map(|m| m.credentials.iter().map(|used| used.service.to_string()).collect())
             .unwrap_or_default(),
+        streams: manifest.map(|m| m.permissions.streams.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        granted_streams: ready.map(|ready| ready.skill.streams().to_vec()).unwrap_or_default(),
         requirements: manifest.map(required).unwrap_or_default(),
         settings: ready.map(|ready| effective_settings(&ready.skill)).unwrap_or_default(),
         installed_by: row.installed_by.to_string(),

@@ -50,6 +50,11 @@ pub enum Change {
     },
     /// A workspace is asked for, and was not.
     WorkspaceWanted,
+    /// A connection is asked for that is no HTTP, and was not.
+    StreamWanted {
+        /// Which.
+        stream: String,
+    },
     /// A package is required that was not, or another version or file of it.
     RequirementAdded {
         /// The requirement, without its digests.
@@ -85,6 +90,9 @@ pub fn changes(old: &Manifest, new: &Manifest) -> Vec<Change> {
     }
     if new.permissions.filesystem == Filesystem::Workspace && old.permissions.filesystem == Filesystem::None {
         list.push(Change::WorkspaceWanted);
+    }
+    for stream in new.permissions.streams.iter().filter(|stream| !old.permissions.streams.contains(stream)) {
+        list.push(Change::StreamWanted { stream: stream.to_string() });
     }
     for requirement in new.requirements.iter().filter(|requirement| !old.requirements.contains(requirement)) {
         let requirement = requirement.split("--hash").next().unwrap_or(requirement).trim().to_owned();
@@ -134,6 +142,7 @@ impl fmt::Display for Change {
             Self::CredentialAdded { service } => write!(f, "uses the credential of {service}"),
             Self::CredentialWidened { service } => write!(f, "asks more of the credential of {service}"),
             Self::WorkspaceWanted => f.write_str("asks for a workspace"),
+            Self::StreamWanted { stream } => write!(f, "asks for a connection that is no HTTP: {stream}"),
             Self::RequirementAdded { requirement } => write!(f, "requires {requirement}"),
         }
     }

@@ -52,7 +52,10 @@ pub use manifest::{
     ManifestErrors, Permissions, Preset, Protocol, RulePlace, Runtime, SandboxWish, Setting, Shown, Tool, Violation,
     entry_line, workspace_line,
 };
-pub use network::{GrantError, HostError, HostGrant, HostPattern, NetworkRule, PathError, PathPattern, Scheme};
+pub use network::{
+    GrantError, HostError, HostGrant, HostPattern, NetworkRule, PathError, PathPattern, Scheme, StreamError,
+    StreamGrant, StreamProtocol, StreamWish,
+};
 pub use package::{Package, PackageError};
 pub use requirements::{Layer, Listing, Offered, Requirement, RequirementError, requirements};
 pub use sections::{TOOLS_SECTION, tools_section, with_tools_section};

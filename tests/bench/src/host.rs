@@ -156,6 +156,7 @@ impl Host {
             unsigned: Unsigned::DangerouslyAllow,
             consent: Consent::AsBefore,
             grants,
+            streams: Vec::new(),
             settings: BTreeMap::new(),
         };
         self.executor.install(&self.principal, request).await?;

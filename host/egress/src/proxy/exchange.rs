@@ -124,7 +124,7 @@ fn respond(answer: HttpResponse, head: bool) -> Response<Full<Bytes>> {
     response
 }
 
-fn explain(error: &HttpError) -> Response<Full<Bytes>> {
+pub(super) fn explain(error: &HttpError) -> Response<Full<Bytes>> {
     let status = match error {
         HttpError::Denied(_) => StatusCode::FORBIDDEN,
         HttpError::InvalidRequest(_) => StatusCode::BAD_REQUEST,

@@ -36,6 +36,10 @@ impl Outgoing for Door {
         Ok(HttpResponse { status: 201, url, headers, body: Bytes::from_static(b"made") })
     }
 
+    async fn stream(&self, _host: &Host<String>, _port: u16) -> Result<Option<Box<dyn crate::Carry>>, HttpError> {
+        Ok(None)
+    }
+
     fn refused(&self, what: &str) {
         self.refused.lock().push(what.to_owned());
     }

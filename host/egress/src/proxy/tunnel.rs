@@ -1,6 +1,6 @@
 //! The outer conversation: a request for an absolute URL, or CONNECT and TLS behind it.
 
-use super::exchange::{Inside, answer, refusal};
+use super::exchange::{Inside, answer, explain, refusal};
 use super::{Authority, Outgoing};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const HEADER: usize = 64 << 10;
 
 /// What a program hears that speaks something else behind CONNECT.
-const NOT_HTTP: &str = "only HTTP and HTTPS go out of this sandbox";
+const NOT_HTTP: &str =
+    "only HTTP and HTTPS go out of this sandbox, and what a person granted for this skill by protocol, host and port";
 
 pub(super) async fn serve<S>(stream: S, authority: Arc<Authority>, outgoing: Arc<dyn Outgoing>)
 where
@@ -71,7 +72,20 @@ async fn outer(
         let what = "CONNECT names a host and a port: CONNECT api.example.com:443";
         return refusal(StatusCode::BAD_REQUEST, "not_a_proxy_request", what, None);
     };
+    let stream = match outgoing.stream(&wanted.0, wanted.1).await {
+        Ok(stream) => stream,
+        Err(error) => return explain(&error),
+    };
     let upgrade = hyper::upgrade::on(request);
+    if let Some(stream) = stream {
+        tokio::spawn(async move {
+            match upgrade.await {
+                Ok(upgraded) => stream.carry(Box::new(TokioIo::new(upgraded))).await,
+                Err(error) => tracing::debug!(%error, "a program left after CONNECT"),
+            }
+        });
+        return Response::new(Full::default());
+    }
     tokio::spawn(async move {
         match upgrade.await {
             Ok(upgraded) => inside(TokioIo::new(upgraded), wanted, authority, outgoing).await,

@@ -5,7 +5,7 @@ use crate::lines::Lines;
 use crate::{HttpDoor, Limits, LogLevel};
 use async_trait::async_trait;
 use sophon_egress::proxy::{Authority, Outgoing, serve};
-use sophon_egress::{Denial, HttpError, HttpRequest, HttpResponse};
+use sophon_egress::{Carry, Denial, HttpError, HttpRequest, HttpResponse, Socket};
 use sophon_init::{Kind, MOST_OUT};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Host;
 
 /// Bytes that lie between a program and the proxy.
 const PIPE: usize = 64 << 10;
@@ -29,11 +31,15 @@ pub(super) struct Proxied {
     waiting: Arc<AtomicUsize>,
     most_waiting: usize,
     tasks: JoinSet<()>,
+    /// Ends what is carried past the proxy.
+    _over: DropGuard,
 }
 
 impl Proxied {
     pub(super) fn new(authority: Arc<Authority>, door: Arc<Door>, sender: Sender, limits: &Limits) -> Self {
+        let over = door.over.clone().drop_guard();
         Self {
+            _over: over,
             authority,
             door,
             sender,
@@ -117,6 +123,8 @@ pub(super) struct Door {
     pub(super) sent: AtomicU64,
     in_flight: Semaphore,
     lines: Lines,
+    /// The run is over.
+    over: CancellationToken,
 }
 
 impl Door {
@@ -128,13 +136,12 @@ impl Door {
             sent: AtomicU64::new(0),
             in_flight: Semaphore::new(limits.http_in_flight.max(1) as usize),
             lines,
+            over: CancellationToken::new(),
         }
     }
-}
 
-#[async_trait]
-impl Outgoing for Door {
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    /// The call's door, for one request more.
+    fn count(&self) -> Result<&Arc<dyn HttpDoor>, HttpError> {
         let denied = |code: &'static str, message: String, hint: &str| {
             HttpError::Denied(Denial { code: code.into(), message, hint: Some(hint.to_owned()) })
         };
@@ -148,8 +155,38 @@ impl Outgoing for Door {
             return Err(denied("too_many_requests", format!("http: a call may send {} requests", self.most), hint));
         }
         self.sent.fetch_add(1, Ordering::Relaxed);
+        Ok(door)
+    }
+}
+
+/// A connection that ends with the run at the latest.
+struct Ending {
+    stream: Box<dyn Carry>,
+    over: CancellationToken,
+}
+
+#[async_trait]
+impl Carry for Ending {
+    async fn carry(self: Box<Self>, program: Box<dyn Socket>) {
+        tokio::select! {
+            () = self.stream.carry(program) => {}
+            () = self.over.cancelled() => {}
+        }
+    }
+}
+
+#[async_trait]
+impl Outgoing for Door {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let door = self.count()?;
         let Ok(_line) = self.in_flight.acquire().await else { return Err(HttpError::Timeout) };
         door.send(request).await
+    }
+
+    async fn stream(&self, host: &Host<String>, port: u16) -> Result<Option<Box<dyn Carry>>, HttpError> {
+        let Some(door) = self.http.as_ref().filter(|_| self.most > 0) else { return Ok(None) };
+        let stream = Arc::clone(door).stream(host, port).await?;
+        Ok(stream.map(|stream| Box::new(Ending { stream, over: self.over.clone() }) as Box<dyn Carry>))
     }
 
     fn refused(&self, what: &str) {
