@@ -1,7 +1,7 @@
 //! Sandboxes that are started ahead of the calls that use them, once each.
 //!
-//! Bounded in number and memory, whoever asks: a call that finds no room is refused within a second. What waits for a
-//! call makes room for a call of another kind.
+//! Bounded in number and memory, whoever asks: a call that finds no room is refused at once, or within a second where room is
+//! about to be free. What waits for a call makes room for a call of another kind.
 
 use super::boxed::{Boxed, Recipe};
 use super::config::ContainerConfig;
@@ -14,10 +14,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tokio_util::task::TaskTracker;
 
-/// How long a call waits for room, or for its turn to have a sandbox started.
+/// How long a call waits in all: for room that is about to be free, and for its turn to have a sandbox started.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Sandboxes that nobody has taken one of for this long are let go.
 const IDLE: Duration = Duration::from_secs(600);
@@ -130,13 +130,14 @@ impl Pool {
             if let Some(room) = self.room(recipe) {
                 break room;
             }
-            self.make_room(recipe);
-            if tokio::time::Instant::now() >= until {
+            // Room comes from a sandbox that is on its way out. Where none is, waiting helps nobody.
+            let coming = self.make_room(recipe) || self.0.lives.leaving() > 0;
+            if !coming || tokio::time::Instant::now() >= until {
                 return Err(NoBox::Full);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        let turn = match timeout(PATIENCE, self.0.starting.acquire()).await {
+        let turn = match timeout_at(until, self.0.starting.acquire()).await {
             Ok(Ok(turn)) => turn,
             _ => return Err(NoBox::Full),
         };
@@ -154,13 +155,13 @@ impl Pool {
         Some(Room { _place: place, _memory: memory })
     }
 
-    /// Lets one go that waits for calls of another kind.
-    fn make_room(&self, recipe: &Recipe) {
+    /// Lets one go that waits for calls of another kind; whether there was one.
+    fn make_room(&self, recipe: &Recipe) -> bool {
         let mut shelves = self.0.shelves.lock();
         let others = shelves.shelves.iter_mut().filter(|(kind, shelf)| *kind != recipe && !shelf.ready.is_empty());
         let gone = others.min_by_key(|(_, shelf)| shelf.used).and_then(|(_, shelf)| shelf.ready.pop_front());
         drop(shelves);
-        drop(gone);
+        gone.is_some()
     }
 
     /// Starts what is missing, in the background. Where there is no room nothing is started: calls come first.
