@@ -31,4 +31,6 @@ mod oauth;
 mod oauth_lies;
 mod plans;
 mod public_skills;
+mod requirements;
 mod schedules;
+mod streams;

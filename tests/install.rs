@@ -363,17 +363,23 @@ fn native_files(
 fn attack_45_without_its_tier_a_native_skill_is_installed_and_never_run() {
     let stage = Stage::new();
     let agent = stage.gateway.agent();
-    for (name, runtime, entrypoint, code) in [
-        ("native-python", "python", "main.py", "gvisor_not_available"),
-        ("native-image", "container", "image.json", "runtime_not_available"),
-        ("native-net", "csharp", "Skill.cs", "runtime_not_available"),
-    ] {
+    let install = |name: &'static str, runtime: &'static str, entrypoint: &'static str| {
         let files = native_files(name, runtime, entrypoint, "print('hello')");
         let package = Signed { package: sophon_skill::pack(&files).expect("an archive"), envelope: None };
-        stage.gateway.install(&package, json!({"dangerously_allow_unsigned": true})).expect(201);
-        let answer = stage.gateway.call(&agent, &format!("{name}.run"), json!({}));
-        assert_eq!(answer.json()["code"], code, "{runtime}: {}", answer.text());
-        assert!(answer.json()["hint"].is_string(), "{}", answer.text());
+        stage.gateway.install(&package, json!({"dangerously_allow_unsigned": true}))
+    };
+    install("native-python", "python", "main.py").expect(201);
+    let answer = stage.gateway.call(&agent, "native-python.run", json!({}));
+    assert_eq!(answer.json()["code"], "gvisor_not_available", "{}", answer.text());
+    assert!(answer.json()["hint"].is_string(), "{}", answer.text());
+    // What no engine could run is not installed at all.
+    for (name, runtime, entrypoint) in
+        [("native-image", "container", "image.json"), ("native-net", "csharp", "Skill.cs")]
+    {
+        let refused = install(name, runtime, entrypoint).json();
+        assert_eq!(refused["code"], "runtime_not_available", "{refused}");
+        assert!(refused["detail"].as_str().is_some_and(|text| text.contains(runtime)), "{refused}");
+        assert!(refused["hint"].as_str().is_some_and(|hint| hint.contains("WebAssembly")), "{refused}");
     }
 }
 

@@ -312,6 +312,14 @@ impl Gateway {
         answer["content"].as_str().expect("content").to_owned()
     }
 
+    /// Calls a tool that must succeed, and gives the JSON value that its wrapped content holds.
+    #[track_caller]
+    pub(crate) fn value(&self, key: &Key, tool: &str, arguments: Value) -> Value {
+        let content = self.content(key, tool, arguments);
+        let inside: Vec<&str> = content.lines().filter(|line| !line.contains("external_content")).collect();
+        serde_json::from_str(&inside.join("\n")).unwrap_or_else(|error| panic!("{error}: {content}"))
+    }
+
     /// Calls a tool that must run and fail, and gives the error.
     #[track_caller]
     pub(crate) fn failure(&self, key: &Key, tool: &str, arguments: Value) -> Value {

@@ -117,6 +117,8 @@ codes! {
         CredentialRotate = "credential.rotate",
         /// A skill was installed or updated.
         SkillInstall = "skill.install",
+        /// What a skill requires beside itself was fetched.
+        SkillRequirements = "skill.requirements",
         /// A skill was removed.
         SkillRemove = "skill.remove",
         /// A skill was switched on.

@@ -4,7 +4,7 @@
 //! sophon.toml   what the operator set            keys/        kek, audit-signing, audit-hash, code-cache,
 //!                                                              sandboxes (no key: whose sandboxes are this home's)
 //! sophon.db     the database                     identities/  signing identities of skill authors
-//! blobs/        packages                         run/         lock, and gateway.json while one runs
+//! blobs/        packages, and what they require  run/         lock, and gateway.json while one runs
 //! ```
 
 use crate::error::CliError;
@@ -59,6 +59,11 @@ impl Home {
 
     pub(crate) fn workspaces(&self) -> PathBuf {
         self.root.join("run/workspaces")
+    }
+
+    /// What skills require, unpacked while it is in use.
+    pub(crate) fn requirements(&self) -> PathBuf {
+        self.root.join("run/requirements")
     }
 
     pub(crate) fn code_cache(&self) -> PathBuf {

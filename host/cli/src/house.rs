@@ -15,12 +15,12 @@ use sophon_audit::{AuditConfig, AuditKeys, AuditLog};
 use sophon_egress::{
     Egress, EgressConfig, EgressLimits, Endpoint, OwnListeners, Roots, SigningSecret, SystemResolver, TcpDialer,
 };
-use sophon_executor::{CallLimits, Executor, Parts, Told, Webhook, Webhooks};
+use sophon_executor::{CallLimits, Executor, Parts, Requirements, Told, Webhook, Webhooks};
 use sophon_gateway::{Gateway, GatewayParts, OperatorToken, Reload};
 use sophon_guard::Detector;
 use sophon_sandbox::{
     CodeCache, Compilation, CompileLimits, ContainerConfig, ContainerRuntime, InsideProgram, Limits, PoolLimits,
-    WasmRuntime, Worker, sweep_workspaces,
+    WasmRuntime, Worker, sweep_requirements, sweep_workspaces,
 };
 use sophon_skill::Preset;
 use sophon_store::{Store, StoreConfig};
@@ -29,7 +29,7 @@ use sophon_vault::{Kek, OauthParts, Vault, VaultError};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,7 +95,9 @@ impl House {
         let pool = pool_limits(&config);
         let limits = CallLimits { concurrent: pool.concurrent_calls as usize, ..CallLimits::default() };
         let runtime = runtime(&home, &config, &*entropy)?;
-        let containers = containers(&config, sandbox_owner(&home, &config, &*entropy)?, &entropy);
+        let owner = sandbox_owner(&home, &config, &*entropy)?;
+        let containers = containers(&config, owner, Some(home.requirements()), &entropy);
+        let requirements = requirements(&home, &config)?;
         let executor = Executor::open(Parts {
             store: store.clone(),
             audit: audit.clone(),
@@ -103,6 +105,7 @@ impl House {
             egress,
             runtime,
             containers: containers.clone(),
+            requirements,
             detector: Detector::new(config.prompt_injection.clone()),
             tightening: config.sandbox.components_in_sandboxes,
             policy: Policy::new(config.approval.clone()).map_err(|error| CliError::of(&error))?,
@@ -381,7 +384,12 @@ fn sandbox_owner(home: &Home, config: &Config, entropy: &dyn Entropy) -> Result<
 }
 
 /// Where native skills run. The engine is looked for when one is first called.
-fn containers(config: &Config, owner: String, entropy: &Arc<dyn Entropy>) -> ContainerRuntime {
+fn containers(
+    config: &Config,
+    owner: String,
+    requirements: Option<PathBuf>,
+    entropy: &Arc<dyn Entropy>,
+) -> ContainerRuntime {
     let section = &config.containers;
     let settings = ContainerConfig {
         engine: section.engine.clone(),
@@ -391,6 +399,7 @@ fn containers(config: &Config, owner: String, entropy: &Arc<dyn Entropy>) -> Con
         concurrent: section.concurrent.get(),
         memory_mb: section.memory_mb.get(),
         warm: section.warm,
+        requirements,
     };
     let runtime = ContainerRuntime::new(settings, ceiling(config), Arc::clone(entropy));
     match std::env::current_exe() {
@@ -402,13 +411,29 @@ fn containers(config: &Config, owner: String, entropy: &Arc<dyn Entropy>) -> Con
     }
 }
 
+/// Where what skills require comes from. What an earlier run left unpacked is removed; it is unpacked anew where it is needed.
+fn requirements(home: &Home, config: &Config) -> Result<Requirements, CliError> {
+    let folder = home.requirements();
+    if let Err(error) = sweep_requirements(&folder) {
+        tracing::warn!(folder = %folder.display(), %error, "requirements of an earlier run cannot be removed");
+    }
+    let section = &config.containers;
+    Requirements::new(&section.python_index, &section.python_index_files, section.requirements_mb.get()).map_err(
+        |denial| CliError::Config {
+            place: home.config().display().to_string(),
+            message: format!("[containers] python_index: {}", denial.message),
+            hint: denial.hint.unwrap_or_default(),
+        },
+    )
+}
+
 /// As the gateway's, with sandboxes that are nobody else's: those of a running gateway are not touched.
 pub(crate) fn containers_for_doctor(context: &Context) -> Result<ContainerRuntime, CliError> {
     let mut config = context.config()?;
     config.containers.warm = 0;
     let entropy = context.shared_entropy();
     let owner = Digest::of(&entropy.bytes::<32>()).to_string();
-    Ok(containers(&config, owner, &entropy))
+    Ok(containers(&config, owner, None, &entropy))
 }
 
 /// What `[sandbox]` leaves of the most that any preset gives.

@@ -4,9 +4,12 @@
 //! reached without a person's grant of that very host and port. Metadata services, addresses that embed another
 //! address, and this host's own listeners are never reached. Nothing here sends anything.
 
+use crate::allowlist::address_of;
+use crate::url::CheckedUrl;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
+use url::Host;
 
 /// What the registries say of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,6 +87,16 @@ pub(crate) enum Reach {
 }
 
 impl Reach {
+    /// As far as a person's grant of this host reaches: of a place that the operator wrote down.
+    pub(crate) fn by_operator(url: &CheckedUrl) -> Self {
+        match url.host() {
+            Host::Domain(name) if address_of(url.host()).is_none() => {
+                Self::GrantedName { loopback: name == "localhost" }
+            }
+            _ => Self::GrantedAddress,
+        }
+    }
+
     /// Whether a rule that reaches this far may be used to speak to an address of `class`.
     pub(crate) fn includes(self, class: AddressClass) -> bool {
         match class {

@@ -222,6 +222,16 @@ impl AllowedRequest {
     }
 }
 
+impl AllowedRequest {
+    /// A question to a place that the operator configured, or that such a place named and the operator lets it name.
+    pub(crate) fn asked_by_the_operator(url: CheckedUrl, reach: Reach, headers: HeaderMap) -> Self {
+        let (method, body) = (Method::GET, Bytes::new());
+        let risk = Risk::of_http_method(method.as_str());
+        let pass = Pass { reach, binding: BindingRule::MustBind };
+        Self { url, method, headers, body, pass, credential: None, redeems: None, risk }
+    }
+}
+
 impl Allowlist {
     /// What would refuse a request before anything of the network is asked: for trying skills out. It is no evidence,
     /// and nothing can be sent with it.

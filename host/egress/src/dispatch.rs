@@ -12,7 +12,7 @@ use crate::gate::is_write;
 use crate::owner::{Bearer, Owner};
 use crate::pool::{Key, Pool};
 use crate::resolve::Resolve;
-use crate::slots::{Shares, Slots};
+use crate::slots::{Shares, Slot, Slots};
 use crate::tls::{TlsClients, server_name};
 use crate::url::CheckedUrl;
 use http::header::{self, HeaderName, HeaderValue};
@@ -58,7 +58,33 @@ pub(crate) struct Lent {
     pub(crate) mark: Mark,
 }
 
+/// A connection that is no HTTP, and its place among those that there may be.
+pub(crate) struct OpenStream {
+    pub(crate) socket: Box<dyn Socket>,
+    pub(crate) slot: Slot,
+}
+
 impl Wire {
+    /// Connects to the host and port of `url`, whose addresses are checked, and speaks nothing.
+    pub(crate) async fn open_stream(
+        &self,
+        owner: &Owner,
+        url: &CheckedUrl,
+        reach: Reach,
+        deadline: Instant,
+    ) -> Result<OpenStream, Failure> {
+        if deadline <= Instant::now() {
+            return Err(Failure::not_sent(HttpError::Timeout));
+        }
+        let slot = self.slots.acquire(owner, deadline).await.map_err(Failure::not_sent)?;
+        let addresses = self.addresses(&owner.tenant, url, deadline).await.map_err(Failure::not_sent)?;
+        for &address in &addresses {
+            self.may_reach(address, reach).map_err(|refusal| refusal.into_failure(url, address))?;
+        }
+        let (socket, _peer) = self.dial(url, &addresses, deadline).await.map_err(Failure::not_sent)?;
+        Ok(OpenStream { socket, slot })
+    }
+
     /// Sends `allowed` and returns the whole answer. A kept connection that turns out to be closed is replaced
     /// once, where the request cannot have had an effect.
     pub(crate) async fn dispatch(
@@ -67,6 +93,18 @@ impl Wire {
         allowed: &AllowedRequest,
         lent: Option<Lent>,
         deadline: Instant,
+    ) -> Result<Answer, Failure> {
+        self.dispatch_within(owner, allowed, lent, deadline, &self.limits).await
+    }
+
+    /// The same, with other bounds of the exchange.
+    pub(crate) async fn dispatch_within(
+        &self,
+        owner: &Owner,
+        allowed: &AllowedRequest,
+        lent: Option<Lent>,
+        deadline: Instant,
+        limits: &EgressLimits,
     ) -> Result<Answer, Failure> {
         if deadline <= Instant::now() {
             return Err(Failure::not_sent(HttpError::Timeout));
@@ -79,7 +117,7 @@ impl Wire {
         let reach = allowed.pass().reach;
         let kept = self.pool.take(&key, |peer| self.may_reach(peer, reach).is_ok()).await;
         if let Some(mut connection) = kept {
-            match connection.exchange(request.clone(), &self.limits, deadline).await {
+            match connection.exchange(request.clone(), limits, deadline).await {
                 Ok(answer) => {
                     self.pool.put(key, connection);
                     return Ok(answer);
@@ -92,7 +130,7 @@ impl Wire {
             }
         }
         let mut connection = self.connect(&bearer, url, reach, deadline).await?;
-        let answer = connection.exchange(request, &self.limits, deadline).await?;
+        let answer = connection.exchange(request, limits, deadline).await?;
         self.pool.put(key, connection);
         Ok(answer)
     }

@@ -56,6 +56,10 @@ pub struct EgressLimits {
     pub pin: Duration,
     /// Look-ups of names at once by one tenant, those included whose answer nobody waits for any more.
     pub lookups_per_tenant: usize,
+    /// Bytes that one connection that is no HTTP may carry, each way.
+    pub stream_bytes: u64,
+    /// How long such a connection may be silent, each way.
+    pub stream_idle: Duration,
     /// TLS session stores (one a tenant, user, skill and credential) that are kept.
     pub tls_stores: usize,
 }
@@ -87,6 +91,8 @@ impl Default for EgressLimits {
             idle: Duration::from_secs(30),
             pin: Duration::from_secs(60),
             lookups_per_tenant: 8,
+            stream_bytes: 64 * 1024 * 1024,
+            stream_idle: Duration::from_secs(60),
             tls_stores: 512,
         }
     }

@@ -7,10 +7,9 @@
 
 use crate::address::Reach;
 use crate::admit::AllowedRequest;
-use crate::allowlist::address_of;
 use crate::egress::Egress;
 use crate::error::{Denial, HttpError};
-use crate::owner::{Owner, Party};
+use crate::owner::Owner;
 use crate::url::CheckedUrl;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,11 +17,10 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use sha2::Sha256;
-use sophon_types::{TenantId, Timestamp, UserId};
+use sophon_types::{TenantId, Timestamp};
 use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
-use url::Host;
 use zeroize::Zeroizing;
 
 /// How long one delivery may take.
@@ -122,26 +120,12 @@ impl Egress {
             let value = HeaderValue::try_from(value).map_err(|_invalid| unfit())?;
             headers.insert(HeaderName::from_static(name), value);
         }
-        let allowed = AllowedRequest::of_the_operator(to.url.clone(), reach(&to.url), headers, body);
-        let owner = owner(&notice.tenant)?;
+        let allowed = AllowedRequest::of_the_operator(to.url.clone(), Reach::by_operator(&to.url), headers, body);
+        // The tenant whose people it tells.
+        let owner = Owner::operator(&notice.tenant)?;
         let deadline = Instant::now() + PATIENCE;
         let sent = self.wire().dispatch(&owner, &allowed, None, deadline).await;
         sent.map(|answer| answer.status.as_u16()).map_err(|failure| failure.into_error(allowed.method()))
-    }
-}
-
-/// Connections for webhooks are the tenant's whose people they tell, and no skill's.
-fn owner(tenant: &TenantId) -> Result<Owner, HttpError> {
-    let unfit = || HttpError::InvalidRequest("no name for the sender".into());
-    let user: UserId = "operator".parse().map_err(|_name| unfit())?;
-    Ok(Owner { tenant: tenant.clone(), user, party: Party::Operator })
-}
-
-/// As far as a person's grant of this host reaches.
-fn reach(url: &CheckedUrl) -> Reach {
-    match url.host() {
-        Host::Domain(name) if address_of(url.host()).is_none() => Reach::GrantedName { loopback: name == "localhost" },
-        _ => Reach::GrantedAddress,
     }
 }
 

@@ -1,6 +1,7 @@
 //! On whose behalf a connection is made: what no pool, ticket or bound may mix up.
 
 use crate::credential::Mark;
+use crate::error::HttpError;
 use sophon_types::{ServiceName, SkillName, TenantId, UserId};
 
 /// Who is behind a request.
@@ -9,6 +10,15 @@ pub(crate) struct Owner {
     pub(crate) tenant: TenantId,
     pub(crate) user: UserId,
     pub(crate) party: Party,
+}
+
+impl Owner {
+    /// The host itself, on behalf of a tenant, to a place that the operator configured; no skill.
+    pub(crate) fn operator(tenant: &TenantId) -> Result<Self, HttpError> {
+        let unfit = || HttpError::InvalidRequest("no name for the sender".into());
+        let user: UserId = "operator".parse().map_err(|_name| unfit())?;
+        Ok(Self { tenant: tenant.clone(), user, party: Party::Operator })
+    }
 }
 
 /// What sends: a skill, or the host itself for a connection that it keeps. No name of the one is a name of the other.

@@ -11,6 +11,7 @@ use http::StatusCode;
 use serde_json::Value;
 use sophon_audit::{Action, AuditError, AuditLog, Outcome, Record};
 use sophon_guard::KnownSecrets;
+use sophon_skill::StreamGrant;
 use sophon_types::{Fault, ServiceName};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -103,6 +104,61 @@ impl Recorder<'_> {
             record = self.url(record, &url);
         }
         self.audit.append(record).await.map(drop).map_err(|error| unwritten(&error))
+    }
+
+    /// A connection that is no HTTP was granted, and is refused or failed. What the caller learns.
+    pub(crate) async fn stream_refused(
+        &self,
+        grant: &StreamGrant,
+        error: HttpError,
+        address: Option<String>,
+    ) -> HttpError {
+        let (action, outcome) = match &error {
+            HttpError::Denied(denial) => (Action::EgressDenied, Outcome::denied(denial.code.clone())),
+            other => (Action::EgressRequest, Outcome::failed(other.code())),
+        };
+        let mut record = self.stream(action, outcome, grant).detail("reason", self.clean(&error.to_string()));
+        if let Some(address) = address {
+            record = record.detail("address", address);
+        }
+        match self.write(record).await {
+            Ok(()) => error,
+            Err(unwritable) => unwritten(&unwritable),
+        }
+    }
+
+    /// Something was about to go over such a connection that must not. The connection is cut already, whatever the log says.
+    pub(crate) async fn stream_alarm(&self, grant: &StreamGrant, error: &HttpError) {
+        let record = self
+            .stream(Action::EgressAlarm, Outcome::denied(error.code()), grant)
+            .detail("reason", self.clean(&error.to_string()));
+        if let Err(error) = self.audit.append(record).await {
+            tracing::error!(%error, call = %self.scope.call, "an alarm could not be recorded");
+        }
+    }
+
+    /// Such a connection is over. Waits for nothing.
+    pub(crate) fn stream_over(
+        &self,
+        grant: &StreamGrant,
+        outcome: Outcome,
+        by: &'static str,
+        (sent, received): (u64, u64),
+        took: Duration,
+    ) {
+        let record = self
+            .stream(Action::EgressRequest, outcome, grant)
+            .duration(took)
+            .detail("sent_bytes", sent)
+            .detail("received_bytes", received)
+            .detail("ended_by", by);
+        if let Err(error) = self.audit.enqueue(record) {
+            tracing::warn!(%error, call = %self.scope.call, "the end of a connection is not recorded");
+        }
+    }
+
+    fn stream(&self, action: Action, outcome: Outcome, grant: &StreamGrant) -> Record {
+        self.base(action, outcome).detail("method", "CONNECT").detail("url", grant.to_string())
     }
 
     /// What the skill was given in place of a credential. Never the text itself.

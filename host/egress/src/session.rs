@@ -24,7 +24,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
 use sophon_audit::{Outcome, Receipt};
 use sophon_guard::KnownSecrets;
-use sophon_skill::CredentialUse;
+use sophon_skill::{CredentialUse, StreamGrant};
 use sophon_types::{CallId, CorrelationId, Fault as _, Principal, Risk, SkillName, ToolName};
 use std::collections::HashSet;
 use std::fmt;
@@ -48,6 +48,8 @@ pub struct CallScope {
     pub correlation: CorrelationId,
     /// Where it may send requests.
     pub allowlist: Arc<Allowlist>,
+    /// Connections that are no HTTP and that a person granted.
+    pub streams: Arc<[StreamGrant]>,
     /// The services whose credentials it may name.
     pub credentials: Arc<[CredentialUse]>,
     /// The risk that was approved; the gate's concern, kept here for its records.
@@ -101,7 +103,7 @@ pub enum ConnectionState {
 pub struct EgressSession {
     pub(crate) inner: Arc<Inner>,
     pub(crate) scope: CallScope,
-    owner: Owner,
+    pub(crate) owner: Owner,
     pub(crate) state: Mutex<State>,
     /// Held while a token is asked for.
     pub(crate) tokens: tokio::sync::Mutex<()>,
@@ -278,7 +280,7 @@ impl EgressSession {
         Ok((allowed, credential))
     }
 
-    fn count(&self) -> Result<(), HttpError> {
+    pub(crate) fn count(&self) -> Result<(), HttpError> {
         let most = self.inner.wire.limits.requests_per_call;
         let mut state = self.state.lock();
         state.requests += 1;
@@ -288,6 +290,22 @@ impl EgressSession {
                 .into());
         }
         Ok(())
+    }
+
+    /// Refuses bytes of a connection that nobody reads which hold a placeholder, in whatever spelling, or a secret of this call.
+    pub(crate) fn check_stream(&self, bytes: &[u8]) -> Result<(), HttpError> {
+        let (secrets, handed) = {
+            let state = self.state.lock();
+            (state.secrets.clone(), Arc::clone(&state.handed))
+        };
+        handed.check_stream(bytes)?;
+        match secrets.find(bytes) {
+            None => Ok(()),
+            Some(hit) => {
+                let what = format_args!("the connection would have carried the secret {}", hit.label);
+                Err(Denial::new("secret_in_request", what).into())
+            }
+        }
     }
 
     /// Makes the leased secret known to this session, then lets it out only where the skill has not put it into

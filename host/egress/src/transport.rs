@@ -5,7 +5,6 @@
 
 use crate::address::Reach;
 use crate::admit::AllowedRequest;
-use crate::allowlist::address_of;
 use crate::dispatch::Wire;
 use crate::error::{HttpError, brief};
 use crate::owner::{Owner, Party};
@@ -17,7 +16,6 @@ use sophon_vault::{Named, Transport, TransportError, TransportRequest, Transport
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use url::Host;
 use zeroize::Zeroizing;
 
 /// How long one exchange may take: somebody waits for it.
@@ -45,7 +43,7 @@ impl Transport for ProviderTransport {
         let reach = match request.named {
             Named::ByProvider if url.scheme() != Scheme::Https => return Err(refused("not https")),
             Named::ByProvider => Reach::Public,
-            Named::ByOperator => by_operator(&url),
+            Named::ByOperator => Reach::by_operator(&url),
         };
         let authorization = request.authorization.as_ref().map(|value| HeaderValue::from_str(value)).transpose();
         let authorization = authorization.map_err(|_invalid| refused("the client's id cannot be sent"))?;
@@ -66,13 +64,5 @@ impl Transport for ProviderTransport {
             return Err(TransportError::Failed(format!("the answer is larger than {LARGEST} bytes")));
         }
         Ok(TransportResponse { status: answer.status.as_u16(), body: Zeroizing::new(answer.body.to_vec()) })
-    }
-}
-
-/// As far as a person's grant of this host reaches.
-fn by_operator(url: &CheckedUrl) -> Reach {
-    match url.host() {
-        Host::Domain(name) if address_of(url.host()).is_none() => Reach::GrantedName { loopback: name == "localhost" },
-        _ => Reach::GrantedAddress,
     }
 }

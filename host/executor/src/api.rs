@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sophon_guard::{Finding, SanitizedOutput};
-use sophon_skill::{HostGrant, Unsigned};
+use sophon_skill::{HostGrant, StreamGrant, Unsigned};
 use sophon_types::{
     ApprovalId, CallId, CanonicalJson, CorrelationId, Digest, FaultKind, FaultReport, Risk, SessionId, SkillName,
     Stage, Timestamp, ToolName, Trust, Version,
@@ -260,6 +260,8 @@ pub struct InstallRequest {
     pub consent: Consent,
     /// Hosts that the person installing grants beyond the manifest's.
     pub grants: Vec<HostGrant>,
+    /// Connections that are no HTTP, which nobody reads, of those that the manifest asks for.
+    pub streams: Vec<StreamGrant>,
     /// Whether the list of grants is a choice even where it is empty.
     pub hosts: HostChoice,
     /// Non-secret configuration.
@@ -289,8 +291,14 @@ pub struct SkillView {
     pub network: Vec<String>,
     /// Hosts granted beyond the manifest.
     pub grants: Vec<HostGrant>,
+    /// Connections that are no HTTP and that it asks for.
+    pub streams: Vec<String>,
+    /// Of these, those that were granted.
+    pub granted_streams: Vec<StreamGrant>,
     /// Services whose credentials it may use.
     pub credentials: Vec<String>,
+    /// Packages that it requires beside itself, each with its version.
+    pub requirements: Vec<String>,
     /// Non-secret configuration.
     pub settings: BTreeMap<String, String>,
     /// Who installed it.

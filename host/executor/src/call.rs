@@ -9,6 +9,7 @@ use crate::install::Installing;
 use crate::outcome::Ending;
 use crate::places::Places;
 use crate::plan::Ends;
+use crate::requirements::Requirements;
 use crate::stages::Told;
 use crate::steady::Steady;
 use crate::{CallError, recovery};
@@ -49,6 +50,8 @@ pub struct Parts {
     pub runtime: WasmRuntime,
     /// Where everything else runs, if it runs at all.
     pub containers: ContainerRuntime,
+    /// Where what skills require comes from.
+    pub requirements: Requirements,
     /// How text on its way to a model is searched.
     pub detector: Detector,
     /// Which components run in containers as well.
@@ -91,6 +94,8 @@ pub(crate) struct Inner {
     pub(crate) parts: Parts,
     pub(crate) catalogue: Catalogue,
     pub(crate) installing: Installing,
+    /// Held while requirements are kept or removed.
+    pub(crate) wheels: tokio::sync::Mutex<()>,
     pub(crate) gate: Gate,
     pub(crate) flights: Flights,
     pub(crate) events: Events,
@@ -127,6 +132,7 @@ impl Executor {
         let executor = Self(Arc::new(Inner {
             catalogue: Catalogue::default(),
             installing: Installing::default(),
+            wheels: tokio::sync::Mutex::default(),
             desk: desk.await?,
             waiting: Mutex::default(),
             plans: Ends::default(),

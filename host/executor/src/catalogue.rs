@@ -110,6 +110,11 @@ impl Catalogue {
         }
     }
 
+    /// Everything that is installed, of every tenant.
+    pub(crate) fn all(&self) -> Vec<Entry> {
+        self.0.read().values().flat_map(|skills| skills.values().cloned()).collect()
+    }
+
     pub(crate) fn skills(&self, tenant: &TenantId) -> Vec<Entry> {
         self.0.read().get(tenant).map(|skills| skills.values().cloned().collect()).unwrap_or_default()
     }

@@ -3,8 +3,9 @@
 use crate::schedules::ScheduleError;
 use sophon_approval::DeskError;
 use sophon_audit::AuditError;
+use sophon_egress::HttpError;
 use sophon_sandbox::SandboxError;
-use sophon_skill::{EnvelopeError, PackageError, TermsError, VerifyError};
+use sophon_skill::{EnvelopeError, PackageError, RequirementError, TermsError, VerifyError};
 use sophon_store::StoreError;
 use sophon_types::{Fault, FaultKind, JsonError, NameError, Risk, SkillName, Stage, ToolName};
 use sophon_vault::VaultError;
@@ -272,6 +273,19 @@ pub enum InstallError {
         /// The hosts; `*.…` where a part of the name is filled in when it runs.
         hosts: Vec<String>,
     },
+    /// What it requires beside itself cannot be installed.
+    #[error(transparent)]
+    Requirements(#[from] RequirementError),
+    /// What it requires could not be fetched.
+    #[error("{subject}: the index {index} does not give it: {cause}")]
+    Index {
+        /// The index's host.
+        index: String,
+        /// The package and its version.
+        subject: String,
+        /// Why.
+        cause: HttpError,
+    },
     /// The tool's schema is not usable.
     #[error("{tool}: the schema of its parameters is not usable: {cause}")]
     Schema {
@@ -312,6 +326,8 @@ impl Fault for InstallError {
             Self::Envelope(error) => error.stage(),
             Self::Terms(error) => error.stage(),
             Self::ConsentNeeded { .. } | Self::HostsNotChosen { .. } => Stage::Gate,
+            Self::Requirements(error) => error.stage(),
+            Self::Index { .. } => Stage::Egress,
             Self::Schema { .. } => Stage::Manifest,
             Self::UnknownSkill(_) | Self::UnknownPublisher(_) => Stage::Resolve,
             Self::PublicKey(_) => Stage::Signature,
@@ -330,6 +346,9 @@ impl Fault for InstallError {
             Self::Envelope(error) => error.kind(),
             Self::Terms(error) => error.kind(),
             Self::ConsentNeeded { .. } | Self::HostsNotChosen { .. } => FaultKind::NeedsApproval,
+            Self::Requirements(error) => error.kind(),
+            Self::Index { cause: HttpError::Denied(_), .. } => FaultKind::Denied,
+            Self::Index { .. } => FaultKind::Upstream,
             Self::Schema { .. } => FaultKind::Unprocessable,
             Self::PublicKey(_) => FaultKind::Invalid,
             Self::UnknownSkill(_) | Self::UnknownPublisher(_) => FaultKind::NotFound,
@@ -348,6 +367,9 @@ impl Fault for InstallError {
             Self::Terms(error) => error.code(),
             Self::ConsentNeeded { .. } => "consent_required",
             Self::HostsNotChosen { .. } => "hosts_not_chosen",
+            Self::Requirements(error) => error.code(),
+            Self::Index { cause: HttpError::Denied(_), .. } => "index_refused",
+            Self::Index { .. } => "index_unreachable",
             Self::Schema { .. } => "invalid_schema",
             Self::UnknownSkill(_) => "unknown_skill",
             Self::PublicKey(_) => "invalid_public_key",
@@ -370,6 +392,11 @@ impl Fault for InstallError {
                 "read the changes; if you agree, install it with --accept-changes (\"accept_changes\": true)".into(),
             ),
             Self::HostsNotChosen { hosts, .. } => Some(host_flags(hosts)),
+            Self::Requirements(error) => error.hint(),
+            Self::Index { cause: cause @ HttpError::Denied(_), .. } => cause.hint(),
+            Self::Index { .. } => {
+                Some("see that [containers] python_index is right and answers, then install it again".into())
+            }
             Self::Schema { .. } => {
                 Some("write the tool's \"parameters\" as a JSON Schema (draft 2020-12) of an object".into())
             }

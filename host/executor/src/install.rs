@@ -2,15 +2,18 @@
 
 use crate::api::{Consent, HostChoice, InstallRequest, SkillView};
 use crate::catalogue::{Entry, Ready, State};
+use crate::requirements::Wheel;
 use crate::{CallError, Executor, InstallError};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sophon_audit::{Action, Outcome, Record};
-use sophon_sandbox::{PreparedSkill, SandboxError};
+use sophon_sandbox::{ContainerRuntime, PreparedSkill, SandboxError};
 use sophon_skill::{
-    Envelope, HostGrant, InstallTerms, InstalledSkill, Package, Report, Runtime, TrustStore, Unsigned, VerifiedPackage,
-    changes, verify,
+    Envelope, HostGrant, InstallTerms, InstalledSkill, Manifest, Package, Report, Runtime, StreamGrant, TrustStore,
+    Unsigned, VerifiedPackage, changes, verify,
 };
 use sophon_store::{Activation, SkillRow};
 use sophon_types::{FaultReport, Principal, SkillName, TenantId, Trust};
@@ -23,6 +26,8 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 pub(crate) struct Installing {
     tenants: Mutex<HashMap<TenantId, Line>>,
     in_all: Semaphore,
+    /// What skills require, while it is fetched and unpacked: megabytes in memory.
+    pub(crate) requirements: Semaphore,
 }
 
 /// Where the changes of one tenant stand in line.
@@ -46,7 +51,7 @@ const AT_ONCE: usize = 2;
 
 impl Default for Installing {
     fn default() -> Self {
-        Self { tenants: Mutex::default(), in_all: Semaphore::new(AT_ONCE) }
+        Self { tenants: Mutex::default(), in_all: Semaphore::new(AT_ONCE), requirements: Semaphore::new(AT_ONCE) }
     }
 }
 
@@ -84,10 +89,29 @@ impl Executor {
         .await?;
         drop(working);
         let manifest = ready.skill.manifest();
+        ContainerRuntime::check_runtime(manifest)?;
         self.check_version(principal, &ready).await?;
         self.check_consent(principal, &ready, request.consent)?;
         check_hosts(&ready, &request)?;
-        let package = ready.skill.package();
+        let wheels = self.gather(record(Action::SkillRequirements, principal, &manifest.name), &ready).await?;
+        let _keeping = self.0.wheels.lock().await;
+        let installed = self.put_in_force(principal, ready, envelope, request, wheels).await;
+        // Those of what it replaces, or of this one where it was not kept.
+        self.sweep_wheels().await;
+        installed
+    }
+
+    /// Makes what was checked durable, and what is in force.
+    async fn put_in_force(
+        &self,
+        principal: &Principal,
+        ready: Ready,
+        envelope: Option<String>,
+        request: InstallRequest,
+        wheels: Vec<Wheel>,
+    ) -> Result<SkillView, InstallError> {
+        let parts = &self.0.parts;
+        let (manifest, package) = (ready.skill.manifest(), ready.skill.package());
         let record = described(record(Action::SkillInstall, principal, &manifest.name), package, &request);
         parts.audit.append(record.clone()).await?;
         let row = SkillRow {
@@ -98,7 +122,7 @@ impl Executor {
             trust: package.trust(),
             publisher: package.signer().map(ToString::to_string),
             envelope,
-            grants: serde_json::to_value(&request.grants).map_err(|error| InstallError::Host(error.to_string()))?,
+            grants: Granted { hosts: request.grants.clone(), streams: request.streams.clone() }.to_value()?,
             settings: serde_json::to_value(&request.settings).map_err(|error| InstallError::Host(error.to_string()))?,
             // An update does not switch on what somebody switched off.
             activation: self
@@ -110,6 +134,7 @@ impl Executor {
             installed_at: parts.clock.now(),
         };
         parts.store.blobs().put(request.package).await?;
+        self.keep_wheels(wheels).await?;
         if let Some(signer) = &row.publisher {
             parts.store.publishers().pin(&row.tenant, &row.name, signer).await?;
         }
@@ -199,6 +224,9 @@ impl Executor {
         self.0.parts.audit.append(record.clone()).await?;
         self.0.parts.store.skills().remove(&principal.tenant, name).await?;
         self.0.catalogue.remove(&principal.tenant, name);
+        let keeping = self.0.wheels.lock().await;
+        self.sweep_wheels().await;
+        drop(keeping);
         self.0.parts.audit.append(record.then(Action::SkillRemove, Outcome::Ok)).await?;
         Ok(view(&entry))
     }
@@ -267,6 +295,9 @@ impl Executor {
                 self.reload(row, trust).await;
             })
             .await;
+        let keeping = self.0.wheels.lock().await;
+        self.sweep_wheels().await;
+        drop(keeping);
         Ok(())
     }
 
@@ -298,8 +329,8 @@ impl Executor {
 
     async fn derive(&self, row: &SkillRow, trust: &TrustStore) -> Result<Ready, InstallError> {
         let damaged = |what: &str| InstallError::Host(format!("{}: {what}; install it again", row.name));
-        let grants: Vec<HostGrant> =
-            serde_json::from_value(row.grants.clone()).map_err(|_odd| damaged("its grants cannot be read"))?;
+        let Granted { hosts: grants, streams } =
+            Granted::of(row.grants.clone()).map_err(|_odd| damaged("its grants cannot be read"))?;
         let settings: BTreeMap<String, String> =
             serde_json::from_value(row.settings.clone()).map_err(|_odd| damaged("its settings cannot be read"))?;
         let bytes = self.0.parts.store.blobs().get(&row.digest).await?.ok_or_else(|| damaged("its package is gone"))?;
@@ -310,11 +341,33 @@ impl Executor {
             consent: Consent::AsBefore,
             hosts: HostChoice::Made,
             grants,
+            streams,
             settings,
         };
         let (tenant, trust) = (row.tenant.clone(), trust.clone());
         let (ready, _envelope) = blocking(move || prepare(&request, &tenant, &trust)).await?;
         Ok(ready)
+    }
+}
+
+/// What a person granted, as a row keeps it.
+#[derive(Serialize, Deserialize)]
+struct Granted {
+    hosts: Vec<HostGrant>,
+    streams: Vec<StreamGrant>,
+}
+
+impl Granted {
+    fn to_value(&self) -> Result<Value, InstallError> {
+        serde_json::to_value(self).map_err(|error| InstallError::Host(error.to_string()))
+    }
+
+    /// Rows of before there were other connections than HTTP have the list of hosts alone.
+    fn of(value: Value) -> serde_json::Result<Self> {
+        if value.is_array() {
+            return Ok(Self { hosts: serde_json::from_value(value)?, streams: Vec::new() });
+        }
+        serde_json::from_value(value)
     }
 }
 
@@ -342,8 +395,12 @@ fn prepare(
     let envelope = request.envelope.as_deref().map(Envelope::parse).transpose()?;
     let kept = request.envelope.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let verified = Arc::new(verify(package, envelope.as_ref(), trust, request.unsigned)?);
-    let (grants, settings) = (request.grants.clone(), request.settings.clone());
-    let installed = verified.install(InstallTerms { tenant: tenant.clone(), grants, settings })?;
+    let installed = verified.install(InstallTerms {
+        tenant: tenant.clone(),
+        grants: request.grants.clone(),
+        streams: request.streams.clone(),
+        settings: request.settings.clone(),
+    })?;
     let ready = Ready::prepare(Arc::new(installed))?;
     // Kept only where it is what was verified: a package let in unsigned may come with an envelope of a stranger.
     Ok((ready, kept.filter(|_| verified.signer().is_some())))
@@ -360,7 +417,15 @@ fn described(record: Record, package: &VerifiedPackage, request: &InstallRequest
         .detail("trust", package.trust().as_str())
         .detail("signer", package.signer().map(ToString::to_string))
         .detail("granted_hosts", hosts)
+        .detail("granted_streams", request.streams.iter().map(ToString::to_string).collect::<Vec<_>>())
         .detail("credentials", credentials)
+        .detail("requirements", required(manifest))
+}
+
+/// What it requires, in words: each package with its version.
+fn required(manifest: &Manifest) -> Vec<String> {
+    let named = |line: &String| line.split("--hash").next().unwrap_or(line).trim().to_owned();
+    manifest.requirements.iter().map(named).collect()
 }
 
 fn record(action: Action, principal: &Principal, skill: &SkillName) -> Record {
@@ -389,6 +454,9 @@ fn view(entry: &Entry) -> SkillView {
         credentials: manifest
             .map(|m| m.credentials.iter().map(|used| used.service.to_string()).collect())
             .unwrap_or_default(),
+        streams: manifest.map(|m| m.permissions.streams.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        granted_streams: ready.map(|ready| ready.skill.streams().to_vec()).unwrap_or_default(),
+        requirements: manifest.map(required).unwrap_or_default(),
         settings: ready.map(|ready| effective_settings(&ready.skill)).unwrap_or_default(),
         installed_by: row.installed_by.to_string(),
         installed_at: row.installed_at,

@@ -185,6 +185,7 @@ impl Run {
             call: request.call,
             correlation: request.correlation,
             allowlist: Arc::clone(&self.ready.tools[self.index].allowlist),
+            streams: self.ready.skill.streams().into(),
             credentials: manifest.services().into(),
             approved: approved.risk(),
             intent: intent.clone(),

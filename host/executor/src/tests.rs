@@ -2,7 +2,7 @@
 
 use crate::outcome::Ending;
 use crate::recovery::{Cause, settle};
-use crate::{CallError, CallLimits, CallRequest, CallStatus, CallView, Executor, Parts, Results};
+use crate::{CallError, CallLimits, CallRequest, CallStatus, CallView, Executor, Parts, Requirements, Results};
 use sophon_approval::Policy;
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Query, Record};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
@@ -84,6 +84,7 @@ impl World {
                 Limits::of(Preset::Minimal),
                 Arc::clone(&entropy),
             ),
+            requirements: Requirements::new("https://index.example/simple", &[], 1).unwrap(),
             detector: sophon_guard::Detector::default(),
             tightening: Tightening::default(),
             policy: Policy::default(),

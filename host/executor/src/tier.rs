@@ -59,7 +59,10 @@ impl Executor {
 
     /// A native skill, unpacked once.
     pub(crate) async fn native(&self, ready: &Ready) -> Result<Arc<NativeSkill>, CallError> {
-        let prepare = || self.0.parts.containers.prepare(ready.skill.package());
+        let prepare = || async {
+            let layer = self.layer(ready).await?;
+            self.0.parts.containers.prepare(ready.skill.package(), layer).await
+        };
         Ok(Arc::clone(ready.native.get_or_try_init(prepare).await?))
     }
 

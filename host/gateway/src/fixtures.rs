@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sophon_approval::Policy;
 use sophon_audit::{AuditConfig, AuditKeys, AuditLog};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
-use sophon_executor::{CallLimits, Executor, Parts};
+use sophon_executor::{CallLimits, Executor, Parts, Requirements};
 use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, Tightening, WasmRuntime};
 use sophon_skill::Preset;
 use sophon_store::{Store, StoreConfig};
@@ -109,6 +109,7 @@ impl World {
                 Limits::of(Preset::Minimal),
                 Arc::clone(&entropy),
             ),
+            requirements: Requirements::new("https://index.example/simple", &[], 1).unwrap(),
             detector: sophon_guard::Detector::default(),
             tightening: Tightening::default(),
             policy: Policy::default(),

@@ -12,7 +12,7 @@ mod frame;
 pub use frame::{Decoder, Frame, Garbage, Kind, encode};
 
 /// The version of this protocol; an image of another is refused.
-pub const PROTOCOL: u8 = 1;
+pub const PROTOCOL: u8 = 2;
 
 /// Where the forwarder listens inside the sandbox.
 pub const FORWARDER: &str = "127.0.0.1:3128";

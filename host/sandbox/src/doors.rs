@@ -6,11 +6,12 @@
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use sophon_egress::{EgressSession, HttpError, HttpRequest, HttpResponse, TokenRefused};
+use sophon_egress::{Carry, EgressSession, HttpError, HttpRequest, HttpResponse, TokenRefused};
 use sophon_store::{Quota, Store, StoreError, Swap};
 use sophon_types::{SkillName, TenantId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use url::Host;
 
 /// Everything that one call can reach.
 pub struct Doors {
@@ -36,12 +37,21 @@ pub type ProgressListener = dyn Fn(&Progress) + Send + Sync;
 pub trait HttpDoor: Send + Sync {
     /// Sends one request, or says why not.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError>;
+
+    /// Opens a connection that is no HTTP, where a person granted that very place; nothing where nobody did.
+    async fn stream(self: Arc<Self>, _host: &Host<String>, _port: u16) -> Result<Option<Box<dyn Carry>>, HttpError> {
+        Ok(None)
+    }
 }
 
 #[async_trait]
 impl HttpDoor for EgressSession {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         Self::send(self, request).await
+    }
+
+    async fn stream(self: Arc<Self>, host: &Host<String>, port: u16) -> Result<Option<Box<dyn Carry>>, HttpError> {
+        self.open_stream(host, port).await
     }
 }
 

@@ -44,6 +44,14 @@ pub enum SandboxError {
         /// Why.
         cause: crate::Unavailable,
     },
+    /// What a skill requires beside itself is not there.
+    #[error("{skill}: what it requires cannot be used: {cause}")]
+    Requirements {
+        /// The skill.
+        skill: SkillName,
+        /// Why.
+        cause: String,
+    },
     /// This kind of skill has no tier on this host.
     #[error("{skill}: the runtime {runtime:?} cannot run here")]
     NoTier {
@@ -66,7 +74,7 @@ impl Fault for SandboxError {
         match self {
             Self::Engine(_) => FaultKind::Internal,
             Self::NoTier { .. } => FaultKind::Denied,
-            Self::Containers { .. } => FaultKind::Unavailable,
+            Self::Containers { .. } | Self::Requirements { .. } => FaultKind::Unavailable,
             _ => FaultKind::Unprocessable,
         }
     }
@@ -79,6 +87,7 @@ impl Fault for SandboxError {
             Self::TooDemanding { .. } => "component_too_demanding",
             Self::NoTier { .. } => "runtime_not_available",
             Self::Containers { .. } => "gvisor_not_available",
+            Self::Requirements { .. } => "requirements_not_available",
         }
     }
 
@@ -95,6 +104,7 @@ impl Fault for SandboxError {
             }
             Self::TooDemanding { .. } => "compose the skill of fewer modules, memories and tables".into(),
             Self::Containers { cause, .. } => cause.hint().to_owned(),
+            Self::Requirements { .. } => "install the skill again, which fetches what it requires".into(),
             Self::NoTier { .. } => "build the skill as a WebAssembly component (`runtime: \"wasm\"`)".into(),
         })
     }
@@ -192,6 +202,11 @@ pub enum RunFailure {
     },
     /// The host has no room for one more instance now.
     NoCapacity,
+    /// The engine that makes sandboxes, or what it makes them of, is not there any more.
+    NoSandbox {
+        /// Why.
+        cause: String,
+    },
     /// The host failed; the text is for the operator.
     Host {
         /// The cause.
@@ -220,6 +235,7 @@ impl fmt::Display for RunFailure {
             }
             Self::Channel { what } => write!(f, "the skill's sandbox is not usable: {what}"),
             Self::NoCapacity => f.write_str("the host runs as many skills as it can"),
+            Self::NoSandbox { cause } => write!(f, "native skills cannot run here now: {cause}"),
             Self::Host { .. } => f.write_str("the host could not run the skill"),
         }
     }
@@ -238,7 +254,7 @@ impl Fault for RunFailure {
             Self::Tool { kind: ToolErrorKind::NotFound, .. } => FaultKind::NotFound,
             Self::Tool { kind: ToolErrorKind::Denied, .. } => FaultKind::Denied,
             Self::DeadlineExceeded { .. } => FaultKind::Timeout,
-            Self::NoCapacity => FaultKind::Unavailable,
+            Self::NoCapacity | Self::NoSandbox { .. } => FaultKind::Unavailable,
             Self::NoNetwork { .. } => FaultKind::Denied,
             Self::Host { .. } => FaultKind::Internal,
             _ => FaultKind::Upstream,
@@ -265,6 +281,7 @@ impl Fault for RunFailure {
             Self::NoNetwork { .. } => "sockets_not_allowed",
             Self::Channel { .. } => "sandbox_broken",
             Self::NoCapacity => "no_capacity",
+            Self::NoSandbox { .. } => "gvisor_not_available",
             Self::Host { .. } => "internal",
         }
     }
@@ -295,6 +312,7 @@ impl Fault for RunFailure {
                 "this is a fault of the skill: tell its author, with the call's id".into()
             }
             Self::LimitExceeded { .. } => "ask for less at once".into(),
+            Self::NoSandbox { .. } => "`sophon doctor` says what is missing; the engine has to run again".into(),
             Self::NoCapacity => "try again in a moment; [sandbox] concurrent_calls is how many run at once".into(),
             _ => return None,
         })
@@ -319,6 +337,7 @@ mod tests {
             SandboxError::Link { skill: skill.clone(), cause: text() },
             SandboxError::TooDemanding { skill: skill.clone(), what: text() },
             SandboxError::NoTier { skill: skill.clone(), runtime: text() },
+            SandboxError::Requirements { skill: skill.clone(), cause: text() },
             SandboxError::Containers { skill, cause: crate::Unavailable::Off },
         ];
         let after = [
@@ -333,6 +352,7 @@ mod tests {
             RunFailure::NoNetwork { words: text() },
             RunFailure::Channel { what: text() },
             RunFailure::NoCapacity,
+            RunFailure::NoSandbox { cause: text() },
             RunFailure::Host { cause: text() },
         ];
         before.iter().filter_map(Fault::hint).chain(after.iter().filter_map(Fault::hint)).collect()

@@ -51,6 +51,16 @@ pub enum Change {
     },
     /// A workspace is asked for, and was not.
     WorkspaceWanted,
+    /// A connection is asked for that is no HTTP, and was not.
+    StreamWanted {
+        /// Which.
+        stream: String,
+    },
+    /// A package is required that was not, or another version or file of it.
+    RequirementAdded {
+        /// The requirement, without its digests.
+        requirement: String,
+    },
 }
 
 /// Everything of `new` that goes beyond `old`; empty where an update needs no consent. What was taken away is not
@@ -82,6 +92,13 @@ pub fn changes(old: &Manifest, new: &Manifest) -> Vec<Change> {
     }
     if new.permissions.filesystem == Filesystem::Workspace && old.permissions.filesystem == Filesystem::None {
         list.push(Change::WorkspaceWanted);
+    }
+    for stream in new.permissions.streams.iter().filter(|stream| !old.permissions.streams.contains(stream)) {
+        list.push(Change::StreamWanted { stream: stream.to_string() });
+    }
+    for requirement in new.requirements.iter().filter(|requirement| !old.requirements.contains(requirement)) {
+        let requirement = requirement.split("--hash").next().unwrap_or(requirement).trim().to_owned();
+        list.push(Change::RequirementAdded { requirement });
     }
     for tool in &new.tools {
         match old.tool(&tool.name) {
@@ -127,6 +144,8 @@ impl fmt::Display for Change {
             Self::CredentialAdded { service } => write!(f, "uses the credential of {service}"),
             Self::CredentialWidened { service } => write!(f, "asks more of the credential of {service}"),
             Self::WorkspaceWanted => f.write_str("asks for a workspace"),
+            Self::StreamWanted { stream } => write!(f, "asks for a connection that is no HTTP: {stream}"),
+            Self::RequirementAdded { requirement } => write!(f, "requires {requirement}"),
         }
     }
 }
@@ -198,6 +217,7 @@ mod tests {
         check(|m| m["credentials"][0]["access"] = json!("scoped-token"), &["asks more of the credential of github"]);
         check(|m| m["credentials"][0]["service"] = json!("mail"), &["uses the credential of mail"]);
         check(|m| m["permissions"]["filesystem"] = json!("workspace"), &["asks for a workspace"]);
+        check(|m| m["requirements"] = json!(["a==1 --hash=sha256:00"]), &["requires a==1"]);
         check(|m| m["tools"][0]["description"] = json!("Send all mail here."), &["demo.get differs in description"]);
         check(|m| m["tools"][0]["riskLevel"] = json!("none"), &["demo.get differs in riskLevel"]);
         check(

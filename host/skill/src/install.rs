@@ -1,7 +1,7 @@
 //! A verified package on a person's terms: what may run, for whom, and what it may reach.
 
 use crate::manifest::{Manifest, Tool};
-use crate::network::HostGrant;
+use crate::network::{HostGrant, StreamGrant};
 use crate::verify::VerifiedPackage;
 use sophon_types::{Fault, FaultKind, Stage, TenantId, ToolName};
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ pub struct InstallTerms {
     pub tenant: TenantId,
     /// Hosts beyond the manifest's, private ones included.
     pub grants: Vec<HostGrant>,
+    /// Connections that are no HTTP, of those that the manifest asks for.
+    pub streams: Vec<StreamGrant>,
     /// Values for the manifest's settings.
     pub settings: BTreeMap<String, String>,
 }
@@ -32,8 +34,14 @@ pub struct InstalledSkill {
 
 impl InstalledSkill {
     pub(crate) fn new(package: Arc<VerifiedPackage>, terms: InstallTerms) -> Result<Self, TermsError> {
-        if terms.grants.len() > MAX_GRANTS {
-            return Err(TermsError::TooManyGrants(terms.grants.len()));
+        let granted = terms.grants.len() + terms.streams.len();
+        if granted > MAX_GRANTS {
+            return Err(TermsError::TooManyGrants(granted));
+        }
+        let asked = &package.manifest().permissions.streams;
+        if let Some(grant) = terms.streams.iter().find(|grant| !asked.iter().any(|wish| wish.admits(grant))) {
+            let asked = asked.iter().map(ToString::to_string).collect();
+            return Err(TermsError::StreamNotAsked { grant: grant.to_string(), asked });
         }
         for (key, value) in &terms.settings {
             let settings = &package.manifest().settings;
@@ -64,6 +72,12 @@ impl InstalledSkill {
     #[must_use]
     pub fn grants(&self) -> &[HostGrant] {
         &self.terms.grants
+    }
+
+    /// The connections that are no HTTP and that a person granted.
+    #[must_use]
+    pub fn streams(&self) -> &[StreamGrant] {
+        &self.terms.streams
     }
 
     /// The settings that a person gave.
@@ -102,6 +116,14 @@ pub enum TermsError {
     /// More grants than anybody can oversee.
     #[error("{0} hosts are granted, at most {MAX_GRANTS} are allowed")]
     TooManyGrants(usize),
+    /// A connection that the manifest does not ask for.
+    #[error("the skill does not ask for the connection {grant}")]
+    StreamNotAsked {
+        /// What was granted.
+        grant: String,
+        /// What it asks for.
+        asked: Vec<String>,
+    },
     /// A setting that the manifest does not have.
     #[error("the skill has no setting {key:?}")]
     UnknownSetting {
@@ -128,6 +150,7 @@ impl Fault for TermsError {
     fn code(&self) -> &'static str {
         match self {
             Self::TooManyGrants(_) => "too_many_grants",
+            Self::StreamNotAsked { .. } => "stream_not_asked",
             Self::UnknownSetting { .. } => "unknown_setting",
             Self::LongSetting { .. } => "setting_too_long",
         }
@@ -135,6 +158,10 @@ impl Fault for TermsError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::TooManyGrants(_) => "grant only the hosts that the skill needs".into(),
+            Self::StreamNotAsked { asked, .. } if asked.is_empty() => {
+                "leave it out; its manifest has no permissions.streams".into()
+            }
+            Self::StreamNotAsked { asked, .. } => format!("it asks for {}", asked.join(", ")),
             Self::UnknownSetting { known, .. } if known.is_empty() => "leave it out; the skill has no settings".into(),
             Self::UnknownSetting { known, .. } => format!("use one of {}", known.join(", ")),
             Self::LongSetting { .. } => "shorten the value".into(),

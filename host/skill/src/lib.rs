@@ -19,6 +19,9 @@
 //!
 //! For egress: [`NetworkRule`], [`HostPattern`], [`PathPattern`] and [`HostGrant`], pure matching over parsed parts.
 //!
+//! For installing what a Python skill requires: [`requirements`], [`Requirement`], [`Listing`] and [`Layer`], over bytes that others
+//! fetch.
+//!
 //! For hints: [`RulePlace`], [`entry_line`] and [`workspace_line`], the lines of a manifest that would allow something.
 
 mod analysis;
@@ -28,6 +31,7 @@ mod install;
 mod manifest;
 mod network;
 mod package;
+mod requirements;
 mod sections;
 mod signature;
 #[cfg(test)]
@@ -48,8 +52,12 @@ pub use manifest::{
     ManifestErrors, Permissions, Preset, Protocol, RulePlace, Runtime, SandboxWish, Setting, Shown, Tool, Violation,
     entry_line, workspace_line,
 };
-pub use network::{GrantError, HostError, HostGrant, HostPattern, NetworkRule, PathError, PathPattern, Scheme};
+pub use network::{
+    GrantError, HostError, HostGrant, HostPattern, NetworkRule, PathError, PathPattern, Scheme, StreamError,
+    StreamGrant, StreamProtocol, StreamWish,
+};
 pub use package::{Package, PackageError};
+pub use requirements::{Layer, Listing, Offered, Requirement, RequirementError, requirements};
 pub use sections::{TOOLS_SECTION, tools_section, with_tools_section};
 pub use signature::{
     BadSignature, Envelope, EnvelopeError, Fingerprint, IdentityError, KeyError, PublicKey, SigningIdentity, Statement,

@@ -33,6 +33,7 @@ struct Inner {
     readers: Pool,
     scanners: Pool,
     blobs: Blobs,
+    wheels: Blobs,
 }
 
 impl Store {
@@ -49,7 +50,8 @@ impl Store {
         let readers = engine::readers(&config.database).await?;
         let scanners = engine::scanners(&config.database).await?;
         let blobs = Blobs::open(&config.blobs).await?;
-        Ok(Self { inner: Arc::new(Inner { writer, readers, scanners, blobs }) })
+        let wheels = Blobs::open(&config.blobs.join("wheels")).await?;
+        Ok(Self { inner: Arc::new(Inner { writer, readers, scanners, blobs, wheels }) })
     }
 
     /// Waits for what is queued to be durable, then closes every connection. Later operations, of any clone, fail
@@ -189,6 +191,13 @@ impl Store {
     #[must_use]
     pub fn blobs(&self) -> &Blobs {
         &self.inner.blobs
+    }
+
+    /// Files that installed skills require. Apart from the packages: what a skill names as a requirement by its digest is never
+    /// another tenant's package.
+    #[must_use]
+    pub fn wheels(&self) -> &Blobs {
+        &self.inner.wheels
     }
 
     pub(crate) fn writer(&self) -> &Writer {

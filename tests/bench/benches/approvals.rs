@@ -16,7 +16,7 @@ fn skill() -> InstalledSkill {
     let package = Package::read(example("text-tools").expect("the package")).expect("a package");
     let verified = verify(package, None, &TrustStore::default(), Unsigned::DangerouslyAllow).expect("verified");
     let tenant = "default".parse().expect("a tenant");
-    let terms = InstallTerms { tenant, grants: Vec::new(), settings: BTreeMap::new() };
+    let terms = InstallTerms { tenant, grants: Vec::new(), streams: Vec::new(), settings: BTreeMap::new() };
     Arc::new(verified).install(terms).expect("installed")
 }
 

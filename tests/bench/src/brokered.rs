@@ -155,6 +155,7 @@ async fn session(host: &Host, address: SocketAddr) -> Result<EgressSession, Fail
         call,
         correlation: CorrelationId::mint(&SystemEntropy),
         allowlist: Arc::new(Allowlist::compile(&manifest, Some(tool), &[address.to_string().parse()?])),
+        streams: Arc::new([]),
         credentials: manifest.credentials.clone().into(),
         approved: Risk::Low,
         intent: host.audit.append(intent).await?,

@@ -3,7 +3,9 @@
 use sophon_approval::Policy;
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Record};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
-use sophon_executor::{CallLimits, CallRequest, CallStatus, Consent, Executor, InstallRequest, Parts, Results};
+use sophon_executor::{
+    CallLimits, CallRequest, CallStatus, Consent, Executor, InstallRequest, Parts, Requirements, Results,
+};
 use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, Tightening, WasmRuntime};
 use sophon_skill::{HostGrant, Package, Preset, Unsigned};
 use sophon_store::{Store, StoreConfig};
@@ -100,6 +102,7 @@ impl Host {
                 Limits::of(Preset::Minimal),
                 Arc::clone(&entropy),
             ),
+            requirements: Requirements::new("https://index.example/simple", &[], 1).map_err(|denial| denial.message)?,
             detector: sophon_guard::Detector::default(),
             policy,
             tightening: Tightening::default(),
@@ -153,6 +156,7 @@ impl Host {
             unsigned: Unsigned::DangerouslyAllow,
             consent: Consent::AsBefore,
             grants,
+            streams: Vec::new(),
             settings: BTreeMap::new(),
         };
         self.executor.install(&self.principal, request).await?;

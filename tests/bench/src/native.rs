@@ -60,6 +60,25 @@ fn package() -> Result<Vec<u8>, Failed> {
     Ok(pack(&files)?)
 }
 
+/// What a sandbox that waits takes, in MiB, as its cgroup has it: gVisor, the interpreter and what it has loaded.
+fn idle_memory(engine: &str) -> Result<Vec<f64>, Failed> {
+    let ask = |path: &str| -> Result<Value, Failed> {
+        let mut curl = command(Path::new("curl"));
+        curl.args(["--silent", "--fail", "--unix-socket", engine.trim_start_matches("unix://")]);
+        let output = curl.arg(format!("http://engine{path}")).output()?;
+        Ok(serde_json::from_slice(&output.stdout)?)
+    };
+    let running = ask("/containers/json")?;
+    let mut found = Vec::new();
+    for id in running.as_array().into_iter().flatten().filter_map(|one| one["Id"].as_str()) {
+        let stats = ask(&format!("/containers/{id}/stats?stream=false&one-shot=true"))?;
+        let bytes = stats["memory_stats"]["usage"].as_f64().ok_or("no figure of memory")?;
+        found.push(bytes / f64::from(1 << 20));
+    }
+    found.sort_by(f64::total_cmp);
+    Ok(found)
+}
+
 /// Calls with a sandbox that waits and with none, in turn, then fifty calls in one second.
 ///
 /// # Errors
@@ -90,6 +109,11 @@ pub fn side_by_side(sophon: &Path, engine: &str, calls: usize) -> Result<(), Fai
             let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1e3;
             println!("{what}: median {:.1} ms, p90 {:.1} ms, of {}", at(50), at(90), times.len());
         }
+        // Until as many wait as may.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let idle = idle_memory(engine)?;
+        let (least, most) = (idle.first().ok_or("no sandbox waits")?, idle.last().ok_or("no sandbox waits")?);
+        println!("a sandbox that waits takes {least:.1} to {most:.1} MiB, of {}", idle.len());
         let began = Instant::now();
         let burst = (0..50).map(|n| {
             let (key, body) = (warm_key.clone(), body.clone());

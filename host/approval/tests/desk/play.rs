@@ -58,8 +58,12 @@ fn skill(version: &str) -> Arc<InstalledSkill> {
     let package = Package::read(sophon_skill::pack(&files).unwrap()).unwrap_or_else(|error| panic!("{error}"));
     let verified = sophon_skill::verify(package, None, &TrustStore::default(), Unsigned::DangerouslyAllow);
     let verified = Arc::new(verified.unwrap_or_else(|error| panic!("{error}")));
-    let installed =
-        verified.install(InstallTerms { tenant: "acme".parse().unwrap(), grants: vec![], settings: BTreeMap::new() });
+    let installed = verified.install(InstallTerms {
+        tenant: "acme".parse().unwrap(),
+        grants: vec![],
+        streams: vec![],
+        settings: BTreeMap::new(),
+    });
     Arc::new(installed.unwrap_or_else(|error| panic!("{error}")))
 }
 

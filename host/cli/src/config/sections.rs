@@ -90,6 +90,12 @@ pub(crate) struct ContainersSection {
     pub(crate) memory_mb: NonZeroUsize,
     /// Sandboxes that are kept ready for each kind of skill.
     pub(crate) warm: usize,
+    /// The index that what Python skills require comes from, in the form of PyPI's `/simple`.
+    pub(crate) python_index: String,
+    /// Hosts beside the index's own at which its files may lie.
+    pub(crate) python_index_files: Vec<String>,
+    /// MiB of one skill's requirements, packed and unpacked.
+    pub(crate) requirements_mb: NonZeroUsize,
 }
 
 impl Default for ContainersSection {
@@ -103,6 +109,9 @@ impl Default for ContainersSection {
             concurrent: at_least(usual.concurrent),
             memory_mb: at_least(usual.memory_mb),
             warm: usual.warm,
+            python_index: "https://pypi.org/simple".into(),
+            python_index_files: vec!["files.pythonhosted.org".into()],
+            requirements_mb: at_least(128),
         }
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use clap::Args;
 use http::Method;
 use serde_json::{Map, Value, json};
-use sophon_skill::Wish;
+use sophon_skill::{StreamWish, Wish};
 use sophon_types::CanonicalJson;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,10 @@ pub(crate) struct Package {
     /// Grant a host: `[http://|https://]host[:port][=service]`.
     #[arg(long = "allow-host", value_name = "HOST")]
     pub(crate) allow_hosts: Vec<String>,
+    /// Grant a connection that is no HTTP, of those that the manifest asks for: PROTOCOL://HOST:PORT. Nobody reads what goes
+    /// over it.
+    #[arg(long = "dangerously-allow-stream", value_name = "PROTOCOL://HOST:PORT")]
+    pub(crate) allow_streams: Vec<String>,
     /// Grant none of the hosts that the skill's source names.
     #[arg(long, conflicts_with = "allow_hosts")]
     pub(crate) no_hosts: bool,
@@ -71,11 +75,16 @@ impl Package {
         if !proposed.is_empty() {
             allow_hosts = chosen(context, &proposed)?;
         }
+        let mut allow_streams = self.allow_streams.clone();
+        if allow_streams.is_empty() && is_interactive() {
+            allow_streams = chosen_streams(context, &wished_streams(&archive))?;
+        }
         let settings: Map<String, Value> =
             self.settings.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
         let mut body = Map::new();
         body.insert("package".into(), STANDARD.encode(archive).into());
         body.insert("allow_hosts".into(), json!(allow_hosts));
+        body.insert("dangerously_allow_streams".into(), json!(allow_streams));
         body.insert("hosts_chosen".into(), (self.no_hosts || !proposed.is_empty()).into());
         body.insert("settings".into(), settings.into());
         body.insert("accept_changes".into(), self.accept_changes.into());
@@ -138,6 +147,38 @@ fn chosen(context: &Context, proposed: &[Wish]) -> Result<Vec<String>, CliError>
     Ok(hosts)
 }
 
+/// The connections that are no HTTP and that the manifest asks for.
+fn wished_streams(archive: &Bytes) -> Vec<StreamWish> {
+    let read = sophon_skill::Package::read(archive.clone());
+    read.map(|package| package.manifest().permissions.streams.clone()).unwrap_or_default()
+}
+
+/// Asks for each connection that is no HTTP; what the manifest leaves open is typed.
+fn chosen_streams(context: &Context, wished: &[StreamWish]) -> Result<Vec<String>, CliError> {
+    if !wished.is_empty() {
+        context.output().note(
+            "DANGEROUS: the skill asks for connections that are no HTTP. Nobody reads what goes over them, no rule about \
+             methods or paths holds, and no secret is kept from it there.",
+        );
+    }
+    let mut granted = Vec::new();
+    for wish in wished {
+        let question = match wish.grant() {
+            Some(_) => format!("{wish}: grant it? [y/N]"),
+            None => format!("{wish}: PROTOCOL://HOST:PORT to grant, or nothing"),
+        };
+        let answer = crate::output::asked(&question)?;
+        match wish.grant() {
+            Some(grant) if matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes") => {
+                granted.push(grant.to_string())
+            }
+            None if !answer.is_empty() => granted.push(answer),
+            _ => {}
+        }
+    }
+    Ok(granted)
+}
+
 /// Where the signature of a package lies.
 pub(crate) fn beside(file: &Path) -> PathBuf {
     let mut path = file.as_os_str().to_owned();
@@ -148,9 +189,15 @@ pub(crate) fn beside(file: &Path) -> PathBuf {
 /// Shows an installed skill.
 pub(crate) fn shown(context: &Context, answer: &Value) -> Result<ExitCode, CliError> {
     context.output().data(answer, |value| format!("{} {}", field(value, "name"), field(value, "version")))?;
-    for (what, name) in
-        [("tools", "tools"), ("may reach", "network"), ("granted", "allow_hosts"), ("uses", "credentials")]
-    {
+    for (what, name) in [
+        ("tools", "tools"),
+        ("may reach", "network"),
+        ("granted", "allow_hosts"),
+        ("asks for, no HTTP", "streams"),
+        ("granted, read by nobody", "allow_streams"),
+        ("uses", "credentials"),
+        ("requires", "requirements"),
+    ] {
         let words = field(answer, name);
         if !words.is_empty() {
             context.output().note(&format!("  {what}: {words}"));

@@ -231,6 +231,18 @@ impl Handed {
         Ok(())
     }
 
+    /// Refuses a placeholder, of this run or another and in whatever spelling, where none is ever swapped.
+    pub(crate) fn check_stream(&self, bytes: &[u8]) -> Result<(), HttpError> {
+        let plain = pieces(bytes).any(|piece| matches!(piece, Piece::Placeholder(_)));
+        if !plain && (self.items.is_empty() || self.alarm.find(bytes).is_none()) {
+            return Ok(());
+        }
+        let what = "a placeholder was about to go over a connection that is no HTTP, where it would stand for nothing";
+        Err(Denial::new("placeholder_misplaced", what)
+            .hint("a secret cannot be brokered there: let the person in charge connect it as a field that is plain")
+            .into())
+    }
+
     /// `bytes` without the placeholders that stand in it as they are.
     pub(crate) fn blanked(&self, bytes: &[u8]) -> Vec<u8> {
         let mut blanked = Vec::with_capacity(bytes.len());

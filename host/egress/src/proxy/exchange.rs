@@ -149,7 +149,7 @@ fn respond(answer: HttpResponse, held: Held, head: bool) -> Response<Pieces> {
     response
 }
 
-fn explain(error: &HttpError) -> Response<Pieces> {
+pub(super) fn explain(error: &HttpError) -> Response<Pieces> {
     let status = match error {
         HttpError::Denied(_) => StatusCode::FORBIDDEN,
         HttpError::InvalidRequest(_) => StatusCode::BAD_REQUEST,

@@ -73,6 +73,10 @@ impl Outgoing for Door {
         &self.room
     }
 
+    async fn stream(&self, _host: &Host<String>, _port: u16) -> Result<Option<Box<dyn crate::Carry>>, HttpError> {
+        Ok(None)
+    }
+
     fn refused(&self, what: &str) {
         self.refused.lock().push(what.to_owned());
     }

@@ -1,8 +1,9 @@
 //! The outer conversation: a request for an absolute URL, or CONNECT and TLS behind it.
 
-use super::exchange::{Inside, answer, refusal};
+use super::exchange::{Inside, answer, explain, refusal};
 use super::room::Pieces;
 use super::{Authority, Outgoing};
+use crate::Carry;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -24,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const HEADER: usize = 64 << 10;
 
 /// What a program hears that speaks something else behind CONNECT.
-const NOT_HTTP: &str = "only HTTP and HTTPS go out of this sandbox";
+const NOT_HTTP: &str =
+    "only HTTP and HTTPS go out of this sandbox, and what a person granted for this skill by protocol, host and port";
 
 pub(super) async fn serve<S>(stream: S, authority: Arc<Authority>, outgoing: Arc<dyn Outgoing>)
 where
@@ -38,15 +40,24 @@ where
     let served = http1().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
     note(&*outgoing, served);
     // Here and in no task of its own: whoever drops this future ends what is behind the CONNECT too.
-    let Some((upgrade, wanted)) = behind.lock().take() else { return };
-    match upgrade.await {
-        Ok(upgraded) => inside(TokioIo::new(upgraded), wanted, authority, outgoing).await,
-        Err(error) => tracing::debug!(%error, "a program left after CONNECT"),
+    let Some((upgrade, next)) = behind.lock().take() else { return };
+    match (upgrade.await, next) {
+        (Ok(upgraded), Next::Tls(wanted)) => inside(TokioIo::new(upgraded), wanted, authority, outgoing).await,
+        (Ok(upgraded), Next::Stream(stream)) => stream.carry(Box::new(TokioIo::new(upgraded))).await,
+        (Err(error), _) => tracing::debug!(%error, "a program left after CONNECT"),
     }
 }
 
 /// What a connection becomes after its CONNECT: the bytes, and where they go.
-type Behind = Arc<Mutex<Option<(OnUpgrade, (Host<String>, u16))>>>;
+type Behind = Arc<Mutex<Option<(OnUpgrade, Next)>>>;
+
+/// Where the bytes behind a CONNECT go.
+enum Next {
+    /// To this proxy, as TLS for that host and port.
+    Tls((Host<String>, u16)),
+    /// To the very place, unread, because a person granted it.
+    Stream(Box<dyn Carry>),
+}
 
 fn http1() -> hyper::server::conn::http1::Builder {
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -78,7 +89,12 @@ async fn outer(request: Request<Incoming>, outgoing: &dyn Outgoing, behind: &Beh
         let what = "CONNECT names a host and a port: CONNECT api.example.com:443";
         return refusal(StatusCode::BAD_REQUEST, "not_a_proxy_request", what, None);
     };
-    *behind.lock() = Some((hyper::upgrade::on(request), wanted));
+    let next = match outgoing.stream(&wanted.0, wanted.1).await {
+        Ok(Some(stream)) => Next::Stream(stream),
+        Ok(None) => Next::Tls(wanted),
+        Err(error) => return explain(&error),
+    };
+    *behind.lock() = Some((hyper::upgrade::on(request), next));
     Response::new(Bytes::new().into())
 }
 

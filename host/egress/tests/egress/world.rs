@@ -254,6 +254,7 @@ impl World {
             call,
             correlation: CorrelationId::mint(&*self.entropy),
             allowlist: Arc::new(Allowlist::compile(manifest, Some(tool), &grants)),
+            streams: Arc::new([]),
             credentials: manifest.credentials.clone().into(),
             approved: Risk::Critical,
             intent: intent.unwrap(),

@@ -38,6 +38,7 @@ pub(crate) async fn install(
         unsigned: if body.dangerously_allow_unsigned { Unsigned::DangerouslyAllow } else { Unsigned::Refuse },
         consent: if body.accept_changes { Consent::ToChanges } else { Consent::AsBefore },
         grants: body.allow_hosts,
+        streams: body.dangerously_allow_streams,
         hosts: if body.hosts_chosen { HostChoice::Made } else { HostChoice::Open },
         settings: body.settings,
     };

@@ -4,7 +4,7 @@ use crate::extract::WireBody;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sophon_executor::SkillView;
-use sophon_skill::{HostGrant, Report};
+use sophon_skill::{HostGrant, Report, StreamGrant};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -25,6 +25,10 @@ pub(crate) struct InstallBody {
     /// with their list.
     #[serde(default)]
     pub(crate) hosts_chosen: bool,
+    /// Connections that are no HTTP, of those that the manifest asks for: `PROTOCOL://HOST:PORT`. Nobody reads what goes over them.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, example = json!(["imap://mail.example.org:993"]))]
+    pub(crate) dangerously_allow_streams: Vec<StreamGrant>,
     /// Values for the settings that the manifest declares. Not for secrets.
     #[serde(default)]
     pub(crate) settings: BTreeMap<String, String>,
@@ -70,8 +74,14 @@ pub(crate) struct SkillBody {
     network: Vec<String>,
     /// Hosts that were granted at installation.
     allow_hosts: Vec<String>,
+    /// Connections that are no HTTP and that it asks for.
+    streams: Vec<String>,
+    /// Of these, those that were granted: nobody reads what goes over them.
+    allow_streams: Vec<String>,
     /// Services whose credentials it may use.
     credentials: Vec<String>,
+    /// Packages that it requires beside itself, each with its version.
+    requirements: Vec<String>,
     /// Non-secret configuration.
     settings: BTreeMap<String, String>,
     /// Who installed it.
@@ -113,7 +123,10 @@ impl From<SkillView> for SkillBody {
             tools: view.tools.iter().map(ToString::to_string).collect(),
             network: view.network,
             allow_hosts: view.grants.iter().map(ToString::to_string).collect(),
+            streams: view.streams,
+            allow_streams: view.granted_streams.iter().map(ToString::to_string).collect(),
             credentials: view.credentials,
+            requirements: view.requirements,
             settings: view.settings,
             installed_by: view.installed_by,
             installed_at: view.installed_at.to_string(),

@@ -16,6 +16,8 @@ import _strptime  # noqa: F401
 
 # What a skill ends with that tried to reach the network without the proxy.
 NO_NETWORK = 71
+# Where the host shows what the skill requires, if it requires anything.
+REQUIREMENTS = "/requirements"
 
 
 def is_no_network(error):
@@ -55,6 +57,9 @@ def own_stdin(text):
 
 
 def main():
+    # Behind the interpreter's own modules, which nothing that is required can stand in for.
+    if os.path.isdir(REQUIREMENTS):
+        sys.path.append(REQUIREMENTS)
     # One byte says that everything is loaded.
     os.write(1, b"\x06")
     with open(0, "rb", closefd=False) as stdin:

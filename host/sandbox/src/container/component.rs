@@ -222,7 +222,7 @@ async fn talk(
             Ok(standing) => {
                 Err(RunFailure::Channel { what: format!("it ended by itself, with status {}", standing.exit_code) })
             }
-            Err(error) => Err(RunFailure::Host { cause: format!("the engine: {error}") }),
+            Err(error) => Err(super::run::engine_gone(&error)),
         },
     }
 }

@@ -1,6 +1,7 @@
 //! Where the engine is, and how much of the machine native skills may have.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// How native skills are run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct ContainerConfig {
     pub memory_mb: usize,
     /// Sandboxes that are kept ready for each kind of skill (image and preset).
     pub warm: usize,
+    /// The folder in which what skills require lies while they are in use. Without one they are refused.
+    pub requirements: Option<PathBuf>,
 }
 
 impl Default for ContainerConfig {
@@ -31,6 +34,7 @@ impl Default for ContainerConfig {
             concurrent: 8,
             memory_mb: 4096,
             warm: 2,
+            requirements: None,
         }
     }
 }

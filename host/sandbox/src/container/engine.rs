@@ -29,7 +29,7 @@ pub(super) struct Engine {
     owner: String,
 }
 
-/// A file of this host that is shown inside, read-only.
+/// A file or folder of this host that is shown inside, read-only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Shown {
     /// On this host.

@@ -80,6 +80,11 @@ impl Lives {
         Ok(strays.len())
     }
 
+    /// How many are being removed.
+    pub(super) fn leaving(&self) -> usize {
+        self.removing.len()
+    }
+
     /// Waits until everything that was dropped is gone.
     pub(super) async fn settled(&self) {
         self.removing.close();

@@ -12,6 +12,7 @@ mod boxed;
 mod component;
 mod config;
 mod engine;
+mod layer;
 mod life;
 mod link;
 mod mcp;
@@ -27,6 +28,7 @@ mod unavailable;
 pub use component::{BoxedComponent, InsideProgram};
 pub use config::ContainerConfig;
 pub use engine::EngineFacts;
+pub use layer::sweep_requirements;
 pub use presets::{BOX_TABLE, BoxLimits, BoxRow, Network};
 pub use unavailable::Unavailable;
 
@@ -34,10 +36,11 @@ use crate::{Limits, SandboxError};
 use boxed::Recipe;
 use bytes::Bytes;
 use engine::Engine;
+use layer::Laid;
 use life::Lives;
 use parking_lot::Mutex;
 use pool::Pool;
-use sophon_skill::{Manifest, Protocol, Runtime, Tool, VerifiedPackage};
+use sophon_skill::{Layer, Manifest, Protocol, Runtime, Tool, VerifiedPackage};
 use sophon_types::{Digest, Entropy, SkillName};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -88,6 +91,17 @@ pub struct NativeSkill {
     files: Vec<(String, Bytes)>,
     /// Of an MCP server: the tools that were agreed to.
     mcp: Option<Vec<Tool>>,
+    /// What it requires beside itself, and where its sandboxes wait that see it.
+    laid: Option<(Laid, Pool)>,
+}
+
+/// A native skill whose requirements go has no more sandboxes that wait.
+impl Drop for NativeSkill {
+    fn drop(&mut self) {
+        if let Some((_laid, pool)) = &self.laid {
+            pool.forget(&self.recipe);
+        }
+    }
 }
 
 impl NativeSkill {
@@ -174,14 +188,19 @@ impl ContainerRuntime {
         Ok(open)
     }
 
-    /// Makes a verified package ready to be run, and has a sandbox started for it ahead of its first call.
+    /// Makes a verified package ready to be run, and has a sandbox started for it ahead of its first call. `layer` is what it
+    /// requires beside itself.
     ///
     /// # Errors
-    /// [`SandboxError`] where it has no tier here, or gVisor does not answer.
-    pub async fn prepare(&self, package: &VerifiedPackage) -> Result<Arc<NativeSkill>, SandboxError> {
+    /// [`SandboxError`] where it has no tier here, gVisor does not answer, or its requirements are not there.
+    pub async fn prepare(
+        &self,
+        package: &VerifiedPackage,
+        layer: Option<Layer>,
+    ) -> Result<Arc<NativeSkill>, SandboxError> {
         let files = package.files();
         let files = files.files().map(|(name, content)| (name.to_owned(), content.clone())).collect();
-        self.prepared(package.manifest(), *package.digest(), files).await
+        self.prepared(package.manifest(), *package.digest(), files, layer).await
     }
 
     async fn prepared(
@@ -189,29 +208,24 @@ impl ContainerRuntime {
         manifest: &Manifest,
         digest: Digest,
         files: Vec<(String, Bytes)>,
+        layer: Option<Layer>,
     ) -> Result<Arc<NativeSkill>, SandboxError> {
         let skill = || manifest.name.clone();
-        let no_tier = |runtime: String| SandboxError::NoTier { skill: skill(), runtime };
-        let python = match &manifest.runtime {
-            Runtime::Python => true,
-            Runtime::Sandbox { language } => language == "python",
-            _ => false,
-        };
-        if !python {
-            return Err(no_tier(manifest.runtime.to_string()));
-        }
-        if !manifest.requirements.is_empty() {
-            return Err(no_tier(format!(
-                "{} with requirements ({})",
-                manifest.runtime,
-                manifest.requirements.join(", ")
-            )));
+        Self::check_runtime(manifest)?;
+        let missing = |cause: String| SandboxError::Requirements { skill: skill(), cause };
+        if layer.is_none() && !manifest.requirements.is_empty() {
+            return Err(missing("they are not installed".into()));
         }
         let unavailable = |cause| SandboxError::Containers { skill: skill(), cause };
         let open = self.opened().await.map_err(unavailable)?;
         let image = open.image(self.inner.config.image("python")).await.map_err(unavailable)?;
         let command = ["/usr/bin/python3.11", "-I", "-B", "/sophon/runner.py"].map(str::to_owned).to_vec();
-        let recipe = Recipe { image, command, shown: Vec::new(), limits: BoxLimits::for_skill(manifest) };
+        let laid = match layer {
+            Some(layer) => Some((self.lay(layer).await.map_err(missing)?, open.pool.clone())),
+            None => None,
+        };
+        let shown = laid.iter().map(|(laid, _)| laid.shown()).collect();
+        let recipe = Recipe { image, command, shown, limits: BoxLimits::for_skill(manifest) };
         open.pool.expect(&recipe);
         Ok(Arc::new(NativeSkill {
             name: skill(),
@@ -221,7 +235,31 @@ impl ContainerRuntime {
             entrypoint: manifest.entrypoint.clone(),
             files,
             mcp: (manifest.protocol == Protocol::Mcp).then(|| manifest.tools.clone()),
+            laid,
         }))
+    }
+
+    /// Whether skills of this runtime can be run here at all, engine or not.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoTier`].
+    pub fn check_runtime(manifest: &Manifest) -> Result<(), SandboxError> {
+        let runs = match &manifest.runtime {
+            Runtime::Wasm | Runtime::Python => true,
+            Runtime::Sandbox { language } => language == "python",
+            _ => false,
+        };
+        if runs {
+            return Ok(());
+        }
+        Err(SandboxError::NoTier { skill: manifest.name.clone(), runtime: manifest.runtime.to_string() })
+    }
+
+    /// Writes requirements down where sandboxes see them.
+    async fn lay(&self, layer: Layer) -> Result<Laid, String> {
+        let folder = self.inner.config.requirements.clone().ok_or("this host has no folder for them")?;
+        let laid = tokio::task::spawn_blocking(move || Laid::lay(&folder, &layer)).await;
+        laid.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
     }
 
     /// Removes every sandbox, and waits until they are gone.

@@ -1,7 +1,8 @@
 //! Sandboxes that are started ahead of the calls that use them, once each.
 //!
-//! Bounded in number and memory, for all and for each tenant and user: a call that finds no room is refused within a second.
-//! What waits for a call makes room for a call of another kind, as much as that call needs.
+//! Bounded in number and memory, for all and for each tenant and user: a call that finds no room is refused at once, or within a
+//! second where room is about to be free. What waits for a call makes room for a call of another kind, as much as that call
+//! needs.
 
 use super::boxed::{Boxed, Recipe};
 use super::config::ContainerConfig;
@@ -15,10 +16,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 use tokio_util::task::TaskTracker;
 
-/// How long a call waits for room, or for its turn to have a sandbox started.
+/// How long a call waits in all: for room that is about to be free, and for its turn to have a sandbox started.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Sandboxes that nobody has taken one of for this long are let go.
 const IDLE: Duration = Duration::from_secs(600);
@@ -35,6 +36,12 @@ pub(super) enum NoBox {
 /// The sandboxes that wait.
 #[derive(Clone)]
 pub(super) struct Pool(Arc<Inner>);
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pool")
+    }
+}
 
 struct Inner {
     engine: Engine,
@@ -117,12 +124,15 @@ impl Pool {
                 let room = match self.room(recipe) {
                     Some(room) => room,
                     None => {
-                        self.make_room(recipe, memory);
+                        // Room comes from a sandbox that is on its way out. Where none is, waiting helps nobody.
+                        if !self.make_room(recipe, memory) && self.0.lives.leaving() == 0 {
+                            return Err(NoBox::Full);
+                        }
                         timeout_at(until, self.room_in_time(memory)).await.map_err(full)?.ok_or(NoBox::Full)?
                     }
                 };
-                let turn =
-                    timeout(PATIENCE, self.0.starting.acquire()).await.map_err(full)?.map_err(|_closed| NoBox::Full)?;
+                let turn = timeout_at(until, self.0.starting.acquire()).await.map_err(full)?;
+                let turn = turn.map_err(|_closed| NoBox::Full)?;
                 let started = Boxed::start(&self.0.engine, recipe, self.0.lives.begin(room)).await;
                 drop(turn);
                 let boxed = started.map_err(NoBox::Unavailable)?;
@@ -170,8 +180,8 @@ impl Pool {
     }
 
     /// Lets as many go that wait for calls of another kind as one of this kind needs: those first whose kind nobody has
-    /// called for longest.
-    fn make_room(&self, recipe: &Recipe, memory: usize) {
+    /// called for longest. Whether there was one.
+    fn make_room(&self, recipe: &Recipe, memory: usize) -> bool {
         let mut places = usize::from(self.0.places.available_permits() == 0);
         let mut memory = memory.saturating_sub(self.0.memory.available_permits());
         let mut gone = Vec::new();
@@ -184,7 +194,7 @@ impl Pool {
             gone.extend(shelf.ready.pop_front());
         }
         drop(shelves);
-        drop(gone);
+        !gone.is_empty()
     }
 
     /// Starts what is missing, in the background. Where there is no room nothing is started: calls come first.
@@ -222,6 +232,12 @@ impl Pool {
                 None
             }
         }
+    }
+
+    /// Lets those of one kind go that wait; no call of it is to come.
+    pub(super) fn forget(&self, recipe: &Recipe) {
+        let gone = self.0.shelves.lock().shelves.remove(recipe);
+        drop(gone);
     }
 
     pub(super) fn let_go_of_old_ones(&self) {

@@ -6,7 +6,7 @@ use crate::lines::Lines;
 use crate::{HttpDoor, Limits, LogLevel};
 use async_trait::async_trait;
 use sophon_egress::proxy::{Authority, Outgoing, Room, serve};
-use sophon_egress::{Denial, EgressLimits, HttpError, HttpRequest, HttpResponse};
+use sophon_egress::{Carry, Denial, EgressLimits, HttpError, HttpRequest, HttpResponse};
 use sophon_init::{Kind, MOST_OUT};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use url::Host;
 
 /// Bytes that lie between a program and the proxy.
 const PIPE: usize = 64 << 10;
@@ -166,11 +167,9 @@ impl Door {
             lines,
         }
     }
-}
 
-#[async_trait]
-impl Outgoing for Door {
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    /// The call's door, for one request more.
+    fn count(&self) -> Result<&Arc<dyn HttpDoor>, HttpError> {
         let denied = |code: &'static str, message: String, hint: &str| {
             HttpError::Denied(Denial { code: code.into(), message, hint: Some(hint.to_owned()) })
         };
@@ -184,7 +183,20 @@ impl Outgoing for Door {
             return Err(denied("too_many_requests", format!("http: a call may send {} requests", self.most), hint));
         }
         self.sent.fetch_add(1, Ordering::Relaxed);
+        Ok(door)
+    }
+}
+
+#[async_trait]
+impl Outgoing for Door {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let door = self.count()?;
         door.send(request).await
+    }
+
+    async fn stream(&self, host: &Host<String>, port: u16) -> Result<Option<Box<dyn Carry>>, HttpError> {
+        let Some(door) = self.http.as_ref().filter(|_| self.most > 0) else { return Ok(None) };
+        Arc::clone(door).stream(host, port).await
     }
 
     fn room(&self) -> &Room {

@@ -99,7 +99,7 @@ impl ContainerRuntime {
     }
 
     pub(super) async fn take(&self, recipe: &Recipe, who: &Who) -> Result<(Arc<Open>, Boxed), RunFailure> {
-        let broken = |cause: super::Unavailable| RunFailure::Host { cause: cause.to_string() };
+        let broken = |cause: super::Unavailable| RunFailure::NoSandbox { cause: cause.to_string() };
         let open = self.opened().await.map_err(broken)?;
         match open.pool.take(recipe, who).await {
             Ok(boxed) => Ok((open, boxed)),
@@ -122,6 +122,11 @@ fn job(prepared: &NativeSkill, tool: &str, arguments: &str, fields: Map<String, 
     params.insert("tool".into(), tool.into());
     let entrypoint = format!("/skill/{}", prepared.entrypoint);
     serde_json::to_vec(&json!({"entrypoint": entrypoint, "params": params, "stdin": stdin})).map_err(host)
+}
+
+/// The engine does not say what became of a sandbox: mostly it is gone itself.
+pub(super) fn engine_gone(error: &bollard::errors::Error) -> RunFailure {
+    RunFailure::NoSandbox { cause: format!("the engine does not say what became of the sandbox: {error}") }
 }
 
 /// The conversation with one sandbox, from its job to its end.
@@ -172,7 +177,7 @@ impl Talk<'_> {
                 Ok(standing) => {
                     Err(RunFailure::Channel { what: format!("it ended by itself, with status {}", standing.exit_code) })
                 }
-                Err(error) => Err(RunFailure::Host { cause: format!("the engine: {error}") }),
+                Err(error) => Err(engine_gone(&error)),
             },
         }
     }

@@ -41,6 +41,15 @@ impl Default for ArchiveLimits {
     }
 }
 
+/// Whether files that are archives themselves may be in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nested {
+    /// In a package they would hide from the analysis.
+    Refuse,
+    /// They are kept as they are, and nobody unpacks them.
+    Keep,
+}
+
 /// Files up to this size may have any ratio.
 const SMALL: usize = 1 << 20;
 
@@ -56,6 +65,10 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError`] names the first rule that is broken; then nothing of the archive is kept.
     pub fn read(bytes: &[u8], limits: &ArchiveLimits) -> Result<Self, ArchiveError> {
+        Self::read_nesting(bytes, limits, Nested::Refuse)
+    }
+
+    pub(crate) fn read_nesting(bytes: &[u8], limits: &ArchiveLimits, nested: Nested) -> Result<Self, ArchiveError> {
         if bytes.len() > limits.archive_bytes {
             return Err(ArchiveError::TooLarge(format!("{} bytes, at most {}", bytes.len(), limits.archive_bytes)));
         }
@@ -69,7 +82,9 @@ impl Archive {
             if record.name.ends_with('/') {
                 continue;
             }
-            if let Some(what) = content::archive_kind(&record.name, &content) {
+            if nested == Nested::Refuse
+                && let Some(what) = content::archive_kind(&record.name, &content)
+            {
                 return Err(ArchiveError::Nested { name: record.name.clone(), what });
             }
             files.insert(record.name.clone(), content.into());

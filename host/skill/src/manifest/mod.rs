@@ -148,6 +148,7 @@ impl Manifest {
     #[must_use]
     pub fn wants_network(&self) -> bool {
         self.permissions.network.is_some()
+            || !self.permissions.streams.is_empty()
             || self.sandbox.network == Some(true)
             || self.tools.iter().any(|tool| tool.network.is_some())
     }
@@ -246,9 +247,17 @@ impl Draft {
                 "remove one of the two",
             );
         }
+        if matches!(runtime, Some(Runtime::Wasm)) && permissions.as_ref().is_some_and(|asked| !asked.streams.is_empty())
+        {
+            record.report(
+                "permissions.streams",
+                "a component has no such connections",
+                "leave it out; use sophon:skill/http",
+            );
+        }
         let tools = object.required("tools", "declare at least one tool").and_then(|n| tool::tools(&n, around));
         let settings = object.optional("settings").map_or(Some(Vec::new()), |n| connection::settings(&n));
-        let requirements = object.optional("requirements").map_or(Some(Vec::new()), |n| texts(&n, 64, 256));
+        let requirements = object.optional("requirements").map_or(Some(Vec::new()), |n| texts(&n, 64, 1024));
         let platforms = object.optional("platforms").map_or(Some(Vec::new()), |n| texts(&n, 16, 64));
         object.finish(Unknown::Note);
 

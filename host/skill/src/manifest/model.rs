@@ -1,6 +1,6 @@
 //! What a manifest says, as types.
 
-use crate::network::NetworkRule;
+use crate::network::{NetworkRule, StreamWish};
 use serde::Serialize;
 use serde_json::Value;
 use sophon_types::{Risk, ServiceName, ToolName};
@@ -336,6 +336,9 @@ pub struct Permissions {
     /// Where requests may go. Nothing: the manifest does not say. An empty list names no host, and so grants none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Vec<NetworkRule>>,
+    /// Connections that are no HTTP. Each has to be granted by a person besides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<StreamWish>,
     /// What of the file system.
     pub filesystem: Filesystem,
     /// Memory in MiB, 1 to 4096.

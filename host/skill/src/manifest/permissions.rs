@@ -5,7 +5,7 @@ use super::line::entry_line;
 use super::model::{CredentialUse, Filesystem, Permissions, Preset, SandboxWish};
 use super::reader::{Node, Object, Record, Unknown};
 use crate::archive::check_name;
-use crate::network::{NetworkRule, Scheme};
+use crate::network::{HostPattern, NetworkRule, Scheme, StreamWish};
 use crate::text::quote;
 use serde_json::{Value, json};
 use sophon_types::{ServiceName, SkillName};
@@ -40,6 +40,7 @@ pub(super) fn permissions(node: &Node<'_>) -> Option<Permissions> {
     });
     let permissions = Permissions {
         network,
+        streams: object.optional("streams").map_or(Some(Vec::new()), |n| n.each(MAX_RULES, stream))?,
         filesystem: object.optional("filesystem").and_then(|n| filesystem(&n)).unwrap_or_default(),
         max_memory_mb: number(&object, "maxMemoryMb", MAX_MEMORY_MB),
         max_cpu_seconds: number(&object, "maxCpuSeconds", MAX_SECONDS),
@@ -74,6 +75,27 @@ fn filesystem(node: &Node<'_>) -> Option<Filesystem> {
 /// A list of network rules.
 pub(super) fn rules(node: &Node<'_>) -> Option<Vec<NetworkRule>> {
     node.each(MAX_RULES, rule)
+}
+
+/// `{protocol, host?, port?}`: what is left open is filled in by the person who grants it.
+fn stream(node: &Node<'_>) -> Option<StreamWish> {
+    let object = node.object()?;
+    let protocol = object
+        .required("protocol", "name what is spoken, such as imap")
+        .and_then(|n| n.parse("write a protocol such as imap or postgres; HTTP belongs into permissions.network"));
+    let host: Option<HostPattern> = match object.optional("host") {
+        Some(host) => Some(host.parse("write a bare host such as mail.example.com, or leave it out")?),
+        None => None,
+    };
+    if matches!(host, Some(HostPattern::Wildcard(_))) {
+        node.report("the host is a wildcard", "name one host, or leave it to the person who grants it");
+    }
+    let port = match object.optional("port") {
+        Some(port) => Some(port.integer(1, u64::from(u16::MAX)).and_then(|port| u16::try_from(port).ok())?),
+        None => None,
+    };
+    object.finish(Unknown::Refuse);
+    Some(StreamWish { protocol: protocol?, host, port })
 }
 
 fn rule(node: &Node<'_>) -> Option<NetworkRule> {

@@ -7,8 +7,10 @@ mod grant;
 mod host;
 mod path;
 mod rule;
+mod stream;
 
 pub use grant::{GrantError, HostGrant};
 pub use host::{HostError, HostPattern};
 pub use path::{PathError, PathPattern};
 pub use rule::{NetworkRule, Scheme};
+pub use stream::{StreamError, StreamGrant, StreamProtocol, StreamWish};

@@ -219,6 +219,7 @@ fn terms_must_fit_the_skill() {
     let terms = |settings: &[(&str, &str)], grants: usize| InstallTerms {
         tenant: "default".parse().unwrap(),
         grants: (0..grants).map(|n| format!("10.0.0.1:{}", n + 1).parse::<HostGrant>().unwrap()).collect(),
+        streams: Vec::new(),
         settings: settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
     };
     let installed = verified.install(terms(&[], 1)).unwrap();
@@ -228,6 +229,8 @@ fn terms_must_fit_the_skill() {
     assert!(installed.tool(&"demo.get".parse().unwrap()).is_some());
     assert_eq!(verified.install(terms(&[("region", "us")], 0)).unwrap().setting("region"), Some("us"));
     assert!(matches!(verified.install(terms(&[("regoin", "us")], 0)), Err(TermsError::UnknownSetting { .. })));
+    let unasked = InstallTerms { streams: vec!["imap://mail.example.com:993".parse().unwrap()], ..terms(&[], 0) };
+    assert!(matches!(verified.install(unasked), Err(TermsError::StreamNotAsked { .. })));
     assert!(matches!(verified.install(terms(&[], 65)), Err(TermsError::TooManyGrants(65))));
     assert!(matches!(
         verified.install(terms(&[("region", &"x".repeat(5000))], 0)),

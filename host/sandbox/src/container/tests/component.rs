@@ -91,3 +91,135 @@ async fn a_program_that_is_not_there_is_refused_and_nothing_is_made_in_its_place
     std::fs::hard_link(program().program, &odd).unwrap();
     assert!(run(odd).await.is_ok());
 }
+
+/// The recorded answers of a case, one after another, and what was asked.
+#[derive(Default)]
+struct Recorded {
+    answers: Mutex<std::collections::VecDeque<serde_json::Value>>,
+    asked: Mutex<Vec<String>>,
+}
+
+#[async_trait::async_trait]
+impl crate::HttpDoor for Recorded {
+    async fn send(
+        &self,
+        request: sophon_egress::HttpRequest,
+    ) -> Result<sophon_egress::HttpResponse, sophon_egress::HttpError> {
+        let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+        let asked = format!("{} {} {:?} {:?} {body}", request.method, request.url, request.headers, request.credential);
+        self.asked.lock().push(asked);
+        let answer = self.answers.lock().pop_front().unwrap_or_default();
+        let Some(status) = answer["response"]["status"].as_u64() else { return Err(sophon_egress::HttpError::Timeout) };
+        let fields = answer["response"]["headers"].as_object().cloned().unwrap_or_default();
+        let fields =
+            fields.into_iter().map(|(name, value)| (name, value.as_str().unwrap_or_default().as_bytes().to_vec()));
+        let body = match &answer["response"]["body"] {
+            serde_json::Value::Null => Bytes::new(),
+            serde_json::Value::String(text) => Bytes::from(text.clone()),
+            other => Bytes::from(other.to_string()),
+        };
+        let status = u16::try_from(status).unwrap();
+        Ok(sophon_egress::HttpResponse { status, url: request.url, headers: fields.collect(), body })
+    }
+}
+
+/// What came of a call: everything but how long it took.
+#[derive(Debug, PartialEq)]
+struct Came {
+    output: Result<String, RunFailure>,
+    progress: Option<crate::Progress>,
+    logs: Vec<crate::LogLine>,
+    state: std::collections::BTreeMap<String, Vec<u8>>,
+    asked: Vec<String>,
+}
+
+/// The world that a case begins in.
+struct World {
+    recorded: Arc<Recorded>,
+    state: Arc<MemoryState>,
+    doors: Doors,
+}
+
+impl World {
+    fn of(case: &serde_json::Value, manifest: &Manifest) -> Self {
+        let exchanges = case["exchanges"].as_array().cloned().unwrap_or_default();
+        let recorded = Arc::new(Recorded { answers: Mutex::new(exchanges.into()), ..Recorded::default() });
+        let entries = case["state"].as_object().cloned().unwrap_or_default();
+        let entries = entries.into_iter().map(|(key, value)| (key, value.to_string().into_bytes()));
+        let state = Arc::new(MemoryState::new(entries.collect()));
+        let is_connected =
+            |service: &str| case["connected"].as_array().is_some_and(|all| all.iter().any(|one| one == service));
+        let connections = manifest.services().into_iter().map(|declared| crate::Connection {
+            service: declared.service.to_string(),
+            connected: is_connected(declared.service.as_str()),
+            access: crate::Access::Proxy,
+        });
+        let mut settings: std::collections::BTreeMap<String, String> = manifest
+            .settings
+            .iter()
+            .filter_map(|setting| Some((setting.key.clone(), setting.default.clone()?)))
+            .collect();
+        for (key, value) in case["settings"].as_object().into_iter().flatten() {
+            settings.insert(key.clone(), value.as_str().unwrap_or_default().to_owned());
+        }
+        let doors = Doors {
+            http: Some(Arc::clone(&recorded) as Arc<dyn crate::HttpDoor>),
+            state: Arc::clone(&state) as Arc<_>,
+            connections: connections.collect(),
+            settings: Arc::new(settings),
+            ..doors()
+        };
+        Self { recorded, state, doors }
+    }
+
+    fn came(recorded: &Recorded, state: &MemoryState, report: RunReport) -> Came {
+        let (progress, logs) = (report.progress.clone(), report.logs.clone());
+        let (state, asked) = (state.entries(), recorded.asked.lock().clone());
+        Came { output: text(report), progress, logs, state, asked }
+    }
+}
+
+/// The examples that `scripts/build-examples` builds, with every case that `sophon test` plays.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_case_of_the_examples_gives_the_same_in_both_tiers() {
+    let Some(engine) = given() else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let sandboxed = runtime(ContainerConfig { warm: 1, ..config(engine) }).with_inside(program());
+    let pool = PoolLimits { concurrent_calls: 1, ..PoolLimits::default() };
+    let here = WasmRuntime::start(&pool, Limits::of(sophon_skill::Preset::Minimal)).unwrap();
+    let mut played = 0;
+    for name in ["text-tools", "notebook", "github-issues"] {
+        let archive = root.join(format!("target/skills/{name}-1.0.0.sophon-skill"));
+        let archive = std::fs::read(archive).expect("scripts/build-examples makes the examples");
+        let package = sophon_skill::Package::read(archive).unwrap();
+        let (manifest, digest) = (package.manifest(), *package.digest());
+        let prepared = here.prepare_component(manifest, package.entrypoint(), digest).unwrap();
+        let boxed = sandboxed.prepared_component(manifest, digest, package.entrypoint().clone()).await.unwrap();
+        let mut files: Vec<_> =
+            std::fs::read_dir(root.join("examples").join(name).join("tests")).unwrap().flatten().collect();
+        files.sort_by_key(std::fs::DirEntry::file_name);
+        for file in files {
+            let cases: serde_json::Value = serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap();
+            for case in cases.as_array().cloned().unwrap_or_else(|| vec![cases.clone()]) {
+                let tool = case["tool"].as_str().unwrap();
+                let local = tool.strip_prefix(&format!("{name}.")).unwrap_or(tool);
+                let arguments = case.get("arguments").cloned().unwrap_or_else(|| serde_json::json!({})).to_string();
+                let call = || Invocation {
+                    tool: local,
+                    source: Source::tool(&format!("{name}.{local}").parse().unwrap()),
+                    arguments: &arguments,
+                    ..invocation()
+                };
+                let World { recorded, state, doors } = World::of(&case, manifest);
+                let report = here.invoke(&prepared, call(), doors, prepared.limits().clone()).await;
+                let expected = World::came(&recorded, &state, report);
+                let World { recorded, state, doors } = World::of(&case, manifest);
+                let report = sandboxed.invoke_component(&boxed, &who("acme", "ann"), call(), doors).await;
+                assert_eq!(World::came(&recorded, &state, report), expected, "{name}: {:?}", file.file_name());
+                played += 1;
+            }
+        }
+    }
+    assert!(played >= 27, "{played} cases");
+    sandboxed.close().await;
+}

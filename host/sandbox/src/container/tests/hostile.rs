@@ -72,6 +72,45 @@ async fn attack_46_a_skill_that_ignores_sigterm_is_gone_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn attack_46_two_json_values_are_no_result() {
+    ends_as("print(1)\nprint(2)", "", "bad_result", "more than one JSON value").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_46_no_json_value_is_no_result() {
+    ends_as("pass", "", "bad_result", "printed nothing").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_46_a_skill_that_exits_with_another_status_has_failed_whatever_it_printed() {
+    let leaves = "import sys\nprint(1)\nprint('it was this', file=sys.stderr)\nsys.exit(3)";
+    ends_as(leaves, "", "skill_exited", "with status 3: it was this").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_46_there_is_no_engine_to_speak_to_inside() {
+    let Some(lab) = Lab::open().await else { return };
+    let source = r#"
+import json, os, socket
+found = {}
+for path in ["/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock"]:
+    wire = socket.socket(socket.AF_UNIX)
+    try:
+        wire.connect(path)
+        found[path] = "reached"
+    except OSError as error:
+        found[path] = type(error).__name__
+found["named"] = [name for name in os.environ if "DOCKER" in name or "CONTAINER" in name]
+print(json.dumps(found))
+"#;
+    let found = lab.value(source, "").await;
+    assert_eq!(found["named"], json!([]), "{found}");
+    for (path, how) in found.as_object().unwrap().iter().filter(|(path, _)| path.starts_with('/')) {
+        assert_eq!(how, "FileNotFoundError", "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn attack_46_garbage_on_the_channel_ends_the_call() {
     // The first process is the skill's own user's: its pipes can be reached, and nothing that comes by them is believed.
     let garbage = "import os, time\nfd = os.open('/proc/1/fd/1', os.O_WRONLY)\nwhile True:\n    os.write(fd, b'\\xff' * 4096)\n    \

@@ -84,7 +84,7 @@ impl Lab {
     /// A skill of one file, with this in its manifest as well.
     pub(super) async fn skill(&self, source: &str, extra: &str) -> Arc<NativeSkill> {
         let files = vec![("main.py".to_owned(), Bytes::from(source.to_owned()))];
-        self.runtime.prepared(&manifest(extra), Digest::of(source.as_bytes()), files).await.unwrap()
+        self.runtime.prepared(&manifest(extra), Digest::of(source.as_bytes()), files, None).await.unwrap()
     }
 
     pub(super) async fn call(&self, skill: &NativeSkill, arguments: &str) -> RunReport {

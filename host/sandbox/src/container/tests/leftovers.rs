@@ -36,3 +36,57 @@ async fn a_call_that_is_dropped_leaves_nothing() {
     assert!(tokio::time::timeout(std::time::Duration::from_secs(3), run).await.is_err());
     assert_eq!(lab.left().await, 0);
 }
+
+/// An engine behind a socket that can be closed, as if it had ended: everything that is said goes through to the given one.
+async fn mortal(engine: &str, folder: &std::path::Path) -> (String, tokio_util::sync::CancellationToken) {
+    let path = folder.join("docker.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let ended = tokio_util::sync::CancellationToken::new();
+    let (real, end) = (engine.trim_start_matches("unix://").to_owned(), ended.clone());
+    tokio::spawn(async move {
+        loop {
+            let accepted = tokio::select! { accepted = listener.accept() => accepted, () = end.cancelled() => return };
+            let (mut near, _) = accepted.unwrap();
+            let (real, end) = (real.clone(), end.clone());
+            tokio::spawn(async move {
+                let mut far = tokio::net::UnixStream::connect(real).await.unwrap();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    () = end.cancelled() => {}
+                }
+            });
+        }
+    });
+    (format!("unix://{}", path.display()), ended)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_ends_later_is_said_to_have_ended() {
+    use sophon_types::Fault as _;
+    let Some(engine) = given() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (address, ended) = mortal(&engine, folder.path()).await;
+    let settings = config(address);
+    let lab = Lab { runtime: runtime(settings.clone()), web: Arc::default() };
+    let skill = lab.skill("print(1)", "").await;
+    assert_eq!(value(lab.call(&skill, "{}").await), serde_json::json!(1));
+    let slow = lab.skill("import time\ntime.sleep(20)\nprint(1)", "").await;
+    let cutting = async {
+        tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+        ended.cancel();
+    };
+    let (during, ()) = tokio::join!(lab.call(&slow, "{}"), cutting);
+    let after = lab.call(&skill, "{}").await;
+    for report in [during, after] {
+        let failure = report.output.expect_err("no result");
+        assert_eq!(failure.code(), "gvisor_not_available", "{failure}");
+        assert!(failure.hint().expect("a hint").contains("sophon doctor"));
+    }
+    // What was left behind when the engine was gone is removed by the next, as after a crash.
+    std::mem::forget(lab);
+    let next = runtime(ContainerConfig { engine: Some(engine), ..settings });
+    next.open().await.unwrap();
+    let next = next.opened().await.unwrap();
+    next.lives.settled().await;
+    assert_eq!(next.engine.owned().await.unwrap(), Vec::<String>::new());
+}

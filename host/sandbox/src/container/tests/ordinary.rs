@@ -46,7 +46,7 @@ async fn a_skill_of_several_files_imports_its_own() {
     ];
     let text = manifest("").document().as_str().replace("main.py", "src/main.py");
     let manifest = Manifest::parse(text.as_bytes()).unwrap();
-    let skill = lab.runtime.prepared(&manifest, Digest::of(b"x"), files).await.unwrap();
+    let skill = lab.runtime.prepared(&manifest, Digest::of(b"x"), files, None).await.unwrap();
     assert_eq!(value(lab.call(&skill, "{}").await), json!(7));
 }
 

@@ -6,7 +6,7 @@ use super::*;
 async fn attack_45_without_an_engine_native_skills_are_refused_with_the_reason() {
     let nothing = runtime(ContainerConfig::default());
     assert_eq!(nothing.open().await, Err(Unavailable::Off));
-    let refused = nothing.prepared(&manifest(""), Digest::of(b"x"), Vec::new()).await.unwrap_err();
+    let refused = nothing.prepared(&manifest(""), Digest::of(b"x"), Vec::new(), None).await.unwrap_err();
     assert!(refused.to_string().contains("no container engine is configured"), "{refused}");
     let folder = tempfile::tempdir().unwrap();
     let nowhere = format!("unix://{}/docker.sock", folder.path().display());
@@ -24,7 +24,7 @@ async fn attack_45_a_runtime_that_is_not_gvisors_runs_nothing() {
     let lab = runtime(runc.clone());
     let cause = lab.open().await.unwrap_err();
     assert!(matches!(cause, Unavailable::NotGvisor { .. }), "{cause}");
-    let refused = lab.prepared(&manifest(""), Digest::of(b"x"), Vec::new()).await.unwrap_err();
+    let refused = lab.prepared(&manifest(""), Digest::of(b"x"), Vec::new(), None).await.unwrap_err();
     assert!(refused.to_string().contains("not gVisor"), "{refused}");
     let absent = ContainerConfig { runtime: "kata".into(), ..config(engine.clone()) };
     let cause = runtime(absent).open().await.unwrap_err();
@@ -52,10 +52,13 @@ async fn a_missing_image_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_image_is_refused_before_it_is_called() {
     let Some(lab) = Lab::open().await else { return };
-    for (from, to) in [("\"python\"", "\"csharp\""), ("\"main.py\"", "\"main.py\", \"requirements\": [\"x==1.0\"]")] {
+    let refused = async |from: &str, to: &str| {
         let text = manifest("").document().as_str().replacen(from, to, 1);
         let manifest = Manifest::parse(text.as_bytes()).unwrap_or_else(|errors| panic!("{errors}"));
-        let refused = lab.runtime.prepared(&manifest, Digest::of(b"x"), Vec::new()).await.unwrap_err();
-        assert!(matches!(refused, SandboxError::NoTier { .. }), "{refused}");
-    }
+        lab.runtime.prepared(&manifest, Digest::of(b"x"), Vec::new(), None).await.unwrap_err()
+    };
+    let no_image = refused("\"python\"", "\"csharp\"").await;
+    assert!(matches!(no_image, SandboxError::NoTier { .. }), "{no_image}");
+    let missing = refused("\"main.py\"", "\"main.py\", \"requirements\": [\"x==1.0\"]").await;
+    assert!(matches!(missing, SandboxError::Requirements { .. }), "{missing}");
 }

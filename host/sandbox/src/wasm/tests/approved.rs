@@ -68,7 +68,12 @@ async fn a_call_that_was_approved_for_another_package_does_not_run() {
     let lab = Lab::new(small());
     // The same name, version and code, but another package.
     let (first, second) = (verified("One."), verified("Two."));
-    let terms = InstallTerms { tenant: "acme".parse().unwrap(), grants: Vec::new(), settings: BTreeMap::new() };
+    let terms = InstallTerms {
+        tenant: "acme".parse().unwrap(),
+        grants: Vec::new(),
+        streams: Vec::new(),
+        settings: BTreeMap::new(),
+    };
     let installed = first.install(terms).unwrap();
     let run = async |package: &VerifiedPackage| {
         let prepared = lab.runtime.prepare(package).unwrap_or_else(|error| panic!("{error}"));

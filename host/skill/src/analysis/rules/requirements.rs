@@ -9,16 +9,22 @@ pub(super) const RULE: Rule = Rule {
     title: "requirement that is not pinned",
     severity: Severity::Error,
     what: "A requirement (in the manifest, or in requirements.txt) names no exact version. An error where it is a URL, a \
-           path, a repository or an option of pip, which could bring in anything from anywhere.",
+           path, a repository or an option of pip, which could bring in anything from anywhere. A warning where one of the \
+           manifest names no digest of its files: it is refused when the skill is installed.",
     why: "What is installed must be what was looked at. A package that floats is another one tomorrow, and whoever \
           takes over its name runs code here.",
-    advice: "pin each requirement to one version, such as PyMySQL==1.1.1",
+    advice: "pin each requirement to one version and the digest of its file: PyMySQL==1.1.1 --hash=sha256:DIGEST",
     check: Check::Native(check),
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {
     for (index, requirement) in context.manifest.requirements.iter().enumerate() {
-        look(requirement, &format!("manifest.json: requirements[{index}]"), findings);
+        let place = format!("manifest.json: requirements[{index}]");
+        let (named, hashes) = requirement.split_at(requirement.find("--hash").unwrap_or(requirement.len()));
+        look(named, &place, findings);
+        if hashes.is_empty() && judge(named) == Pin::Exact {
+            findings.warning(&place, format!("{} names no digest of its files", quote(requirement)), RULE.advice);
+        }
     }
     for (name, content) in context.texts.iter().filter(|(name, _)| *name == "requirements.txt") {
         for (index, line) in content.lines().enumerate() {

@@ -27,6 +27,8 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
             Change::NetworkWidened { .. } | Change::NetworkWanted => "permissions.network".to_owned(),
             Change::CredentialAdded { .. } | Change::CredentialWidened { .. } => "credentials".to_owned(),
             Change::WorkspaceWanted => "permissions.filesystem".to_owned(),
+            Change::StreamWanted { .. } => "permissions.streams".to_owned(),
+            Change::RequirementAdded { .. } => "requirements".to_owned(),
         };
         let message = format!("beyond version {}: {change}", previous.version);
         findings.warning(&format!("manifest.json: {field}"), message, RULE.advice);

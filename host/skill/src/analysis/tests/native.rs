@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::package::Package;
+use sophon_types::Digest;
 use std::collections::BTreeMap;
 
 /// A skill of the public contract with that source and the network.
@@ -152,7 +153,8 @@ fn requirements_are_pinned() {
         let package = package("print(1)", |manifest| manifest["requirements"] = json!([requirement]));
         package.analyse().findings.iter().find(|finding| finding.rule == "SA030").map(|finding| finding.severity)
     };
-    assert_eq!(with("pg8000==1.31.2"), None);
+    assert_eq!(with(&format!("pg8000==1.31.2 --hash={}", Digest::of(b"wheel"))), None);
+    assert_eq!(with("pg8000==1.31.2"), Some(Severity::Warning));
     assert_eq!(with("requests>=2"), Some(Severity::Warning));
     assert_eq!(with("git+https://github.com/a/b"), Some(Severity::Error));
 }
