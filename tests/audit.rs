@@ -1,6 +1,6 @@
 //! The audit log shows what happened and that nobody has changed it since.
 
-use crate::harness::{Behaviour, Cli, Gateway, Guest, Home, Publisher, Request, Upstream};
+use crate::harness::{Behaviour, Cli, Gateway, Guest, Home, Key, Publisher, Request, Upstream};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -245,6 +245,13 @@ fn the_log_can_be_followed() {
     child.wait().expect("it ends");
 }
 
+/// An upstream, and a rule by which a skill may post to it.
+fn posting() -> (Upstream, Value) {
+    let upstream = Upstream::plain();
+    let rule = json!({"host": "localhost", "ports": [upstream.address.port()], "methods": ["POST"]});
+    (upstream, rule)
+}
+
 #[test]
 fn attack_42_records_go_to_every_sink_and_a_required_one_that_fails_refuses_calls() {
     let home = Home::configured("");
@@ -256,8 +263,14 @@ fn attack_42_records_go_to_every_sink_and_a_required_one_that_fails_refuses_call
     let publisher = Publisher::new("Good Co", 1);
     gateway.trust(&publisher);
     gateway.installed(&publisher.sign(&Guest::new("echo", Behaviour::Return(b"1".to_vec()))), &[]);
+    let (upstream, rule) = posting();
+    let request = Request::new("POST", upstream.url("/effect"));
+    let poster = Guest::new("poster", Behaviour::Send(request)).risk("high").network(rule, "svc");
+    gateway.installed(&publisher.sign(&poster), &[&upstream.host()]);
     let agent = gateway.agent();
     gateway.content(&agent, "echo.run", json!({}));
+    let person = gateway.key("approver", "ann");
+    let waiting = gateway.call(&agent, "poster.run", json!({})).expect(202);
     let text = std::fs::read_to_string(&file).expect("the file");
     let actions: Vec<Value> = text
         .lines()
@@ -267,9 +280,42 @@ fn attack_42_records_go_to_every_sink_and_a_required_one_that_fails_refuses_call
     // A folder in its place: it cannot be written.
     std::fs::rename(&file, folder.join("away")).expect("moved");
     std::fs::create_dir(&file).expect("a folder in its place");
-    let refused = gateway.call(&agent, "echo.run", json!({}));
-    refused.problem(503, "audit_unavailable");
+    let ask = |key: &Key, method: &str, path: &str, body: Value| gateway.request(key, method, path, Some(&body));
+    let call = json!({"arguments": {}, "idempotency_key": "again"});
+    let plan = json!({"steps": [{"tool": "echo.run", "arguments": {}}]});
+    let schedule = json!({"tool": "echo.run", "arguments": {}, "cron": "* * * * *"});
+    let grant = json!({"tool": "poster.run", "arguments": {}, "risk": "high", "expires_in": 60});
+    let approve = format!("/v1/approvals/{}/approve", waiting["approval_id"].as_str().expect("an approval"));
+    for (key, path, body) in [
+        (&agent, "/v1/tools/echo.run/call", &json!({"arguments": {}})),
+        (&agent, "/v1/tools/echo.run/call", &call),
+        (&agent, "/v1/tools/poster.run/call", &call),
+        (&agent, "/v1/schedules", &schedule),
+        (&person, "/v1/grants", &grant),
+        (&person, &*approve, &json!({})),
+        (&person, "/v1/keys", &json!({"role": "agent", "user": "eve"})),
+    ] {
+        let key = if path == "/v1/keys" { gateway.admin_key() } else { key };
+        ask(key, "POST", path, body.clone()).problem(503, "audit_unavailable");
+    }
+    // A plan that asks nobody is taken before its intent is on record, and ends there.
+    let plan = ask(&agent, "POST", "/v1/plans", plan);
+    assert!(matches!(plan.status, 200 | 202), "{}", plan.text());
+    let plan = plan.json()["plan_id"].as_str().expect("a plan").to_owned();
+    let credential = json!({"fields": {"token": "a-token-that-is-not-kept-4711"}});
+    ask(&person, "PUT", "/v1/credentials/svc", credential).problem(503, "audit_unavailable");
     std::fs::remove_dir(&file).expect("removed");
+    // Nothing of it has happened.
+    let view = gateway.request(&agent, "GET", &format!("/v1/plans/{plan}"), None).json();
+    assert_eq!(view["steps"][0]["status"], "not_run", "{view}");
+    assert!(upstream.seen().is_empty());
+    let list = |key: &Key, path: &str, name: &str| gateway.request(key, "GET", path, None).expect(200)[name].clone();
+    assert_eq!(list(&agent, "/v1/schedules", "schedules"), json!([]));
+    assert_eq!(list(&person, "/v1/grants", "grants"), json!([]));
+    gateway.request(&person, "GET", "/v1/credentials/svc", None).expect(404);
+    let keys = list(gateway.admin_key(), "/v1/keys", "keys");
+    assert!(keys.as_array().is_some_and(|keys| keys.iter().all(|key| key["user"] != "eve")), "{keys}");
     gateway.content(&agent, "echo.run", json!({}));
+    ask(&agent, "POST", "/v1/tools/echo.run/call", call).expect(200);
     assert_eq!(gateway.admin("GET", "/v1/audit/verify", None).expect(200)["intact"], true);
 }
