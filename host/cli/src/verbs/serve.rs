@@ -41,7 +41,9 @@ impl Serve {
             write.extend(config.audit.file.as_ref().map(|file| folder_of(&home.root().join(&file.path))));
             let authorities = config.egress.extra_ca_files.iter();
             let secrets = config.webhooks.iter().map(|webhook| &webhook.secret_file);
-            let read = authorities.chain(secrets).map(|file| home.root().join(file)).collect();
+            let clients = config.oauth.iter().filter_map(|(_service, provider)| provider.client_secret_file());
+            let files = authorities.chain(secrets).map(PathBuf::as_path).chain(clients);
+            let read = files.map(|file| home.root().join(file)).collect();
             Ok(Needs { write, read, start: vec![program] })
         });
         if let Ok(needs) = needs {
