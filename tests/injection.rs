@@ -52,6 +52,23 @@ fn attack_04_an_order_in_a_result_is_told_of_and_recorded_and_the_result_arrives
 }
 
 #[test]
+fn attack_03_an_order_in_a_description_is_recorded_when_it_is_installed_and_not_for_each_list() {
+    let (_home, gateway, publisher) = Gateway::trusting("Good Co", 3);
+    gateway.installed(&publisher.sign(&said("Nothing to see.").tool(json!({"description": ORDER}))), &[]);
+    let agent = gateway.agent();
+    for _ in 0..3 {
+        let listed = gateway.request(&agent, "GET", "/v1/tools", None).expect(200);
+        assert!(listed["tools"][0]["description"].as_str().is_some_and(|text| text.contains(ORDER)), "{listed}");
+    }
+    let flagged = gateway.audit("action=content.flagged");
+    assert_eq!(flagged.len(), 1, "{flagged:?}");
+    let (record, detail) = (&flagged[0], &flagged[0]["detail"]);
+    assert_eq!((&record["tool"], &detail["from"]), (&json!("pages.run"), &json!("tool-description")), "{record}");
+    assert_eq!(detail["rules"]["override-instructions"], 1, "{detail}");
+    assert!(!record.to_string().contains("Nice page"), "{record}");
+}
+
+#[test]
 fn what_an_operator_sets_holds_and_a_mistake_names_its_line() {
     let home = Home::configured(
         "[prompt_injection]\nquiet_sources = [\"external:mail\"]\n\n[prompt_injection.severities]\npersona = \"off\"\n\n\

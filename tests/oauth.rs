@@ -190,9 +190,11 @@ fn an_account_is_connected_from_another_device() {
 #[test]
 fn the_browser_may_come_back_to_the_gateway() {
     let provider = Provider::start();
-    let secret = "client_secret_file = \"client-secret\"";
     let home = Home::new();
-    std::fs::write(home.path().join("client-secret"), Provider::SECRET).expect("the secret");
+    // Outside the home: the confined host may read this file, and nothing beside it.
+    let file = home.beside("client-secret");
+    let secret = format!("client_secret_file = {file:?}");
+    std::fs::write(&file, Provider::SECRET).expect("the secret");
     // Which port it will have is known only once it runs; the provider takes any.
     let first = Gateway::start(&home);
     let redirect = format!("http://{}/v1/oauth/callback", first.client.address);
@@ -202,7 +204,7 @@ fn the_browser_may_come_back_to_the_gateway() {
     let refused = crate::harness::Launch::new(&home, &[]).refused();
     assert!(refused["message"].as_str().is_some_and(|text| text.contains("others than its owner")), "{refused}");
     let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(home.path().join("client-secret"), private).expect("its permissions");
+    std::fs::set_permissions(&file, private).expect("its permissions");
     let gateway = Gateway::again(&home, &admin);
     let ann = gateway.key("approver", "ann");
     let started = gateway.request(&ann, "POST", "/v1/oauth/real/start", Some(&json!({}))).expect(200);

@@ -349,6 +349,18 @@ impl Desk {
         open.iter().filter(|(_, open)| open.expires_at <= now).map(|(id, _)| *id).collect()
     }
 
+    /// The questions that are on record as open, and are not on this desk: whoever asked was ended after the question was
+    /// written, and nobody waits for its answer.
+    ///
+    /// # Errors
+    /// [`DeskError`] where the store cannot be read.
+    pub async fn lost(&self) -> Result<Vec<ApprovalId>, DeskError> {
+        // A question is on the desk before it is written, and off it after it is settled.
+        let rows = self.0.parts.store.approvals().open().await?;
+        let open = self.0.open.lock();
+        Ok(rows.into_iter().map(|row| row.id).filter(|id| !open.contains_key(id)).collect())
+    }
+
     /// Uses up the approval of an effect or a plan: whatever it allows begins now, once.
     ///
     /// # Errors

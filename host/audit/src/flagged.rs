@@ -5,7 +5,7 @@ use sophon_guard::{Detector, Finding, FindingKind, PATTERNS_VERSION};
 use std::collections::BTreeMap;
 
 impl Record {
-    /// The same subject, of whose text (`from`: tool, error or external) `findings` tell; `None` where none of them is as
+    /// The same subject, of whose text (`from`: tool, error, external or tool-description) `findings` tell; `None` where none of them is as
     /// severe as the log wants, or all are redacted secrets, of which other records tell.
     #[must_use]
     pub fn flagged(self, from: &'static str, findings: &[Finding], detector: &Detector) -> Option<Self> {

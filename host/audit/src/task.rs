@@ -15,6 +15,7 @@ use crate::{AuditError, Checkpoint, Receipt, Record};
 use ed25519_dalek::SigningKey;
 use sophon_store::{AuditHead, AuditRow, CallChange, NotOpen, Store, StoreError};
 use sophon_types::{Clock, Digest, Timestamp};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -127,7 +128,16 @@ impl Task {
             let mut batch = Batch::default();
             for message in received.drain(..) {
                 match message {
-                    Message::Record { row, subject, change, reply } => batch.push(*row, subject, change, reply),
+                    Message::Record { row, subject, change, reply } => {
+                        let key = change.as_ref().and_then(|change| change.key());
+                        // Of two changes of one thing in one commit nobody could say which of them found it open.
+                        if key.as_ref().is_some_and(|key| batch.changed.contains(key))
+                            && self.write(std::mem::take(&mut batch)).await.is_err()
+                        {
+                            next_probe = Instant::now() + PROBE;
+                        }
+                        batch.push(*row, subject, (change, key), reply);
+                    }
                     Message::Checkpoint(reply) => batch.checkpoints.push(reply),
                     Message::Close(reply) => {
                         // What was accepted until now is still received and written.
@@ -339,6 +349,8 @@ struct Batch {
     changes: Vec<CallChange>,
     /// One for each row: what its change is known by.
     keys: Vec<Option<String>>,
+    /// The same, to look in. No two changes of a batch are of one thing.
+    changed: HashSet<String>,
     checkpoints: Vec<Reply<Option<Checkpoint>>>,
     force_checkpoint: bool,
 }
@@ -348,12 +360,13 @@ impl Batch {
         &mut self,
         row: AuditRow,
         subject: Subject,
-        change: Option<Box<CallChange>>,
+        (change, key): (Option<Box<CallChange>>, Option<String>),
         reply: Option<Reply<Receipt>>,
     ) {
         self.rows.push(row);
         self.subjects.push(subject);
-        self.keys.push(change.as_ref().and_then(|change| change.key()));
+        self.changed.extend(key.clone());
+        self.keys.push(key);
         self.changes.extend(change.map(|change| *change));
         self.replies.push(reply);
     }

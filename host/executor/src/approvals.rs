@@ -326,6 +326,23 @@ impl Executor {
         }
     }
 
+    /// Ends questions for which nobody waits, and what they were about: their asking was cut short.
+    pub(crate) async fn end_lost_questions(&self) -> Result<(), CallError> {
+        for id in self.0.desk.lost().await? {
+            match self.0.desk.end(id, Status::Cancelled, "lost", self.0.steady.now()).await {
+                Ok(card) => {
+                    self.over(&card.question, id, Status::Cancelled, None).await;
+                    if card.question.kind() == Kind::Plan {
+                        self.end_lost_plan(card.question.subject()).await?;
+                    }
+                }
+                Err(DeskError::Decided(_)) => {}
+                Err(error) => tracing::error!(%error, approval = %id, "a question could not be ended"),
+            }
+        }
+        Ok(())
+    }
+
     /// What follows from a no, whoever said it.
     async fn over(&self, question: &Question, id: ApprovalId, status: Status, by: Option<(&UserId, Option<&str>)>) {
         self.announce_decision(question, id, status, by.map(|(by, _)| by));

@@ -168,11 +168,14 @@ impl Executor {
                 let Some(inner) = inner.upgrade() else { return };
                 let now = inner.steady.now();
                 // The first tick comes at once, and what an earlier run has left is settled by then.
-                if !std::mem::take(&mut opened)
-                    && !inner.draining.load(Ordering::SeqCst)
-                    && let Err(error) = recovery::settle(&Self(Arc::clone(&inner)), recovery::Cause::Lost).await
-                {
-                    tracing::warn!(%error, "calls without an end could not be settled");
+                if !std::mem::take(&mut opened) && !inner.draining.load(Ordering::SeqCst) {
+                    let executor = Self(Arc::clone(&inner));
+                    if let Err(error) = executor.end_lost_questions().await {
+                        tracing::warn!(%error, "questions for which nobody waits could not be ended");
+                    }
+                    if let Err(error) = recovery::settle(&executor, recovery::Cause::Lost).await {
+                        tracing::warn!(%error, "calls without an end could not be settled");
+                    }
                 }
                 if let Err(error) = inner.parts.store.calls().sweep_expired(now).await {
                     tracing::warn!(%error, "expired results could not be removed");

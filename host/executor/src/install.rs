@@ -114,6 +114,15 @@ impl Executor {
         let (manifest, package) = (ready.skill.manifest(), ready.skill.package());
         let record = described(record(Action::SkillInstall, principal, &manifest.name), package, &request);
         parts.audit.append(record.clone()).await?;
+        for tool in &manifest.tools {
+            // As it is shown when tools are listed; said once, and not for each list.
+            let source = format!("tool-description:{}", tool.name);
+            let shown = parts.detector.wrap(&source, &tool.description, &*parts.entropy);
+            let about = record.clone().tool(&tool.name);
+            if let Some(flagged) = about.flagged("tool-description", &shown.findings, &parts.detector) {
+                parts.audit.append(flagged).await?;
+            }
+        }
         let row = SkillRow {
             tenant: principal.tenant.clone(),
             name: manifest.name.clone(),

@@ -494,10 +494,7 @@ impl Executor {
     pub(crate) async fn take_up_plans(&self, open: &HashMap<PlanId, ApprovalId>) -> Result<(), CallError> {
         for row in self.0.parts.store.plans().unfinished().await? {
             // One that cannot be read, which is logged, does not keep the host from starting.
-            let Ok(plan) = self.unseal_plan(&row) else { continue };
-            let principal =
-                Principal { tenant: row.tenant.clone(), user: row.user.clone(), key: row.key, role: plan.role };
-            let going = Going { id: row.id, principal, correlation: row.correlation, plan };
+            let Ok(going) = self.going(&row) else { continue };
             let waits = row.status == CallStatus::AwaitingApproval.as_str();
             let waiting = open.get(&row.id).filter(|_| waits).and_then(|id| self.0.desk.wait_for(*id));
             match waiting {
@@ -510,6 +507,22 @@ impl Executor {
             }
         }
         Ok(())
+    }
+
+    /// Ends a plan that waits for an answer which nobody will bring it.
+    pub(crate) async fn end_lost_plan(&self, id: &str) -> Result<(), CallError> {
+        let rows = self.0.parts.store.plans().unfinished().await?;
+        if let Some(row) = rows.iter().find(|row| row.id.to_string() == id) {
+            self.end_plan(&self.going(row)?, CallStatus::Cancelled, None).await;
+        }
+        Ok(())
+    }
+
+    /// A plan as its row has it.
+    fn going(&self, row: &PlanRow) -> Result<Going, CallError> {
+        let plan = self.unseal_plan(row)?;
+        let principal = Principal { tenant: row.tenant.clone(), user: row.user.clone(), key: row.key, role: plan.role };
+        Ok(Going { id: row.id, principal, correlation: row.correlation, plan })
     }
 
     fn unseal_plan(&self, row: &PlanRow) -> Result<Plan, CallError> {

@@ -1,5 +1,6 @@
 //! Calls that were cut short: recorded as of unknown outcome, never run again.
 
+use crate::events::{Event, Owner};
 use crate::outcome::Ending;
 use crate::{CallError, CallStatus, Executor};
 use sophon_audit::{Action, Order, Outcome, OutcomeKind, Query, Record};
@@ -65,9 +66,15 @@ pub(crate) async fn settle_one(executor: &Executor, row: &CallRow, cause: Cause)
     };
     let sealed = ending.seal(&parts.vault, row.id)?;
     match parts.store.calls().finish(row.id, status.as_str(), Some(sealed), parts.clock.now()).await {
-        // Its own last write came through after all.
+        // Its own last write came through after all, and was told of.
         Err(StoreError::Conflict { .. }) => Ok(()),
-        done => Ok(done?),
+        Err(error) => Err(error.into()),
+        Ok(()) => {
+            let owner = Owner { tenant: row.tenant.clone(), user: row.user.clone(), key: row.key };
+            let event = Event::CallFinished { owner, call_id: row.id, tool: row.tool.clone(), status };
+            executor.0.events.publish(parts.clock.now(), event);
+            Ok(())
+        }
     }
 }
 

@@ -1,18 +1,22 @@
 //! What becomes of calls that were cut short, whatever the clock and the store do meanwhile. Over real parts.
 
+use crate::events::{Event, Next};
 use crate::outcome::Ending;
 use crate::recovery::{Cause, settle};
 use crate::{CallError, CallLimits, CallRequest, CallStatus, CallView, Executor, Parts, Requirements, Results};
-use sophon_approval::Policy;
+use sophon_approval::{Asked, Policy, Question};
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Query, Record};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
 use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, Tightening, WasmRuntime};
-use sophon_skill::Preset;
+use sophon_skill::{InstallTerms, InstalledSkill, Package, Preset, TrustStore, Unsigned};
 use sophon_store::{CallRow, Store, StoreConfig};
-use sophon_types::{CallId, CanonicalJson, Clock, CorrelationId, Digest, Entropy, KeyId, Principal, Role, Timestamp};
+use sophon_types::{
+    ApprovalId, CallId, CanonicalJson, Clock, CorrelationId, Digest, Entropy, KeyId, Principal, Role, Timestamp,
+};
 use sophon_vault::{Kek, Vault};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -101,8 +105,15 @@ impl World {
 
     /// A row of a call that runs, as `begin` writes it; its idempotency key is `order-n`.
     async fn row(&self, n: u8) -> CallRow {
+        let row = self.unwritten(n, CallStatus::Running);
+        self.store.calls().begin(row.clone(), row.created_at).await.unwrap();
+        row
+    }
+
+    /// A row that is not in the store.
+    fn unwritten(&self, n: u8, status: CallStatus) -> CallRow {
         let arguments = CanonicalJson::of(serde_json::json!({})).unwrap();
-        let row = CallRow {
+        CallRow {
             id: CallId::from_bytes([n; 16]),
             tenant: "default".parse().unwrap(),
             user: "ann".parse().unwrap(),
@@ -111,14 +122,37 @@ impl World {
             correlation: CorrelationId::from_bytes([n; 16]),
             idempotency_key: Some(format!("order-{n}")),
             request_digest: Digest::of_parts(&[b"shop.pay", arguments.digest().as_bytes()]),
-            status: CallStatus::Running.as_str().into(),
+            status: status.as_str().into(),
             sealed_result: None,
             created_at: self.clock.now(),
             finished_at: None,
             expires_at: self.clock.now().plus(Duration::from_secs(86_400)),
+        }
+    }
+
+    /// A call that waits for a person, and its question.
+    async fn asked(&self, n: u8) -> (CallRow, ApprovalId) {
+        let row = self.unwritten(n, CallStatus::AwaitingApproval);
+        let request = sophon_approval::CallRequest {
+            principal: Principal {
+                tenant: row.tenant.clone(),
+                user: row.user.clone(),
+                key: row.key,
+                role: Role::Agent,
+            },
+            call: row.id,
+            correlation: row.correlation,
+            session: None,
+            arguments: CanonicalJson::of(serde_json::json!({})).unwrap(),
         };
-        self.store.calls().begin(row.clone(), row.created_at).await.unwrap();
-        row
+        let policy = self.executor.0.gate.policy();
+        let call = sophon_approval::assess(request, payer(), 0, policy).unwrap();
+        let (now, entropy) = (self.clock.now(), &self.executor.0.parts.entropy);
+        let question = Question::call(&call, policy.version(), now.plus(policy.timeout()), &**entropy);
+        let record = Record::new(Action::CallIntent, Outcome::Intent).call(row.id);
+        let asked = self.executor.0.desk.ask(question, Some(row.clone()), record, now).await.unwrap();
+        let Asked::New(waiting) = asked else { panic!("{asked:?}") };
+        (row, waiting.id)
     }
 
     async fn record(&self, row: &CallRow, action: Action, outcome: Outcome) {
@@ -191,6 +225,62 @@ async fn attack_47_an_outcome_is_found_whatever_the_clock_said_then() {
         let outcomes = Query { call: Some(row.id), action: Some(Action::CallOutcome), ..Query::default() };
         assert_eq!(world.audit.query(&outcomes).await.unwrap().entries.len(), 1, "said once");
     }
+}
+
+#[tokio::test]
+async fn whoever_watches_hears_of_a_call_that_was_cut_short() {
+    let world = World::new().await;
+    let row = world.row(1).await;
+    world.record(&row, Action::CallIntent, Outcome::Intent).await;
+    let by = Principal { tenant: row.tenant.clone(), user: row.user.clone(), key: row.key, role: Role::Agent };
+    let mut watch = world.executor.events().watch(&by, None);
+    settle(&world.executor, Cause::Restart).await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(60), watch.next()).await.unwrap();
+    let Next::Event(posted) = told else { panic!("{told:?}") };
+    assert!(
+        matches!(&posted.event, Event::CallFinished { call_id, status: CallStatus::UnknownOutcome, .. } if *call_id == row.id),
+        "{posted:?}"
+    );
+}
+
+/// A skill whose tool asks.
+fn payer() -> Arc<InstalledSkill> {
+    let manifest = br#"{"name": "shop", "version": "1.0.0", "author": "A", "license": "Apache-2.0", "description": "d",
+        "category": "utility", "runtime": "python", "entrypoint": "main.py",
+        "tools": [{"name": "pay", "description": "d", "riskLevel": "high", "parameters": {"type": "object"}}]}"#;
+    let files = [
+        ("manifest.json", manifest.to_vec()),
+        ("main.py", b"print(1)\n".to_vec()),
+        ("README.md", b"A shop.".to_vec()),
+        ("LICENSE", b"Apache-2.0".to_vec()),
+    ];
+    let files: BTreeMap<_, _> = files.into_iter().map(|(name, content)| (name.to_owned(), content)).collect();
+    let package = Package::read(sophon_skill::pack(&files).unwrap()).unwrap();
+    let verified = sophon_skill::verify(package, None, &TrustStore::default(), Unsigned::DangerouslyAllow);
+    let terms = InstallTerms {
+        tenant: "default".parse().unwrap(),
+        grants: vec![],
+        settings: BTreeMap::new(),
+        streams: Vec::new(),
+    };
+    let installed = Arc::new(verified.unwrap_or_else(|error| panic!("{error}"))).install(terms);
+    Arc::new(installed.unwrap_or_else(|error| panic!("{error}")))
+}
+
+#[tokio::test]
+async fn a_question_whose_asking_was_cut_short_is_ended_with_its_call() {
+    let world = World::new().await;
+    let ((waits, kept), (lost, id)) = (world.asked(1).await, world.asked(2).await);
+    // The task that asked is gone: nothing on the desk waits for the answer.
+    world.executor.0.desk.begun(id);
+    world.executor.end_lost_questions().await.unwrap();
+    assert_eq!(world.status(&lost).await.as_deref(), Some("cancelled"));
+    assert_eq!(world.status(&waits).await.as_deref(), Some("awaiting_approval"));
+    let approvals = world.store.approvals();
+    assert_eq!(approvals.get(id).await.unwrap().unwrap().status, "cancelled");
+    assert_eq!(approvals.get(kept).await.unwrap().unwrap().status, "pending");
+    let ended = Query { action: Some(Action::ApprovalCancel), ..Query::default() };
+    assert_eq!(world.audit.query(&ended).await.unwrap().entries[0].record["detail"]["cause"], "lost");
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ use sophon_types::{
     ApprovalId, CallId, CanonicalJson, Clock, CorrelationId, Digest, Entropy, KeyId, Principal, Role, Timestamp,
 };
 use sophon_vault::{Kek, Vault};
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,23 +69,23 @@ fn skill(version: &str) -> Arc<InstalledSkill> {
     Arc::new(installed.unwrap_or_else(|error| panic!("{error}")))
 }
 
-struct World {
-    store: Store,
-    audit: AuditLog,
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) audit: AuditLog,
     vault: Vault,
     entropy: Arc<dyn Entropy>,
     policy: Arc<Policy>,
-    gate: Gate,
-    desk: Desk,
+    pub(crate) gate: Gate,
+    pub(crate) desk: Desk,
     skill: Arc<InstalledSkill>,
-    now: Timestamp,
-    _folder: tempfile::TempDir,
+    pub(crate) now: Timestamp,
+    folder: tempfile::TempDir,
 }
 
 /// A call that was asked about, and what is known of it.
-struct Case {
-    call: CallId,
-    approval: ApprovalId,
+pub(crate) struct Case {
+    pub(crate) call: CallId,
+    pub(crate) approval: ApprovalId,
     asked: CanonicalJson,
     /// What a person said yes to, where the desk took it.
     yes: Option<CanonicalJson>,
@@ -95,7 +97,7 @@ struct Case {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let entropy: Arc<dyn Entropy> = Arc::new(Counting::default());
         let clock: Arc<dyn Clock> = Arc::new(Noon);
@@ -110,14 +112,51 @@ impl World {
         let desk = open(&store, &audit, &vault, &entropy, &policy).await;
         let gate = Gate::new(Arc::clone(&policy));
         let now = Timestamp::from_micros(NOON);
-        Self { store, audit, vault, entropy, policy, gate, desk, skill: skill("1.0.0"), now, _folder: folder }
+        Self { store, audit, vault, entropy, policy, gate, desk, skill: skill("1.0.0"), now, folder }
     }
 
     async fn restart(&mut self) {
-        self.desk = open(&self.store, &self.audit, &self.vault, &self.entropy, &self.policy).await;
+        self.desk = self.opened().await;
     }
 
-    fn assessed(&self, call: CallId, arguments: CanonicalJson) -> sophon_approval::AssessedCall {
+    /// The desk as another start of the host finds it.
+    pub(crate) async fn opened(&self) -> Desk {
+        open(&self.store, &self.audit, &self.vault, &self.entropy, &self.policy).await
+    }
+
+    /// Runs SQL behind the host's back.
+    async fn sql(&self, statement: &'static str) {
+        let options = SqliteConnectOptions::new().filename(self.folder.path().join("sophon.db"));
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    /// From now on the log takes nothing.
+    async fn break_log(&self) {
+        self.sql("CREATE TRIGGER refuse BEFORE INSERT ON audit BEGIN SELECT json('no JSON'); END").await;
+    }
+
+    /// The log takes records again.
+    async fn mend_log(&self) {
+        self.sql("DROP TRIGGER refuse").await;
+        let until = std::time::Instant::now() + MINUTE;
+        while self.audit.append(Record::new(Action::GatewayStart, Outcome::Ok)).await.is_err() {
+            assert!(std::time::Instant::now() < until, "the log does not recover");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What the rows of these cases say.
+    async fn rows(&self, cases: &[Case]) -> Vec<Option<ApprovalRow>> {
+        let mut rows = Vec::new();
+        for case in cases {
+            rows.push(self.store.approvals().get(case.approval).await.unwrap());
+        }
+        rows
+    }
+
+    pub(crate) fn assessed(&self, call: CallId, arguments: CanonicalJson) -> sophon_approval::AssessedCall {
         let request = CallRequest {
             principal: principal(Role::Agent, "ann", 1),
             call,
@@ -128,7 +167,11 @@ impl World {
         assess(request, Arc::clone(&self.skill), 0, &self.policy).unwrap()
     }
 
-    async fn ask(&self, arguments: CanonicalJson) -> Case {
+    pub(crate) async fn ask(&self, arguments: CanonicalJson) -> Case {
+        self.try_ask(arguments).await.unwrap()
+    }
+
+    async fn try_ask(&self, arguments: CanonicalJson) -> Result<Case, DeskError> {
         let call = CallId::mint(&*self.entropy);
         let stopped = self.gate.pass(self.assessed(call, arguments.clone()), Setting::default(), self.now);
         let Err(Stopped::Ask(needs)) = stopped else { panic!("it passed") };
@@ -150,10 +193,53 @@ impl World {
             expires_at: self.now.plus(MINUTE * 600),
         };
         let record = Record::new(Action::CallIntent, Outcome::Intent).call(call);
-        let Asked::New(waiting) = self.desk.ask(question, Some(row), record, self.now).await.unwrap() else {
+        let Asked::New(waiting) = self.desk.ask(question, Some(row), record, self.now).await? else {
             panic!("no twin")
         };
-        Case { call, approval: waiting.id, asked: arguments, yes: None, answers: vec![], over: false, runs: 0 }
+        Ok(Case { call, approval: waiting.id, asked: arguments, yes: None, answers: vec![], over: false, runs: 0 })
+    }
+
+    /// Tries the same while the log takes nothing: it is refused, and everything is as it was.
+    async fn is_refused(&self, op: &Op, cases: &[Case]) {
+        let before = (self.rows(cases).await, self.desk.unsettled().await.unwrap().len());
+        let of = |case: &usize| cases.get(*case);
+        match op {
+            Op::Ask(n) => assert!(self.try_ask(arguments(*n)).await.is_err(), "it was asked"),
+            Op::Approve { case, edited, by } => {
+                if let Some(case) = of(case) {
+                    let decision = Decision::Approve { edited: edited.map(arguments), seen: None };
+                    let decided =
+                        self.desk.decide(&people()[usize::from(*by)], case.approval, decision, self.now).await;
+                    assert!(decided.is_err(), "it was approved");
+                }
+            }
+            Op::Reject { case, by } => {
+                if let Some(case) = of(case) {
+                    let decision = Decision::Reject { reason: None };
+                    let decided =
+                        self.desk.decide(&people()[usize::from(*by)], case.approval, decision, self.now).await;
+                    assert!(decided.is_err(), "it was rejected");
+                }
+            }
+            Op::Run { case, arguments: with } => {
+                for answer in of(case).into_iter().flat_map(|case| &case.answers) {
+                    let again = self.assessed(cases[*case].call, arguments(*with));
+                    let Ok(_approved) = self.gate.redeem(again, answer, self.now) else { continue };
+                    let begins =
+                        Resume { call: cases[*case].call, approval: answer.id(), status: "running", at: self.now };
+                    let intent = Record::new(Action::CallIntent, Outcome::Intent).call(cases[*case].call);
+                    assert!(self.audit.append_with(intent, CallChange::Resume(begins)).await.is_err(), "it ran");
+                }
+            }
+            Op::Expire => {
+                for id in self.desk.overdue(self.now) {
+                    let ended = self.desk.end(id, Status::Expired, "timeout", self.now).await;
+                    assert!(ended.is_err(), "it ended");
+                }
+            }
+            Op::Wait(_) | Op::Restart | Op::Update | Op::Log(_) => {}
+        }
+        assert_eq!((self.rows(cases).await, self.desk.unsettled().await.unwrap().len()), before, "{op:?}");
     }
 
     async fn decide(&self, case: &mut Case, by: &Principal, decision: Decision) {
@@ -232,27 +318,49 @@ async fn open(
     Desk::open(parts).await.unwrap()
 }
 
-fn principal(role: Role, user: &str, key: u8) -> Principal {
+pub(crate) fn principal(role: Role, user: &str, key: u8) -> Principal {
     Principal { tenant: "acme".parse().unwrap(), user: user.parse().unwrap(), key: KeyId::from_bytes([key; 16]), role }
 }
 
-fn arguments(n: u8) -> CanonicalJson {
+/// Who decides, or tries to.
+pub(crate) fn people() -> [Principal; 4] {
+    [
+        principal(Role::Approver, "ann", 2),
+        principal(Role::Admin, "root", 3),
+        principal(Role::Approver, "bob", 4),
+        principal(Role::Agent, "ann", 1),
+    ]
+}
+
+pub(crate) fn arguments(n: u8) -> CanonicalJson {
     CanonicalJson::of(serde_json::json!({ "n": n })).unwrap()
 }
 
 #[derive(Debug, Clone)]
-enum Op {
+pub(crate) enum Op {
     Ask(u8),
-    Approve { case: usize, edited: Option<u8>, by: u8 },
-    Reject { case: usize, by: u8 },
-    Run { case: usize, arguments: u8 },
+    Approve {
+        case: usize,
+        edited: Option<u8>,
+        by: u8,
+    },
+    Reject {
+        case: usize,
+        by: u8,
+    },
+    Run {
+        case: usize,
+        arguments: u8,
+    },
     Wait(u8),
     Expire,
     Restart,
     Update,
+    /// Whether the log takes records from now on.
+    Log(bool),
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(crate) fn op() -> impl Strategy<Value = Op> {
     let case = 0..4_usize;
     let approve = (case.clone(), proptest::option::of(0..3_u8), 0..4_u8);
     prop_oneof![
@@ -268,15 +376,24 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 async fn play(ops: Vec<Op>) {
-    let people = [
-        principal(Role::Approver, "ann", 2),
-        principal(Role::Admin, "root", 3),
-        principal(Role::Approver, "bob", 4),
-        principal(Role::Agent, "ann", 1),
-    ];
+    let people = people();
     let (mut world, mut cases, mut updated) = (World::new().await, Vec::<Case>::new(), None);
+    let mut written = true;
     for op in ops {
+        if !written {
+            world.is_refused(&op, &cases).await;
+        }
         match op {
+            Op::Log(takes) if takes == written => {}
+            Op::Log(takes) => {
+                if takes {
+                    world.mend_log().await;
+                } else {
+                    world.break_log().await;
+                }
+                written = takes;
+            }
+            Op::Ask(_) | Op::Approve { .. } | Op::Reject { .. } | Op::Run { .. } | Op::Expire if !written => {}
             Op::Ask(n) if cases.len() < 4 => cases.push(world.ask(arguments(n)).await),
             Op::Ask(_) => {}
             Op::Approve { case, edited, by } => {
@@ -311,6 +428,9 @@ async fn play(ops: Vec<Op>) {
             Op::Update => {}
         }
     }
+    if !written {
+        world.mend_log().await;
+    }
     // Whatever is left ends with time.
     world.now = world.now.plus(MINUTE * 30);
     world.expire(&mut cases).await;
@@ -329,6 +449,23 @@ proptest! {
 
     #[test]
     fn attack_41_never_two_runs_and_never_one_without_a_yes(ops in proptest::collection::vec(op(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(play(ops));
+    }
+}
+
+/// The same, and now and then the log takes nothing for a while.
+fn op_and_log() -> impl Strategy<Value = Op> {
+    prop_oneof![6 => op(), 1 => any::<bool>().prop_map(Op::Log)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn attack_42_what_cannot_be_recorded_is_neither_asked_nor_decided_nor_run(
+        ops in proptest::collection::vec(op_and_log(), 10..50),
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(play(ops));
     }
@@ -353,4 +490,19 @@ async fn attack_41_a_forged_row_is_not_believed() {
     let mut flipped = approved;
     flipped.request[20] ^= 1;
     world.desk.answer(flipped).unwrap_err();
+}
+
+/// Whoever asked was ended between writing the question and waiting for its answer.
+#[tokio::test]
+async fn a_question_that_is_not_on_the_desk_is_lost() {
+    let world = World::new().await;
+    let case = world.ask(arguments(1)).await;
+    assert_eq!(world.desk.lost().await.unwrap(), []);
+    world.desk.begun(case.approval);
+    assert_eq!(world.desk.lost().await.unwrap(), [case.approval]);
+    world.desk.end(case.approval, Status::Cancelled, "lost", world.now).await.unwrap();
+    assert_eq!(world.desk.lost().await.unwrap(), []);
+    let by = principal(Role::Admin, "root", 3);
+    let late = world.desk.decide(&by, case.approval, Decision::Approve { edited: None, seen: None }, world.now).await;
+    assert!(matches!(late, Err(DeskError::Decided(Status::Cancelled))), "{late:?}");
 }

@@ -3,11 +3,14 @@
 use serde::{Deserialize, Serialize};
 use sophon_types::Timestamp;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Where collectors listen for datagrams (RFC 5426) and for connections (RFC 6587), where nothing else is said.
+const UDP_PORT: u16 = 514;
+const TCP_PORT: u16 = 601;
 /// Days that the content of a record is kept at the least.
 const LEAST_DAYS: u32 = 2;
 
@@ -53,7 +56,7 @@ pub(crate) struct FileSection {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "WrittenSyslog")]
 pub(crate) struct SyslogSection {
-    /// `unix:/dev/log`, `udp://192.0.2.1:514` or `tcp://192.0.2.1:601`.
+    /// `unix:/dev/log`, `udp://192.0.2.1:514` or `tcp://[2001:db8::1]:601`.
     pub(crate) address: SyslogAddress,
     /// The facility of the messages.
     pub(crate) facility: Facility,
@@ -146,18 +149,25 @@ pub(crate) enum SyslogAddress {
 impl TryFrom<String> for SyslogAddress {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        let socket = |rest: &str| rest.parse::<SocketAddr>().ok();
+        // An address with a port, or one alone, of version 6 in brackets or not.
+        let socket = |rest: &str, usual: u16| {
+            let bare = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(rest);
+            let alone = || bare.parse::<IpAddr>().ok().filter(|ip| ip.is_ipv6() || bare == rest);
+            rest.parse::<SocketAddr>().ok().or_else(|| Some(SocketAddr::new(alone()?, usual)))
+        };
         let found = if let Some(path) = text.strip_prefix("unix:") {
             path.starts_with('/').then(|| Self::Unix(path.into()))
         } else if let Some(rest) = text.strip_prefix("udp://") {
-            socket(rest).map(Self::Udp)
+            socket(rest, UDP_PORT).map(Self::Udp)
         } else if let Some(rest) = text.strip_prefix("tcp://") {
-            socket(rest).map(Self::Tcp)
+            socket(rest, TCP_PORT).map(Self::Tcp)
         } else {
             None
         };
         found.ok_or_else(|| {
-            format!("{text:?} is no address of a syslog: unix:/dev/log, udp://192.0.2.1:514 or tcp://192.0.2.1:601")
+            format!(
+                "{text:?} is no address of a syslog: unix:/dev/log, udp://192.0.2.1:514 or tcp://[2001:db8::1]:601, no names"
+            )
         })
     }
 }
@@ -254,6 +264,29 @@ mod tests {
         assert!(toml::to_string(&section).unwrap().contains("clock_confirmed = \"2026-01-31\""));
         for bad in ["tomorrow", "2026-02-31", "2026-01-31T00:00:00Z"] {
             assert!(read(&format!("clock_confirmed = {bad:?}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_syslog_is_named_by_its_address() {
+        let check = |text: &str, expected: Option<&str>| {
+            let read = SyslogAddress::try_from(text.to_owned()).ok().map(String::from);
+            assert_eq!(read.as_deref(), expected, "{text}");
+            // What is shown can be read again.
+            assert!(read.is_none_or(|shown| SyslogAddress::try_from(shown).is_ok()));
+        };
+        check("unix:/dev/log", Some("unix:/dev/log"));
+        check("udp://192.0.2.1:5514", Some("udp://192.0.2.1:5514"));
+        check("udp://192.0.2.1", Some("udp://192.0.2.1:514"));
+        check("tcp://192.0.2.1", Some("tcp://192.0.2.1:601"));
+        check("tcp://[2001:db8::1]:6514", Some("tcp://[2001:db8::1]:6514"));
+        check("udp://[2001:db8::1]", Some("udp://[2001:db8::1]:514"));
+        check("udp://2001:db8::1", Some("udp://[2001:db8::1]:514"));
+        check("udp://[::ffff:192.0.2.1]:514", Some("udp://[::ffff:192.0.2.1]:514"));
+        for wrong in
+            ["udp://collector:514", "udp://[192.0.2.1]", "udp://[2001:db8::1", "udp://", "tls://192.0.2.1", "unix:log"]
+        {
+            check(wrong, None);
         }
     }
 }
