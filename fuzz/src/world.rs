@@ -175,6 +175,7 @@ impl World {
             call: self.call,
             correlation: CorrelationId::from_bytes([2; 16]),
             allowlist: Arc::new(Allowlist::compile(manifest, Some(tool), grants)),
+            streams: Arc::new([]),
             credentials: manifest.credentials.clone().into(),
             approved: Risk::Critical,
             intent: self.intent.clone(),

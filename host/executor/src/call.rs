@@ -1,6 +1,7 @@
 //! The executor's face: what an edge asks for, and what it is told.
 
 use crate::api::{CallRequest, CallStatus, CallView, Results, ToolView};
+use crate::budget::{Budget, ToolBudget};
 use crate::catalogue::{Catalogue, OfferedTool, Ready};
 use crate::effects::Parking;
 use crate::events::Events;
@@ -108,6 +109,8 @@ pub(crate) struct Inner {
     pub(crate) plans: Ends,
     /// Places for running calls that wait for a person.
     pub(crate) parked: Parking,
+    /// How often tools are called by schedules.
+    pub(crate) tool_budget: Budget,
     /// By which results expire.
     pub(crate) steady: Steady,
     pub(crate) tasks: TaskTracker,
@@ -141,6 +144,7 @@ impl Executor {
             flights: Flights::default(),
             events: Events::new(&*parts.entropy),
             places: Places::new(parts.limits),
+            tool_budget: Budget::default(),
             steady: Steady::begin(&*parts.clock),
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
@@ -199,6 +203,11 @@ impl Executor {
     /// From now on requests of skills are counted by their destination. Once.
     pub fn bound_destinations(&self, budget: Arc<dyn DestinationBudget>) {
         self.0.parts.egress.bound_destinations(budget);
+    }
+
+    /// From now on the calls of schedules are counted by their tool. Once. Whoever else calls has been counted at the door.
+    pub fn bound_tools(&self, budget: Arc<dyn ToolBudget>) {
+        self.0.tool_budget.plug(budget);
     }
 
     /// How text on its way to a model is searched.

@@ -13,6 +13,7 @@
 
 mod api;
 mod approvals;
+mod budget;
 mod call;
 mod catalogue;
 mod effects;
@@ -40,6 +41,7 @@ pub use api::{
     ProgressView, PublisherView, Results, SkillView, ToolView,
 };
 pub use approvals::{ApprovalView, Approve, GrantRequest, Scope, Standing};
+pub use budget::ToolBudget;
 pub use call::{CallLimits, Executor, Parts};
 pub use catalogue::OfferedTool;
 pub use error::{CallError, InstallError};

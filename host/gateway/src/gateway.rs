@@ -111,6 +111,7 @@ impl Gateway {
         } = parts;
         let limits = Arc::new(Limits::new(&rate_limits));
         executor.bound_destinations(Arc::clone(&limits) as Arc<_>);
+        executor.bound_tools(Arc::clone(&limits) as Arc<_>);
         Self(Arc::new(Inner {
             authenticator: Authenticator::new(store.clone(), &operator),
             limits,

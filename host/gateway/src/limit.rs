@@ -10,7 +10,7 @@ use crate::reading::Reading;
 use governor::clock::{Clock, DefaultClock, Reference as _};
 use parking_lot::{Mutex, RwLock};
 use sophon_executor::OfferedTool;
-use sophon_types::{Principal, TenantId, UserId};
+use sophon_types::{Principal, TenantId, ToolName, UserId};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -215,6 +215,17 @@ where
 {
     fn take(&self, principal: &Principal, host: &str) -> Result<(), Duration> {
         self.set().destinations.take(principal, host).map(drop).map_err(|refused| refused.retry_after)
+    }
+}
+
+/// The calls of schedules come through no route.
+impl<C> sophon_executor::ToolBudget for Limits<C>
+where
+    C: Clock + Clone + Send + Sync,
+    C::Instant: Send + Sync,
+{
+    fn take(&self, principal: &Principal, tool: &ToolName) -> Result<(), Duration> {
+        self.set().tools.take(principal, tool.as_str()).map(drop).map_err(|refused| refused.retry_after)
     }
 }
 

@@ -157,11 +157,22 @@ impl Executor {
         }
         let principal =
             Principal { tenant: row.tenant.clone(), user: row.user.clone(), key: row.key, role: Role::Agent };
+        let key = format!("schedule:{}:{fire_at}", row.id);
+        let before = parts.store.calls().by_idempotency_key(&row.tenant, &row.user, &key).await?;
+        // What was called already is counted already.
+        if before.is_none()
+            && let Err(wait) = self.0.tool_budget.take(&principal, &row.tool)
+        {
+            if parts.clock.now().since(claimed).saturating_add(wait) <= LATE {
+                return Ok(None);
+            }
+            return Ok(Some(Fired::refused("rate_limited", true)));
+        }
         let request = CallRequest {
             tool: row.tool.to_string(),
             arguments: self.scheduled_arguments(row)?,
             session: None,
-            idempotency_key: Some(format!("schedule:{}:{fire_at}", row.id)),
+            idempotency_key: Some(key),
             wait: Duration::ZERO,
             correlation: CorrelationId::mint(&*parts.entropy),
             results: Results::Text,

@@ -6,6 +6,7 @@ use crate::tests::{START, World};
 use sophon_audit::Query;
 use sophon_store::{Begun, CallRow};
 use sophon_types::{Digest, KeyId, TenantId};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 const MINUTE: i64 = 60 * 1_000_000;
@@ -288,4 +289,33 @@ async fn a_schedule_stops_with_the_key_that_made_it() {
     let view = world.view(row.id).await;
     assert_eq!((view.last_outcome.as_deref(), view.next_at), (Some("key_revoked"), None));
     assert_eq!(world.fired().await, ["key_revoked"]);
+}
+
+/// Lets a number of calls in, and the next only after a while.
+struct So(parking_lot::Mutex<u32>, std::time::Duration);
+
+impl crate::ToolBudget for So {
+    fn take(&self, principal: &Principal, tool: &ToolName) -> Result<(), std::time::Duration> {
+        assert_eq!((principal.user.as_str(), tool.as_str()), ("ann", "shop.pay"));
+        let mut left = self.0.lock();
+        *left = left.checked_sub(1).ok_or(self.1)?;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn attack_44_firings_count_in_the_budget_of_their_tool() {
+    let world = World::new().await;
+    let (one, two) = (world.scheduled(1, "skip").await, world.scheduled(2, "skip").await);
+    world.executor.bound_tools(Arc::new(So(parking_lot::Mutex::new(1), std::time::Duration::from_secs(30))));
+    let due = one.due_at.max(two.due_at).unwrap();
+    world.now_at(due).await;
+    assert_eq!(world.fired().await, ["unknown_tool"], "one was let in, and the other one waits");
+    world.now_at(due.plus(std::time::Duration::from_secs(10))).await;
+    assert_eq!(world.fired().await.len(), 1, "its turn may come still");
+    world.now_at(due.plus(std::time::Duration::from_secs(115))).await;
+    let fired = world.fired().await;
+    assert_eq!(fired.iter().filter(|code| *code == "rate_limited").count(), 1, "{fired:?}");
+    let views = [world.view(one.id).await, world.view(two.id).await];
+    assert!(views.iter().all(|view| view.next_at.is_some()), "both go on");
 }
