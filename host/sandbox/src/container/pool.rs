@@ -16,10 +16,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-/// How long a call waits in all: for room that is about to be free, and for its turn to have a sandbox started.
+/// How long a call waits for room that is about to be free, and then for its turn to have a sandbox started.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Sandboxes that nobody has taken one of for this long are let go.
 const IDLE: Duration = Duration::from_secs(600);
@@ -117,7 +117,12 @@ impl Pool {
         }
         let until = tokio::time::Instant::now() + PATIENCE;
         let full = |_elapsed| NoBox::Full;
-        let share = timeout_at(until, self.0.shares.take(who, memory)).await.map_err(full)?;
+        let share = match self.0.shares.try_take(who, memory) {
+            Some(share) => share,
+            // A share comes back with a sandbox that is on its way out. Where none is, waiting helps nobody.
+            None if self.0.lives.leaving() == 0 => return Err(NoBox::Full),
+            None => timeout_at(until, self.0.shares.take(who, memory)).await.map_err(full)?,
+        };
         let mut boxed = match self.waiting_for(recipe) {
             Some(boxed) => boxed,
             None => {
@@ -131,7 +136,7 @@ impl Pool {
                         timeout_at(until, self.room_in_time(memory)).await.map_err(full)?.ok_or(NoBox::Full)?
                     }
                 };
-                let turn = timeout_at(until, self.0.starting.acquire()).await.map_err(full)?;
+                let turn = timeout(PATIENCE, self.0.starting.acquire()).await.map_err(full)?;
                 let turn = turn.map_err(|_closed| NoBox::Full)?;
                 let started = Boxed::start(&self.0.engine, recipe, self.0.lives.begin(room)).await;
                 drop(turn);

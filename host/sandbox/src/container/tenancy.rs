@@ -83,7 +83,8 @@ impl Shares {
         }
     }
 
-    fn try_take(&self, who: &Who, memory: usize) -> Option<Share> {
+    /// One more now, if they may have it.
+    pub(super) fn try_take(&self, who: &Who, memory: usize) -> Option<Share> {
         let Inner { places, memory: all, taken, .. } = &*self.0;
         let mut taken = taken.lock();
         let user = (who.tenant.clone(), who.user.clone());

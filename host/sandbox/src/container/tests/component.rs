@@ -84,7 +84,7 @@ async fn a_program_that_is_not_there_is_refused_and_nothing_is_made_in_its_place
         text(report)
     };
     let absent = folder.path().join("absent");
-    assert!(matches!(run(absent.clone()).await, Err(RunFailure::Host { .. })));
+    assert!(matches!(run(absent.clone()).await, Err(RunFailure::NoSandbox { .. })));
     assert!(!absent.exists(), "the engine made something of that name");
     // A name that would be two in a list.
     let odd = folder.path().join("a:b:rw");
