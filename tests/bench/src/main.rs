@@ -1,4 +1,4 @@
-//! `sophon-bench gateway | records | skills | egress | limits | native | raw-server`: started by `scripts/bench`, which says what each prints.
+//! `sophon-bench in-process | approvals | gateway | records | skills | egress | limits | native | raw-server`: started by `scripts/bench`, which says what each prints.
 #![expect(clippy::print_stdout, reason = "a bench prints what it found")]
 
 use sophon_bench::host::{Host, NO_RATE_LIMITS, component, example, root};
@@ -9,7 +9,11 @@ use sophon_bench::raw_server;
 use sophon_egress::Roots;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The host's own allocator, for both sides.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -18,6 +22,8 @@ fn main() -> Result<(), Failed> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["raw-server", "--port-file", file] => serve_raw(Path::new(file)),
+        ["in-process", ..] => criterion(&words[1..], sophon_bench::in_process::run),
+        ["approvals", ..] => criterion(&words[1..], sophon_bench::approvals::run),
         ["gateway", connections, seconds, rounds] => {
             gateway(Load { connections: connections.parse()?, seconds: seconds.parse()?, rounds: rounds.parse()? })
         }
@@ -27,10 +33,24 @@ fn main() -> Result<(), Failed> {
         ["native", engine, calls] => sophon_bench::native::side_by_side(&sophon()?, engine, calls.parse()?),
         ["egress", rounds] => sophon_bench::brokered::side_by_side(&runtime()?, rounds.parse()?),
         _ => {
-            Err("sophon-bench gateway CONNECTIONS SECONDS ROUNDS | records SECONDS | skills COUNT | egress ROUNDS | limits KEYS | native ENGINE CALLS"
+            Err("sophon-bench in-process [NAME] | approvals [NAME] | gateway CONNECTIONS SECONDS ROUNDS | records SECONDS | skills COUNT | egress ROUNDS | limits KEYS | native ENGINE CALLS"
                 .into())
         }
     }
+}
+
+/// Benches of criterion, all of them or those whose name holds the one that is given; its report goes to target/criterion.
+fn criterion(names: &[&str], benches: impl FnOnce(&mut criterion::Criterion)) -> Result<(), Failed> {
+    let mut c = criterion::Criterion::default()
+        .output_directory(&root().join("target/criterion"))
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(4));
+    if let [name, ..] = names {
+        c = c.with_filter(*name);
+    }
+    benches(&mut c);
+    c.final_summary();
+    Ok(())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
@@ -115,7 +135,7 @@ fn records(seconds: u64) -> Result<(), Failed> {
     let host = Arc::new(runtime.block_on(Host::open(folder.path(), 1, Roots::mozilla()))?);
     for writers in [1, 32, 1024] {
         let began = Instant::now();
-        let until = began + std::time::Duration::from_secs(seconds);
+        let until = began + Duration::from_secs(seconds);
         let count = runtime.block_on(async {
             let tasks: Vec<_> = (0..writers)
                 .map(|_| {

@@ -213,6 +213,9 @@ impl<'a> Search<'a> {
     /// The findings, in order, not overlapping, together with what other ways of reading show.
     pub(crate) fn finish(mut self) -> Vec<Finding> {
         let direct = self.findings.len();
+        if direct >= MAX_FINDINGS {
+            return self.findings;
+        }
         readings::each(self.text, |how, start, end, rule| {
             let apart = |other: &Finding| end <= other.start || other.end <= start;
             if self.findings.len() < MAX_FINDINGS && self.findings.iter().all(apart) {

@@ -9,6 +9,7 @@
 
 mod assigned;
 mod jwt;
+mod published;
 mod randomness;
 mod tokens;
 
@@ -100,7 +101,9 @@ impl<'a> Search<'a> {
             return;
         }
         let Some((name, start, end)) = self.rules[index].check(self.text.as_bytes(), start, end) else { return };
-        if self.findings.last().is_some_and(|last| start < last.end && last.start < end) {
+        if self.findings.last().is_some_and(|last| start < last.end && last.start < end)
+            || published::is_published(&self.text.as_bytes()[start..end])
+        {
             return;
         }
         self.add(name, start, end);

@@ -1,8 +1,8 @@
 //! What the gate costs a call that passes by itself, and how soon an approved call has run once a person has said yes.
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use crate::host::{Host, SystemEntropy, example, root};
+use criterion::{BatchSize, Criterion};
 use sophon_approval::{ApprovalConfig, CallRequest, Gate, Listing, Policy, RuleConfig, Setting, Status, assess};
-use sophon_bench::host::{Host, SystemEntropy, example};
 use sophon_egress::Roots;
 use sophon_executor::{Approve, CallStatus, Results};
 use sophon_skill::{InstallTerms, InstalledSkill, Package, TrustStore, Unsigned, verify};
@@ -11,6 +11,15 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Runs the benches.
+///
+/// # Panics
+/// Where a part of the host does not open, or a call does not succeed.
+pub fn run(c: &mut Criterion) {
+    gate(c);
+    decision(c);
+}
 
 fn skill() -> InstalledSkill {
     let package = Package::read(example("text-tools").expect("the package")).expect("a package");
@@ -49,7 +58,7 @@ fn gate(c: &mut Criterion) {
 
 fn decision(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let disk = tempfile::tempdir_in(sophon_bench::host::root().join("target")).expect("a folder");
+    let disk = tempfile::tempdir_in(root().join("target")).expect("a folder");
     let rule = RuleConfig { tool: Some("text-tools.echo".into()), risk: Some(Risk::High), ..RuleConfig::default() };
     let policy = Policy::new(ApprovalConfig { rules: vec![rule], ..ApprovalConfig::default() }).expect("a policy");
     let host = runtime.block_on(Host::open_with(disk.path(), 64, Roots::mozilla(), policy)).expect("the host");
@@ -77,10 +86,3 @@ fn decision(c: &mut Criterion) {
         });
     });
 }
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
-    targets = gate, decision
-}
-criterion_main!(benches);

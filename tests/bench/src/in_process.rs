@@ -2,17 +2,12 @@
 //! same component. A group has one argument size; each bench does `AT_ONCE` calls together and reports calls a second,
 //! so that what both cost is compared, not how long one of them waits for a disk.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sophon_bench::host::{Host, component, example};
-use sophon_bench::raw::{Metering, Raw};
+use crate::host::{Host, component, example, root};
+use crate::raw::{Metering, Raw};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use sophon_egress::Roots;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// The host's own allocator, for both sides.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Calls that are under way at one time.
 const AT_ONCE: usize = 32;
@@ -26,7 +21,11 @@ fn arguments() -> [(&'static str, &'static str, String); 3] {
     ]
 }
 
-fn calls(c: &mut Criterion) {
+/// Runs the benches.
+///
+/// # Panics
+/// Where a part of the host does not open, or a call does not succeed.
+pub fn run(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let package = example("text-tools").expect("the package");
     let component = component(&package).expect("its component");
@@ -34,7 +33,7 @@ fn calls(c: &mut Criterion) {
     metered.tick().expect("a thread for the epoch");
     let bare = Arc::new(Raw::new(&component, 64, Metering::Off).expect("raw wasmtime"));
     let memory = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
-    let disk = tempfile::tempdir_in(sophon_bench::host::root().join("target")).expect("a folder");
+    let disk = tempfile::tempdir_in(root().join("target")).expect("a folder");
     let open = |folder: &std::path::Path| {
         let host = runtime.block_on(Host::open(folder, 64, Roots::mozilla())).expect("the host");
         runtime.block_on(host.install(package.clone(), Vec::new())).expect("installed");
@@ -78,10 +77,3 @@ async fn together<F: Future<Output = ()> + Send + 'static>(mut one: impl FnMut()
         task.await.expect("a task ends");
     }
 }
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
-    targets = calls
-}
-criterion_main!(benches);
