@@ -180,6 +180,9 @@ impl Executor {
                     if let Err(error) = recovery::settle(&executor, recovery::Cause::Lost).await {
                         tracing::warn!(%error, "calls without an end could not be settled");
                     }
+                    if let Err(error) = executor.end_lost_plans().await {
+                        tracing::warn!(%error, "plans that nobody goes on with could not be ended");
+                    }
                 }
                 if let Err(error) = inner.parts.store.calls().sweep_expired(now).await {
                     tracing::warn!(%error, "expired results could not be removed");
