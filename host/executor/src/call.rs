@@ -11,6 +11,7 @@ use crate::outcome::Ending;
 use crate::places::Places;
 use crate::plan::Ends;
 use crate::requirements::Requirements;
+use crate::schedules::ScheduleLimits;
 use crate::stages::Told;
 use crate::steady::Steady;
 use crate::{CallError, recovery};
@@ -61,6 +62,8 @@ pub struct Parts {
     pub policy: Policy,
     /// How much may happen at one time.
     pub limits: CallLimits,
+    /// How many schedules there may be, and how often they fire.
+    pub schedules: ScheduleLimits,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -177,11 +180,11 @@ impl Executor {
                     if let Err(error) = executor.end_lost_questions().await {
                         tracing::warn!(%error, "questions for which nobody waits could not be ended");
                     }
-                    if let Err(error) = recovery::settle(&executor, recovery::Cause::Lost).await {
-                        tracing::warn!(%error, "calls without an end could not be settled");
-                    }
                     if let Err(error) = executor.end_lost_plans().await {
                         tracing::warn!(%error, "plans that nobody goes on with could not be ended");
+                    }
+                    if let Err(error) = recovery::settle(&executor, recovery::Cause::Lost).await {
+                        tracing::warn!(%error, "calls without an end could not be settled");
                     }
                 }
                 if let Err(error) = inner.parts.store.calls().sweep_expired(now).await {

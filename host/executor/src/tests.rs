@@ -3,7 +3,9 @@
 use crate::events::{Event, Next};
 use crate::outcome::Ending;
 use crate::recovery::{Cause, settle};
-use crate::{CallError, CallLimits, CallRequest, CallStatus, CallView, Executor, Parts, Requirements, Results};
+use crate::{
+    CallError, CallLimits, CallRequest, CallStatus, CallView, Executor, Parts, Requirements, Results, ScheduleLimits,
+};
 use sophon_approval::{Asked, Policy, Question};
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Query, Record};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
@@ -93,6 +95,7 @@ impl World {
             tightening: Tightening::default(),
             policy: Policy::default(),
             limits: CallLimits { concurrent: 2, ..CallLimits::default() },
+            schedules: ScheduleLimits::default(),
             clock,
             entropy,
         };
