@@ -40,7 +40,7 @@ pub use kek::{KdfParams, Kek};
 pub use lease::{Attachment, Lease, Purpose};
 pub use oauth::{
     Asked, Callback, ClientAuth, Grant, Named, OauthError, OauthParts, Provider, Providers, ScopedToken, Standing,
-    Started, TokenExchange, Transport, TransportError, TransportRequest, TransportResponse, Waiting, Way,
+    Started, TokenExchange, Transport, TransportError, TransportRequest, TransportResponse, Unkept, Waiting, Way,
 };
 pub use placeholder::{PLACEHOLDER_BYTES, PLACEHOLDER_PREFIX, Placing, PlacingError, Position, Shape};
 pub use secret::Secret;
