@@ -24,7 +24,6 @@
 mod aead;
 mod connection;
 mod error;
-mod header;
 mod kek;
 mod lease;
 mod oauth;
@@ -35,7 +34,6 @@ mod vault;
 
 pub use connection::{Attach, Binding, ConnectionInfo, HostBinding, Owner};
 pub use error::VaultError;
-pub use header::{is_made_for_credentials, is_reserved_header, may_carry_credential};
 pub use kek::{KdfParams, Kek};
 pub use lease::{Attachment, Lease, Purpose};
 pub use oauth::{
