@@ -41,8 +41,8 @@ mod trust;
 mod verify;
 
 pub use analysis::{
-    Flaw, MAX_COMPONENT, Need, OFFERED, Offer, RULES, Report, Rule, RuleFinding, Severity, Subject, Verdict, Wish,
-    analyse,
+    Flaw, MAX_COMPONENT, Need, OFFERED, Offer, Placement, RULES, Report, Rule, RuleFinding, Severity, Subject, Verdict,
+    Wish, analyse,
 };
 pub use archive::{Archive, ArchiveError, ArchiveLimits, pack};
 pub use changes::{Change, changes};

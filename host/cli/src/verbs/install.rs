@@ -65,10 +65,13 @@ pub(crate) struct Read {
 impl Install {
     pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let read = self.package.read()?;
+        let archive = read.archive.clone();
         let mut body = self.package.body(context, read, Vec::new())?;
         body.insert("dangerously_allow_unsigned".into(), self.dangerously_allow_unsigned.into());
         let answer = ask(context, self.tenant, Method::POST, "/v1/skills", Some(&body.into())).await?;
-        shown(context, &answer)
+        shown(context, &answer)?;
+        note_positions(context, &archive);
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -200,6 +203,22 @@ fn chosen_streams(context: &Context, wished: &[StreamWish]) -> Result<Vec<String
     Ok(granted)
 }
 
+/// Tells where the source puts secrets of the connection, besides header fields that are made for credentials: whoever
+/// connects the account says whether they may stand there.
+pub(crate) fn note_positions(context: &Context, archive: &Bytes) {
+    let Ok(package) = sophon_skill::Package::read(archive.clone()) else { return };
+    let positions = package.analyse().positions;
+    let Some(first) = positions.first() else { return };
+    let output = context.output();
+    output.note(
+        "Its source puts secrets of the connection into these places. They may stand there when a person says so:",
+    );
+    for found in &positions {
+        output.note(&format!("  --place {}={} ({})", found.field, found.position, found.place));
+    }
+    output.note(&format!("hint: sophon credential set {}", first.service));
+}
+
 /// Where the signature of a package lies.
 pub(crate) fn beside(file: &Path) -> PathBuf {
     let mut path = file.as_os_str().to_owned();
@@ -208,7 +227,7 @@ pub(crate) fn beside(file: &Path) -> PathBuf {
 }
 
 /// Shows an installed skill.
-pub(crate) fn shown(context: &Context, answer: &Value) -> Result<ExitCode, CliError> {
+pub(crate) fn shown(context: &Context, answer: &Value) -> Result<(), CliError> {
     context.output().data(answer, |value| format!("{} {}", field(value, "name"), field(value, "version")))?;
     for (what, name) in [
         ("tools", "tools"),
@@ -225,7 +244,7 @@ pub(crate) fn shown(context: &Context, answer: &Value) -> Result<ExitCode, CliEr
         }
     }
     context.output().note(&format!("  trust: {}", field(answer, "trust")));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 pub(crate) fn key_and_value(text: &str) -> Result<(String, String), String> {

@@ -1,6 +1,6 @@
 //! `sophon update`.
 
-use super::install::{Package, Read, shown, wished_streams};
+use super::install::{Package, Read, note_positions, shown, wished_streams};
 use super::part;
 use crate::arguments::InTenant;
 use crate::context::Context;
@@ -29,6 +29,7 @@ pub(crate) struct Update {
 impl Update {
     pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let read = self.package.read()?;
+        let archive = read.archive.clone();
         let config = context.config()?;
         crate::telemetry::quiet(&config.log)?;
         let door = Door::open(context, self.tenant.clone().into()).await?;
@@ -36,7 +37,9 @@ impl Update {
         let closed = door.close().await;
         let answer = updated?;
         closed?;
-        shown(context, &answer)
+        shown(context, &answer)?;
+        note_positions(context, &archive);
+        Ok(ExitCode::SUCCESS)
     }
 
     async fn update(&self, context: &Context, door: &Door, read: Read) -> Result<Value, CliError> {
