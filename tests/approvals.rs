@@ -702,3 +702,36 @@ fn attack_47_killed_while_a_required_sink_takes_its_time_with_a_yes_nothing_runs
     stage.gateway = Gateway::again(&stage.home, &admin);
     stage.is_asked_again(&call);
 }
+
+#[test]
+fn what_asks_changes_while_the_gateway_runs_and_what_waits_under_the_old_policy_is_superseded() {
+    let stage = Stage::configured("");
+    stage.install(&stage.poster("poster"));
+    stage.install(&stage.poster("writer").risk("medium"));
+    let before = stage.asks("poster.run", json!({"sum": 1}));
+    assert_eq!(stage.gateway.call(&stage.agent, "writer.run", json!({})).expect(200)["status"], "succeeded");
+    let reload = |text: &str| {
+        stage.home.configure_trusting(text);
+        Cli::new(&stage.home, ["config", "reload", "--json"]).expect(0).json()
+    };
+    // The same policy again supersedes nothing.
+    assert_eq!(reload(""), json!({"applied": [], "needs_restart": []}));
+    let same = stage.asks("poster.run", json!({"sum": 2}));
+    stage.approve(&same);
+    assert_eq!(stage.end(&same)["status"], "succeeded");
+    let told = reload("[approval]\nceiling = \"low\"\n");
+    assert_eq!(told, json!({"applied": ["approval.ceiling"], "needs_restart": []}));
+    // What passed asks now; what was asked about under the old policy is what it would be after a restart.
+    let asks = stage.asks("writer.run", json!({"sum": 3}));
+    let seen = stage.upstream.seen().len();
+    stage.decide(&stage.ann, &before, "approve", json!({})).problem(409, "approval_superseded");
+    assert_eq!(stage.end(&before)["status"], "cancelled");
+    assert_eq!(stage.upstream.seen().len(), seen);
+    stage.approve(&asks);
+    assert_eq!(stage.end(&asks)["status"], "succeeded");
+    // An error changes nothing.
+    stage.home.configure_trusting("[approval]\nceiling = \"critical\"\n");
+    let refused = Cli::new(&stage.home, ["config", "reload", "--json"]).run();
+    assert!(refused.code != 0 && refused.stderr.contains("ceiling"), "{refused:?}");
+    stage.asks("writer.run", json!({"sum": 4}));
+}

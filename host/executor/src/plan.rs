@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shape::Step;
 use sophon_approval::{
-    Answer, Asked, AssessedCall, DeskError, Question, Reason, Setting, Status, StepAsked, Told, Waiting, weight,
+    Answer, Asked, AssessedCall, DeskError, Policy, Question, Reason, Setting, Status, StepAsked, Told, Waiting, weight,
 };
 use sophon_audit::{Action, CallChange, Outcome, Record};
 use sophon_store::{BegunPlan, PlanRow};
@@ -227,13 +227,15 @@ impl Executor {
         }
         let plan = Plan { steps, on_failure: request.on_failure, session: request.session, role: principal.role };
         let going = Going { id, principal: principal.clone(), correlation: request.correlation, plan };
+        // One for all steps, and for the question.
+        let policy = inner.gate.policy();
         let mut assessed = Vec::with_capacity(going.plan.steps.len());
         for (step, asked) in going.plan.steps.iter().zip(&request.steps) {
             let checked = step.references.is_empty();
-            let call = self.step_assessed(&going, step, asked.arguments.clone(), checked).await;
+            let call = self.step_assessed(&going, step, (asked.arguments.clone(), checked), &policy).await;
             assessed.push(call.map_err(|error| CallError::Step { name: step.name.clone(), cause: Box::new(error) })?.0);
         }
-        let (asks, body, question) = self.weigh(&going, assessed, setting)?;
+        let (asks, body, question) = self.weigh(&going, assessed, setting, &policy)?;
         let now = inner.steady.now();
         let sealed = serde_json::to_vec(&going.plan).unwrap_or_default();
         let row = PlanRow {
@@ -302,8 +304,8 @@ impl Executor {
         &self,
         going: &Going,
         step: &Step,
-        arguments: CanonicalJson,
-        complete: bool,
+        (arguments, complete): (CanonicalJson, bool),
+        policy: &Arc<Policy>,
     ) -> Result<(AssessedCall, Record, Arc<crate::catalogue::Ready>, usize), CallError> {
         let (ready, index) = self.resolve(&going.principal, &step.tool)?;
         if complete {
@@ -317,7 +319,7 @@ impl Executor {
             arguments,
         };
         let record = self.record(&going.principal, &ready, index, &asked).detail("plan", going.id.to_string());
-        let (assessed, record) = self.assessed(asked, &ready, index, record)?;
+        let (assessed, record) = self.assessed(asked, (&ready, index), record, policy)?;
         Ok((assessed, record, ready, index))
     }
 
@@ -327,9 +329,9 @@ impl Executor {
         going: &Going,
         assessed: Vec<AssessedCall>,
         setting: Setting,
+        policy: &Policy,
     ) -> Result<(bool, CanonicalJson, Question), CallError> {
-        let gate = &self.0.gate;
-        let (policy, now) = (gate.policy(), self.0.parts.clock.now());
+        let (gate, now) = (&self.0.gate, self.0.parts.clock.now());
         let items: usize = assessed.iter().map(|call| weight(call.request().arguments.value())).sum();
         let bulk = items > policy.bulk_threshold();
         let mut asks = bulk && setting.session.is_none_or(|raised| raised < Risk::High);
@@ -461,7 +463,8 @@ impl Executor {
         let inner = &self.0;
         let arguments = step.filled(results)?;
         *items += weight(arguments.value());
-        let (assessed, record, ready, index) = self.step_assessed(going, step, arguments, true).await?;
+        let policy = inner.gate.policy();
+        let (assessed, record, ready, index) = self.step_assessed(going, step, (arguments, true), &policy).await?;
         let approved = match answer.filter(|_| step.references.is_empty()) {
             Some(answer) => {
                 let approved = inner.gate.redeem_step(assessed, n, answer, inner.steady.now());
@@ -470,7 +473,7 @@ impl Executor {
             // What a result has put into it is not covered by anything that was allowed in advance.
             None if !step.references.is_empty() => {
                 let setting = Setting { in_plan: true, ..Setting::default() };
-                let more = *items > inner.gate.policy().bulk_threshold();
+                let more = *items > policy.bulk_threshold();
                 match inner.gate.judge(&assessed, setting, inner.parts.clock.now()) {
                     Ok(passes) if passes && !more => {}
                     Ok(_asks) => return self.ask_and_wait(going.id, assessed, record).await,

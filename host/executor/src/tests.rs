@@ -149,7 +149,7 @@ impl World {
             arguments: CanonicalJson::of(serde_json::json!({})).unwrap(),
         };
         let policy = self.executor.0.gate.policy();
-        let call = sophon_approval::assess(request, payer(), 0, policy).unwrap();
+        let call = sophon_approval::assess(request, payer(), 0, &policy).unwrap();
         let (now, entropy) = (self.clock.now(), &self.executor.0.parts.entropy);
         let question = Question::call(&call, policy.version(), now.plus(policy.timeout()), &**entropy);
         let record = Record::new(Action::CallIntent, Outcome::Intent).call(row.id);

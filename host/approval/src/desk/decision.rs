@@ -4,7 +4,7 @@
 use super::{Card, DECISION, Decision, Desk, Told, Untold, value};
 use crate::gate::needs_two;
 use crate::question::{START_WITHIN, Sealed};
-use crate::{Answer, DeskError, Status, changes};
+use crate::{Answer, DeskError, Stale, Status, changes};
 use sophon_audit::{Action, CallChange, CallState, Decided, Outcome, Record};
 use sophon_types::{ApprovalId, CanonicalJson, Digest, Fault as _, Principal, Role, Timestamp, UserId};
 use std::sync::Arc;
@@ -79,6 +79,10 @@ impl Desk {
     ) -> Result<Option<Told>, DeskError> {
         let parts = &self.0.parts;
         let question = &card.question;
+        let policy = parts.gate.policy();
+        if question.policy() != policy.version() {
+            return Err(DeskError::Superseded(Stale::Policy));
+        }
         if edited.is_some() && !question.is_editable() {
             return Err(DeskError::NotEditable);
         }
@@ -130,7 +134,7 @@ impl Desk {
                 .detail("edited", places)
                 .params(parts.audit.redactor().params(arguments.value(), Some(question.schema())));
         }
-        if needs_two(question, &parts.policy) && sealed.by.len() < 2 {
+        if needs_two(question, &policy) && sealed.by.len() < 2 {
             parts.audit.append(record.detail("second_person", "needed")).await?;
             parts.store.approvals().first(card.row.id, &by.user, bytes).await?;
             return Ok(None);

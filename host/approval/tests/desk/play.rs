@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use proptest::prelude::*;
 use sophon_approval::{
     Answer, ApprovalConfig, Asked, CallRequest, Decision, Desk, DeskError, DeskParts, Gate, Policy, Question, Setting,
-    Status, Stopped, Told, Untold, assess,
+    Stale, Status, Stopped, Told, Untold, assess,
 };
 use sophon_audit::{
     Action, AuditConfig, AuditKeys, AuditLog, CallChange, CallState, Demand, Outcome, Record, Resume, Sink, SinkRecord,
@@ -129,8 +129,8 @@ impl World {
         let kek = Kek::from_bytes([3; 32]);
         let vault = Vault::open(store.clone(), audit.clone(), kek, clock, Arc::clone(&entropy)).await.unwrap();
         let policy = Arc::new(Policy::new(ApprovalConfig::default()).unwrap());
-        let desk = open(&store, &audit, &vault, &entropy, &policy).await;
         let gate = Gate::new(Arc::clone(&policy));
+        let desk = open(&store, &audit, &vault, &entropy, &gate).await;
         let now = Timestamp::from_micros(NOON);
         Self { store, audit, vault, entropy, policy, gate, desk, skill: skill("1.0.0"), now, folder, sink: None }
     }
@@ -159,7 +159,7 @@ impl World {
 
     /// The desk as another start of the host finds it.
     pub(crate) async fn opened(&self) -> Desk {
-        open(&self.store, &self.audit, &self.vault, &self.entropy, &self.policy).await
+        open(&self.store, &self.audit, &self.vault, &self.entropy, &self.gate).await
     }
 
     /// Runs SQL behind the host's back.
@@ -361,19 +361,13 @@ impl World {
     }
 }
 
-async fn open(
-    store: &Store,
-    audit: &AuditLog,
-    vault: &Vault,
-    entropy: &Arc<dyn Entropy>,
-    policy: &Arc<Policy>,
-) -> Desk {
+async fn open(store: &Store, audit: &AuditLog, vault: &Vault, entropy: &Arc<dyn Entropy>, gate: &Gate) -> Desk {
     let parts = DeskParts {
         store: store.clone(),
         audit: audit.clone(),
         vault: vault.clone(),
         entropy: Arc::clone(entropy),
-        policy: Arc::clone(policy),
+        gate: gate.clone(),
     };
     Desk::open(parts).await.unwrap()
 }
@@ -587,4 +581,28 @@ async fn a_question_that_is_not_on_the_desk_is_lost() {
     let by = principal(Role::Admin, "root", 3);
     let late = world.desk.decide(&by, case.approval, Decision::Approve { edited: None, seen: None }, world.now).await;
     assert!(matches!(late, Err(DeskError::Decided(Status::Cancelled))), "{late:?}");
+}
+
+/// A call is judged by the policy that it was assessed by, and an answer is good under the policy that it was asked under.
+#[tokio::test]
+async fn attack_41_a_policy_that_changes_meanwhile_lets_nothing_pass_that_neither_would() {
+    let world = World::new().await;
+    let (asked, given) = (world.ask(arguments(1)).await, world.ask(arguments(2)).await);
+    let by = principal(Role::Admin, "root", 3);
+    let yes = || Decision::Approve { edited: None, seen: None };
+    let told = world.desk.decide(&by, given.approval, yes(), world.now).await.unwrap();
+    let Some(Told::Approved(answer)) = told else { panic!("{told:?}") };
+    let before = world.assessed(given.call, arguments(2));
+    let config = ApprovalConfig { two_people_for_critical: true, ..ApprovalConfig::default() };
+    world.gate.follow(Arc::new(Policy::new(config).unwrap()));
+    // Under the old policy from beginning to end.
+    world.gate.redeem(before, &answer, world.now).unwrap();
+    // Assessed by the new one, the answer is to another question.
+    let request = world.assessed(given.call, arguments(2)).request().clone();
+    let after = assess(request, Arc::clone(&world.skill), 0, &world.gate.policy()).unwrap();
+    assert!(matches!(world.gate.redeem(after, &answer, world.now), Err(Stale::Policy)));
+    let late = world.desk.decide(&by, asked.approval, yes(), world.now).await;
+    assert!(matches!(late, Err(DeskError::Superseded(Stale::Policy))), "{late:?}");
+    // A no is a no under any policy.
+    world.desk.decide(&by, asked.approval, Decision::Reject { reason: None }, world.now).await.unwrap();
 }
