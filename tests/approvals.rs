@@ -1,6 +1,6 @@
 //! What a person decides, over the real gateway: questions wait, answers are good for one thing, once, and no answer is a no.
 
-use crate::harness::{Behaviour, Cli, Gateway, Guest, Home, Key, Publisher, Request, Upstream};
+use crate::harness::{Behaviour, Cli, Collector, Gateway, Guest, Home, Key, Publisher, Request, Sink, Upstream};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,20 @@ impl Stage {
     fn end(&self, answer: &Value) -> Value {
         let path = format!("/v1/calls/{}?wait=30", text(answer, "call_id"));
         self.gateway.request(&self.agent, "GET", &path, None).expect(200)
+    }
+
+    /// The call waits on, nothing of it has run, and it runs once when a person says yes.
+    #[track_caller]
+    fn is_asked_again(&self, answer: &Value) {
+        // Whatever ran after a start runs within moments.
+        std::thread::sleep(Duration::from_millis(500));
+        let path = format!("/v1/calls/{}", text(answer, "call_id"));
+        let view = self.gateway.request(&self.agent, "GET", &path, None).expect(202);
+        assert_eq!(view["status"], "awaiting_approval", "{view}");
+        assert!(self.upstream.seen().is_empty(), "it ran");
+        self.approve(answer);
+        assert_eq!(self.end(answer)["status"], "succeeded");
+        assert_eq!(self.upstream.seen().len(), 1);
     }
 
     #[track_caller]
@@ -621,47 +635,24 @@ fn the_command_line_shows_and_decides() {
     Cli::new(&stage.home, ["approvals", "reject", text(&asked, "approval_id")]).expect(1);
 }
 
-/// A required sink of the audit log that can be taken away and given back.
-struct Sink {
-    file: std::path::PathBuf,
-}
-
-impl Sink {
-    const SECTION: &str = "[audit.file]\npath = \"sink.jsonl\"\nrequired = true\n";
-
-    fn of(stage: &Stage) -> Self {
-        Self { file: stage.home.path().join("sink.jsonl") }
-    }
-
-    /// While `act` runs a folder stands in the file's place.
-    fn without<T>(&self, act: impl FnOnce() -> T) -> T {
-        let aside = self.file.with_extension("aside");
-        std::fs::rename(&self.file, &aside).expect("moved");
-        std::fs::create_dir(&self.file).expect("a folder in its place");
-        let done = act();
-        std::fs::remove_dir(&self.file).expect("removed");
-        std::fs::rename(&aside, &self.file).expect("moved back");
-        done
-    }
-}
-
 #[test]
 fn attack_42_a_required_sink_that_is_down_leaves_no_call_waiting_and_begins_none() {
     let stage = Stage::configured(&format!("[approval]\ntimeout_seconds = 20\nmax_pending = 1\n{}", Sink::SECTION));
-    let sink = Sink::of(&stage);
+    let sink = Sink::of(&stage.home);
     stage.install(&stage.poster("poster"));
     // A no that was refused for want of the sink ends what waits all the same.
     let call = stage.asks("poster.run", json!({}));
     sink.without(|| stage.decide(&stage.ann, &call, "reject", json!({})).problem(503, "audit_unavailable"));
     assert_eq!(stage.end(&call)["status"], "rejected");
-    // Its slot is free. A yes that was refused begins nothing, until the person gives it again.
+    // Its slot is free. A yes that was refused is none: it begins nothing, until the person gives it again.
     let call = stage.asks("poster.run", json!({}));
     sink.without(|| stage.decide(&stage.ann, &call, "approve", json!({})).problem(503, "audit_unavailable"));
     let path = format!("/v1/calls/{}", text(&call, "call_id"));
     let view = stage.gateway.request(&stage.agent, "GET", &path, None).expect(202);
     assert_eq!(view["status"], "awaiting_approval", "{view}");
+    assert_eq!(stage.card(&stage.ann, &call)["status"], "pending");
     assert!(stage.upstream.seen().is_empty());
-    stage.decide(&stage.ann, &call, "approve", json!({})).expect(409);
+    stage.approve(&call);
     assert_eq!(stage.end(&call)["status"], "succeeded");
     assert_eq!(stage.upstream.seen().len(), 1);
     // Time that is over ends a question whatever the sink does.
@@ -670,4 +661,77 @@ fn attack_42_a_required_sink_that_is_down_leaves_no_call_waiting_and_begins_none
     assert_eq!(end["status"], "expired", "{end}");
     stage.asks("poster.run", json!({}));
     assert_eq!(stage.upstream.seen().len(), 1);
+}
+
+#[test]
+fn attack_47_a_yes_that_a_required_sink_refused_does_not_outlive_the_host() {
+    let mut stage = Stage::configured(Sink::SECTION);
+    let (sink, admin) = (Sink::of(&stage.home), stage.gateway.admin_key().clone());
+    stage.install(&stage.poster("poster"));
+    let call = stage.asks("poster.run", json!({}));
+    sink.without(|| {
+        stage.decide(&stage.ann, &call, "approve", json!({})).problem(503, "audit_unavailable");
+        stage.gateway.kill();
+    });
+    stage.gateway = Gateway::again(&stage.home, &admin);
+    stage.is_asked_again(&call);
+    // What was refused is on record as refused.
+    let refused = stage.gateway.audit("action=approval.refused");
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0]["code"], "audit_unavailable", "{refused:?}");
+}
+
+#[test]
+fn attack_47_killed_while_a_required_sink_takes_its_time_with_a_yes_nothing_runs() {
+    let collector = Collector::bind();
+    let mut stage = Stage::configured(&collector.section());
+    let admin = stage.gateway.admin_key().clone();
+    stage.install(&stage.poster("poster"));
+    let call = stage.asks("poster.run", json!({}));
+    collector.stall(|| {
+        let path = format!("/v1/approvals/{}/approve", text(&call, "approval_id"));
+        let headers = [stage.ann.header(), ("Content-Type", "application/json")];
+        let _nobody_hears_the_answer = stage.gateway.client.begin("POST", &path, &headers, b"{}");
+        let until = Instant::now() + Duration::from_secs(30);
+        while stage.gateway.audit("action=approval.approve").is_empty() {
+            assert!(Instant::now() < until, "the record of the yes is not in the database");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        stage.gateway.kill();
+    });
+    stage.gateway = Gateway::again(&stage.home, &admin);
+    stage.is_asked_again(&call);
+}
+
+#[test]
+fn what_asks_changes_while_the_gateway_runs_and_what_waits_under_the_old_policy_is_superseded() {
+    let stage = Stage::configured("");
+    stage.install(&stage.poster("poster"));
+    stage.install(&stage.poster("writer").risk("medium"));
+    let before = stage.asks("poster.run", json!({"sum": 1}));
+    assert_eq!(stage.gateway.call(&stage.agent, "writer.run", json!({})).expect(200)["status"], "succeeded");
+    let reload = |text: &str| {
+        stage.home.configure_trusting(text);
+        Cli::new(&stage.home, ["config", "reload", "--json"]).expect(0).json()
+    };
+    // The same policy again supersedes nothing.
+    assert_eq!(reload(""), json!({"applied": [], "needs_restart": []}));
+    let same = stage.asks("poster.run", json!({"sum": 2}));
+    stage.approve(&same);
+    assert_eq!(stage.end(&same)["status"], "succeeded");
+    let told = reload("[approval]\nceiling = \"low\"\n");
+    assert_eq!(told, json!({"applied": ["approval.ceiling"], "needs_restart": []}));
+    // What passed asks now; what was asked about under the old policy is what it would be after a restart.
+    let asks = stage.asks("writer.run", json!({"sum": 3}));
+    let seen = stage.upstream.seen().len();
+    stage.decide(&stage.ann, &before, "approve", json!({})).problem(409, "approval_superseded");
+    assert_eq!(stage.end(&before)["status"], "cancelled");
+    assert_eq!(stage.upstream.seen().len(), seen);
+    stage.approve(&asks);
+    assert_eq!(stage.end(&asks)["status"], "succeeded");
+    // An error changes nothing.
+    stage.home.configure_trusting("[approval]\nceiling = \"critical\"\n");
+    let refused = Cli::new(&stage.home, ["config", "reload", "--json"]).run();
+    assert!(refused.code != 0 && refused.stderr.contains("ceiling"), "{refused:?}");
+    stage.asks("writer.run", json!({"sum": 4}));
 }

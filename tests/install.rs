@@ -404,3 +404,32 @@ fn the_hosts_of_a_public_skill_are_chosen_by_a_person() {
     let analysis = stage.gateway.admin("GET", "/v1/skills/native/analysis", None).expect(200);
     assert_eq!(analysis["hosts"][0]["host"], "api.tickets.net");
 }
+
+#[test]
+fn the_places_of_a_public_skills_secrets_are_proposed_and_nothing_holds_that_nobody_said() {
+    let stage = Stage::new();
+    let folder = crate::harness::root().join("examples/public/weather-report");
+    let mut words = vec!["install".into(), folder.into_os_string(), "--dangerously-allow-unsigned".into()];
+    words.push("--no-hosts".into());
+    let installed = Cli::new(&stage.home, words).expect(0);
+    assert!(installed.stderr.contains("--place api_key=query:appid (main.py, line "), "{}", installed.stderr);
+    assert!(installed.stderr.contains("hint: sophon credential set weather-report"), "{}", installed.stderr);
+    let analysis = stage.gateway.admin("GET", "/v1/skills/weather-report/analysis", None).expect(200);
+    let found = &analysis["positions"][0];
+    assert_eq!((&found["service"], &found["field"]), (&json!("weather-report"), &json!("api_key")), "{analysis}");
+    assert_eq!(found["position"], "query:appid", "{analysis}");
+    // Without a terminal nobody says so: it is proposed, and does not hold.
+    let set = |more: &[&str]| {
+        let words = ["credential", "set", "weather-report", "--field", "api_key", "--placeholders"];
+        Cli::new(&stage.home, words.iter().chain(more)).stdin("k-5bNLqtirsqPaayJsR8x2Vd0TuQ").expect(0)
+    };
+    let connected = set(&[]);
+    assert!(connected.stderr.contains("--place api_key=query:appid (weather-report: main.py"), "{}", connected.stderr);
+    let told = set(&["--json"]).json();
+    assert_eq!(told["proposed_places"][0]["position"], "query:appid", "{told}");
+    assert!(told["placeholders"].get("api_key").is_none(), "{told}");
+    // What a person names holds, and then nothing is proposed.
+    let told = set(&["--json", "--place", "api_key=query:appid"]).json();
+    assert_eq!(told["placeholders"]["api_key"]["positions"], json!(["query:appid"]), "{told}");
+    assert!(told.get("proposed_places").is_none(), "{told}");
+}

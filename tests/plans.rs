@@ -1,6 +1,6 @@
 //! Several calls at once: gated once, each step with what was shown, results only where they were declared to go.
 
-use crate::harness::{Answer, Behaviour, Gateway, Guest, Home, Key, Publisher, Request, Upstream};
+use crate::harness::{Answer, Behaviour, Gateway, Guest, Hold, Home, Key, Publisher, Reply, Request, Sink, Upstream};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -274,4 +274,51 @@ fn attack_47_a_plan_that_waits_outlives_the_host_and_runs_once() {
     let other = json!({"steps": [step("poster.run", json!({"id": 5}))], "idempotency_key": "plan-1"});
     stage.plan(other).problem(409, "idempotency_key_reused");
     assert_eq!(stage.upstream.seen().len(), 1);
+}
+
+#[test]
+fn attack_42_a_plan_that_asks_nobody_is_refused_while_a_required_sink_is_down() {
+    let stage = Stage::configured(Sink::SECTION);
+    let sink = Sink::of(&stage.home);
+    let body = json!({"steps": [step("finder.run", json!({}))], "wait_seconds": 30, "idempotency_key": "read-1"});
+    sink.without(|| {
+        // More often than plans of one user may go on at the same time: none of them does.
+        for _ in 0..25 {
+            stage.plan(json!({"steps": [step("finder.run", json!({}))]})).problem(503, "audit_unavailable");
+        }
+        stage.plan(body.clone()).problem(503, "audit_unavailable");
+        let asks = json!({"steps": [step("poster.run", json!({}))], "idempotency_key": "post-1"});
+        stage.plan(asks).problem(503, "audit_unavailable");
+    });
+    assert!(stage.gateway.audit("action=call.intent").is_empty());
+    // What was refused never was: its key is free.
+    let plan = stage.plan(body).expect(200);
+    assert_eq!(plan["status"], "succeeded", "{plan}");
+    let asks = json!({"steps": [step("poster.run", json!({}))], "idempotency_key": "post-1"});
+    stage.decide(text(&stage.plan(asks).expect(202), "approval_id"), "reject");
+}
+
+#[test]
+fn attack_42_a_plan_whose_sink_goes_away_in_the_middle_ends() {
+    let hold = Hold::new();
+    let made = Reply::With(Box::new(|_| http::Response::new(bytes::Bytes::from_static(b"{}"))));
+    let slow = Upstream::start(Reply::Held(hold.clone(), Box::new(made)));
+    let stage = Stage::configured(Sink::SECTION);
+    let sink = Sink::of(&stage.home);
+    let publisher = Publisher::new("Good Co", 3);
+    let rule = json!({"host": "localhost", "ports": [slow.address.port()], "methods": ["GET"]});
+    let reader = Guest::new("reader", Behaviour::Send(Request::new("GET", slow.url("/slow")))).risk("low");
+    stage.gateway.installed(&publisher.sign(&reader.network(rule, "svc")), &[&slow.host()]);
+    let steps = json!([step("reader.run", json!({})), step("finder.run", json!({}))]);
+    let plan = stage.plan(json!({"steps": steps, "wait_seconds": 0})).expect(202);
+    slow.wait_for(1);
+    let done = sink.without(|| {
+        hold.let_go();
+        stage.status(&plan, 30)
+    });
+    assert_eq!(done["status"], "failed", "{done}");
+    assert_ne!(statuses(&done)[1], "succeeded", "{done}");
+    let outcomes = stage.gateway.audit("action=plan.outcome");
+    assert_eq!(outcomes.len(), 1, "said once: {outcomes:?}");
+    assert_eq!(outcomes[0]["code"], "audit_unavailable", "{outcomes:?}");
 }

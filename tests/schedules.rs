@@ -15,7 +15,11 @@ struct Stage {
 impl Stage {
     /// A gateway with a skill that does nothing much, and one that posts and has to be asked about.
     fn new() -> Self {
-        let home = Home::configured("");
+        Self::configured("")
+    }
+
+    fn configured(more: &str) -> Self {
+        let home = Home::configured(more);
         let gateway = Gateway::start(&home);
         let publisher = Publisher::new("Good Co", 3);
         gateway.trust(&publisher);
@@ -165,4 +169,31 @@ fn schedules_are_their_users_own_and_the_command_line_handles_them() {
     assert!(stage.schedules(&stage.agent).is_empty());
     let wrong = ["schedules", "add", "ticker.run", "{}", "--cron", "never"];
     assert!(Cli::new(&stage.home, wrong).run().stderr.contains("cron"));
+}
+
+#[test]
+fn how_many_schedules_there_may_be_and_how_often_they_fire_is_the_operators_to_say() {
+    let stage = Stage::configured(
+        "[schedules]\nmax_per_user = 2\nmax_per_tenant = 3\nmin_interval_seconds = 3600\nmax_jitter_seconds = 60\n\
+         max_argument_bytes = 32\n",
+    );
+    let refused = |more: Value, status: u16, code: &str| {
+        let problem = stage.schedule("ticker.run", more.clone()).expect(status);
+        assert_eq!(problem["code"], code, "{more}: {problem}");
+        assert!(problem["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{problem}");
+    };
+    refused(json!({"cron": "*/30 * * * *"}), 422, "interval_too_short");
+    refused(json!({"cron": "0,1 9 * * *"}), 422, "interval_too_short");
+    refused(json!({"cron": "0 * * * *", "jitter_seconds": 61}), 422, "invalid_jitter");
+    refused(json!({"cron": "0 * * * *", "arguments": {"text": "x".repeat(40)}}), 413, "arguments_too_large");
+    for _ in 0..2 {
+        stage.schedule("ticker.run", json!({"cron": "0 * * * *", "jitter_seconds": 60})).expect(201);
+    }
+    refused(json!({"cron": "0 * * * *"}), 409, "too_many_schedules");
+    let body = json!({"tool": "ticker.run", "arguments": {}, "cron": "0 9 * * *"});
+    for (user, status) in [("bob", 201), ("eve", 409)] {
+        stage.gateway.request(&stage.gateway.key("agent", user), "POST", "/v1/schedules", Some(&body)).expect(status);
+    }
+    let denied = stage.gateway.audit("action=schedule.create&outcome=denied");
+    assert_eq!(denied.len(), 6, "{denied:?}");
 }

@@ -1,6 +1,6 @@
 //! Connections of native skills that are no HTTP: to the very place that a person granted, to a real server, and nowhere else.
 
-use crate::harness::{Gateway, Home, Key, Signed};
+use crate::harness::{Cli, Gateway, Home, Key, Signed};
 use crate::public_skills::engine;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -73,10 +73,15 @@ print(json.dumps(found))
 
 /// A skill that asks for connections of the protocol `echo`, wherever a person lets it.
 fn skill() -> Signed {
+    Signed { package: files("1.0.0", &json!([{"protocol": "echo"}])), envelope: None }
+}
+
+/// The package of a version of it that asks for these connections.
+fn files(version: &str, streams: &Value) -> Vec<u8> {
     let manifest = json!({
-        "name": "caller", "version": "1.0.0", "author": "A", "license": "Apache-2.0", "description": "Calls.",
+        "name": "caller", "version": version, "author": "A", "license": "Apache-2.0", "description": "Calls.",
         "category": "utility", "runtime": "python", "entrypoint": "main.py",
-        "permissions": {"streams": [{"protocol": "echo"}]},
+        "permissions": {"streams": streams},
         "integration": {"service": "echo", "displayName": "Echo", "authType": "api_key",
                         "fields": [{"key": "token", "label": "Token", "type": "secret", "required": false}]},
         "tools": [{"name": "say", "description": "Say it.", "riskLevel": "none", "parameters": {"type": "object",
@@ -84,7 +89,7 @@ fn skill() -> Signed {
     });
     let files = [("manifest.json", manifest.to_string()), ("main.py", SOURCE.to_owned())];
     let files = files.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect();
-    Signed { package: sophon_skill::pack(&files).expect("an archive"), envelope: None }
+    sophon_skill::pack(&files).expect("an archive")
 }
 
 struct Stage {
@@ -187,4 +192,43 @@ fn what_a_manifest_does_not_ask_for_cannot_be_granted() {
             assert!(problem.json()["hint"].as_str().is_some_and(|hint| hint.contains("echo://HOST:PORT")));
         }
     }
+}
+
+#[test]
+fn attack_37_an_update_keeps_a_granted_connection_that_is_unchanged_and_of_the_same_publisher() {
+    let (home, gateway, publisher) = Gateway::trusting("Good Co", 3);
+    let folder = tempfile::tempdir().expect("a folder");
+    let grant = "echo://mail.example.com:7";
+    let streams = json!([{"protocol": "echo"}]);
+    let first = publisher.sign_package(files("1.0.0", &streams));
+    gateway.install(&first, json!({"dangerously_allow_streams": [grant]})).expect(201);
+    let update = |version: &str, package: Signed, more: &[&str]| {
+        let file = package.write(folder.path(), &format!("caller-{version}"));
+        let words = ["update", "caller", file.to_str().expect("a path"), "--json"];
+        Cli::new(&home, words.iter().chain(more)).run()
+    };
+    let granted = |updated: crate::harness::Finished| {
+        assert_eq!(updated.code, 0, "{updated:?}");
+        serde_json::from_str::<Value>(&updated.stdout).expect("JSON")["allow_streams"].clone()
+    };
+    // Unchanged, it stays; what is granted beside it comes to it.
+    let other = "echo://other.example.com:7";
+    let second = publisher.sign_package(files("1.0.1", &streams));
+    let updated = update("1.0.1", second, &["--dangerously-allow-stream", other]);
+    assert_eq!(granted(updated), json!([other, grant]));
+    let records = gateway.audit("action=skill.install");
+    let last = records.last().expect("a record");
+    assert_eq!(last["detail"]["granted_streams"], json!([other, grant]), "{last}");
+    // Another protocol or place is another connection: it needs consent, and a grant of its own.
+    let moved = json!([{"protocol": "echo", "port": 8}]);
+    let third = publisher.sign_package(files("1.0.2", &moved));
+    let refused = update("1.0.2", third.clone(), &[]);
+    assert!(refused.code != 0 && refused.stderr.contains("consent_required"), "{refused:?}");
+    assert_eq!(granted(update("1.0.2", third, &["--accept-changes"])), json!([]));
+    // Nor does it stay where nobody says that it is the same publisher's.
+    let fourth = publisher.sign_package(files("1.0.3", &streams));
+    let words = ["--accept-changes", "--dangerously-allow-stream", grant];
+    assert_eq!(granted(update("1.0.3", fourth, &words)), json!([grant]));
+    let fifth = publisher.sign_package(files("1.0.4", &streams));
+    assert_eq!(granted(update("1.0.4", fifth, &["--dangerously-allow-unsigned"])), json!([]));
 }

@@ -30,7 +30,10 @@ impl Publisher {
     }
 
     pub(crate) fn sign(&self, guest: &Guest) -> Signed {
-        let package = package(guest);
+        self.sign_package(package(guest))
+    }
+
+    pub(crate) fn sign_package(&self, package: Vec<u8>) -> Signed {
         let read = Package::read(package.clone()).expect("the package can be read");
         Signed { envelope: Some(Envelope::sign(&self.0, &read).to_json()), package }
     }

@@ -44,6 +44,8 @@ pub struct AssessedCall {
     /// Why it is never made, where a rule says so.
     pub(crate) deny: Option<String>,
     destructive: bool,
+    /// By which it was assessed, and by which it is judged.
+    policy: Arc<Policy>,
 }
 
 impl AssessedCall {
@@ -77,6 +79,12 @@ impl AssessedCall {
         self.destructive
     }
 
+    /// The policy that it was assessed by. Whatever is in force meanwhile, it is judged by this one.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
     /// The call.
     #[must_use]
     pub fn request(&self) -> &CallRequest {
@@ -86,7 +94,12 @@ impl AssessedCall {
 
 /// Assesses a call of the tool at index `tool` of the skill's manifest; nothing where there is no such tool.
 #[must_use]
-pub fn assess(request: CallRequest, skill: Arc<InstalledSkill>, tool: usize, policy: &Policy) -> Option<AssessedCall> {
+pub fn assess(
+    request: CallRequest,
+    skill: Arc<InstalledSkill>,
+    tool: usize,
+    policy: &Arc<Policy>,
+) -> Option<AssessedCall> {
     let declared = skill.manifest().tools.get(tool)?;
     let mut reasons = vec![Reason { risk: declared.risk, why: format!("the tool declares {}", declared.risk) }];
     reasons.extend(declared.effects.iter().map(|effect| effect_floor(*effect)));
@@ -103,7 +116,17 @@ pub fn assess(request: CallRequest, skill: Arc<InstalledSkill>, tool: usize, pol
     let destructive = risk == Risk::Critical
         || declared.effects.iter().any(|effect| matches!(effect, Effect::Delete | Effect::Payment | Effect::Shell))
         || declared.network.iter().flatten().any(deletes);
-    Some(AssessedCall { request, skill, tool, risk, reasons, ceiling: ruling.ceiling, deny: ruling.deny, destructive })
+    Some(AssessedCall {
+        request,
+        skill,
+        tool,
+        risk,
+        reasons,
+        ceiling: ruling.ceiling,
+        deny: ruling.deny,
+        destructive,
+        policy: Arc::clone(policy),
+    })
 }
 
 /// Whether a rule of a tool's own list lets it delete, or do what nobody knows.

@@ -14,7 +14,7 @@ mod decision;
 
 use crate::gate::needs_two;
 use crate::question::Sealed;
-use crate::{Answer, Change, DeskError, Kind, Policy, Question, Stale, Status, changes};
+use crate::{Answer, Change, DeskError, Gate, Kind, Question, Stale, Status, changes};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -48,8 +48,8 @@ pub struct DeskParts {
     pub vault: Vault,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// The policy.
-    pub policy: Arc<Policy>,
+    /// The gate, whose policy it follows.
+    pub gate: Gate,
 }
 
 /// The desk. Cheap to clone; every clone is the same one.
@@ -387,7 +387,7 @@ impl Desk {
         let card = self.read(row)?;
         match (card.status, card.answer) {
             (Status::Approved, Some(answer))
-                if !needs_two(&answer.question, &self.0.parts.policy) || answer.by().len() > 1 =>
+                if !needs_two(&answer.question, &self.0.parts.gate.policy()) || answer.by().len() > 1 =>
             {
                 Ok(answer)
             }
@@ -443,7 +443,7 @@ impl Desk {
     }
 
     fn room(&self, open: &HashMap<ApprovalId, Open>, row: &ApprovalRow) -> Result<(), DeskError> {
-        let most = self.0.parts.policy.config().max_pending.get() as usize;
+        let most = self.0.parts.gate.policy().config().max_pending.get() as usize;
         let (mut of_user, mut of_tenant) = (0, 0);
         for other in open.values().filter(|other| other.tenant == row.tenant) {
             of_tenant += 1;

@@ -2,14 +2,15 @@
 
 use crate::question::{Answer, Question};
 use crate::{AssessedCall, CallRequest, Kind, Policy, Reason};
+use parking_lot::RwLock;
 use sophon_skill::{InstalledSkill, Tool};
 use sophon_types::{ApprovalId, Fault, FaultKind, GrantId, Risk, Stage, Timestamp, ToolName, UserId};
 use std::sync::Arc;
 
-/// Lets calls pass up to a ceiling; above it only a person can.
+/// Lets calls pass up to a ceiling; above it only a person can. Cheap to clone; every clone follows the same policy.
 #[derive(Debug, Clone, Default)]
 pub struct Gate {
-    policy: Arc<Policy>,
+    policy: Arc<RwLock<Arc<Policy>>>,
 }
 
 /// In what a call is made, and what a person has allowed there.
@@ -25,13 +26,19 @@ impl Gate {
     /// A gate that follows this policy.
     #[must_use]
     pub fn new(policy: Arc<Policy>) -> Self {
-        Self { policy }
+        Self { policy: Arc::new(RwLock::new(policy)) }
     }
 
-    /// The policy.
+    /// The policy in force. Whoever judges one thing asks once.
     #[must_use]
-    pub fn policy(&self) -> &Arc<Policy> {
-        &self.policy
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read())
+    }
+
+    /// From now on calls are assessed by this policy. What was assessed before is judged by its own, and what was asked about
+    /// under another version is superseded.
+    pub fn follow(&self, policy: Arc<Policy>) {
+        *self.policy.write() = policy;
     }
 
     /// Passes the call, or gives it back with the reason why it does not pass by itself.
@@ -42,7 +49,7 @@ impl Gate {
         if let Some(why) = &call.deny {
             return Err(Stopped::Denied { tool: call.tool().name.clone(), why: why.clone() });
         }
-        let base = self.base(&call, now);
+        let base = Self::base(&call, now);
         let passes = Self::passes(base, setting);
         if call.risk() <= passes {
             return Ok(ApprovedCall::new(call, passes, ApprovedBy::Itself));
@@ -62,7 +69,7 @@ impl Gate {
         if let Some(why) = &call.deny {
             return Err(Stopped::Denied { tool: call.tool().name.clone(), why: why.clone() });
         }
-        let base = self.base(call, now);
+        let base = Self::base(call, now);
         Ok(call.risk() <= Self::passes(base, setting)
             || Self::raised(call, setting).is_some_and(|to| call.risk() <= to))
     }
@@ -85,7 +92,7 @@ impl Gate {
         if let Some(why) = &call.deny {
             return Err(Stale::Denied(why.clone()));
         }
-        if answer.question().policy() != self.policy.version() {
+        if answer.question().policy() != call.policy().version() {
             return Err(Stale::Policy);
         }
         if answer.question().skill_digest() != call.skill.package().digest() {
@@ -97,7 +104,7 @@ impl Gate {
         if !answer.fits(&call) {
             return Err(Stale::Other);
         }
-        let base = self.base(&call, now);
+        let base = Self::base(&call, now);
         Ok(ApprovedCall::new(call, base, ApprovedBy::Person { approval: answer.id(), by: answer.by().to_vec() }))
     }
 
@@ -115,7 +122,7 @@ impl Gate {
         if let Some(why) = &call.deny {
             return Err(Stale::Denied(why.clone()));
         }
-        if answer.question().policy() != self.policy.version() {
+        if answer.question().policy() != call.policy().version() {
             return Err(Stale::Policy);
         }
         let Some(asked) = answer.question().steps().get(step) else { return Err(Stale::Other) };
@@ -131,19 +138,19 @@ impl Gate {
         if !same {
             return Err(Stale::Other);
         }
-        let base = self.base(&call, now).min(Risk::Low);
+        let base = Self::base(&call, now).min(Risk::Low);
         Ok(ApprovedCall::new(call, base, ApprovedBy::Person { approval: answer.id(), by: answer.by().to_vec() }))
     }
 
     /// Passes a call that a standing yes of a person covers. [`crate::Desk::mint`] gives the evidence.
     #[must_use]
     pub(crate) fn pass_granted(&self, call: AssessedCall, grant: GrantId, now: Timestamp) -> ApprovedCall {
-        let base = self.base(&call, now);
+        let base = Self::base(&call, now);
         ApprovedCall::new(call, base, ApprovedBy::Grant(grant))
     }
 
-    fn base(&self, call: &AssessedCall, now: Timestamp) -> Risk {
-        let ceiling = self.policy.ceiling(now);
+    fn base(call: &AssessedCall, now: Timestamp) -> Risk {
+        let ceiling = call.policy().ceiling(now);
         call.ceiling.map_or(ceiling, |lowered| lowered.min(ceiling))
     }
 }

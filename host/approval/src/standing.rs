@@ -270,7 +270,7 @@ impl Desk {
             if !terms.cover(&call) {
                 continue;
             }
-            let question = Question::call(&call, parts.policy.version(), now.plus(START_WITHIN), &*parts.entropy);
+            let question = Question::call(&call, call.policy().version(), now.plus(START_WITHIN), &*parts.entropy);
             let id = ApprovalId::mint(&*parts.entropy);
             let fingerprint = question.fingerprint(question.arguments_digest());
             let row = ApprovalRow {

@@ -186,7 +186,8 @@ impl AuditLog {
     /// without the other.
     ///
     /// # Errors
-    /// As [`AuditLog::append`]; the call's row is as it was then.
+    /// As [`AuditLog::append`]; the call's row is as it was then, unless a required sink alone refused the record
+    /// ([`Self::has_required_sinks`]).
     pub async fn append_with(&self, record: Record, change: CallChange) -> Result<Receipt, AuditError> {
         self.submit(record, Some(Box::new(change))).await
     }
@@ -245,6 +246,13 @@ impl AuditLog {
         if !sinks.is_empty() && self.sinks.set(Sinks::new(sinks)).is_err() {
             tracing::warn!("the audit log has its sinks already; the first ones stay");
         }
+    }
+
+    /// Whether a sink has to take a record besides the database. Then one that is refused may be in the database all the same,
+    /// and so may the change that it took along ([`Self::append_with`]).
+    #[must_use]
+    pub fn has_required_sinks(&self) -> bool {
+        self.sinks.get().is_some_and(Sinks::demand_all)
     }
 
     pub(crate) fn writer(&self) -> &str {

@@ -78,6 +78,11 @@ impl Sinks {
         Self(sinks.into_iter().map(attached).collect())
     }
 
+    /// Whether one of them has to take every record.
+    pub(crate) fn demand_all(&self) -> bool {
+        self.0.iter().any(|attached| matches!(attached, Attached::Required(_)))
+    }
+
     /// Gives what is durable to every sink; says which required one did not take it.
     pub(crate) async fn write(&self, records: Vec<SinkRecord>) -> Result<(), String> {
         let records: Arc<[SinkRecord]> = records.into();

@@ -110,6 +110,7 @@ impl House {
             tightening: config.sandbox.components_in_sandboxes,
             policy: Policy::new(config.approval.clone()).map_err(|error| CliError::of(&error))?,
             limits,
+            schedules: config.schedules.clone(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         })

@@ -7,7 +7,7 @@ use crate::EgressLimits;
 use crate::error::{Denial, HttpError};
 use crate::placeholder::Redemption;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use sophon_vault::is_reserved_header;
+use sophon_skill::is_reserved_header;
 
 /// Fields that a request with a credential may not set: they authorise beside it, or ask for a part of the answer, in
 /// which half a secret is not recognised.

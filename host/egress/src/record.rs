@@ -95,6 +95,17 @@ impl Recorder<'_> {
         self.write(record).await.map_err(|error| unwritten(&error))
     }
 
+    /// So many requests came after the end of the call, besides the one that is on record. Waits for nothing.
+    pub(crate) fn late(&self, error: &HttpError, count: u64) {
+        let record = self
+            .base(Action::EgressDenied, Outcome::denied(error.code()))
+            .detail("reason", error.to_string())
+            .detail("count", count);
+        if let Err(error) = self.audit.enqueue(record) {
+            tracing::warn!(%error, call = %self.scope.call, count, "requests of a call that is over are not recorded");
+        }
+    }
+
     /// A placeholder was about to go where it does not belong. Durable before the skill learns of the refusal.
     pub(crate) async fn alarm(&self, request: &HttpRequest, error: &HttpError, most: usize) -> Result<(), HttpError> {
         let mut record = self

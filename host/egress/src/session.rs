@@ -119,6 +119,10 @@ pub(crate) struct State {
     /// Whose secrets these are.
     lent: HashSet<Mark>,
     requests: usize,
+    /// What came after the end of the call, and is not on record yet.
+    late: u64,
+    /// Whether any of it is.
+    late_told: bool,
 }
 
 /// What a hop that was sent came to.
@@ -146,9 +150,7 @@ impl EgressSession {
         let mut over = self.over.subscribe();
         tokio::select! {
             biased;
-            _ = over.wait_for(|over| *over) => Err(Denial::new("call_over", "the call that this request is of is over")
-                .hint("send every request before the tool returns")
-                .into()),
+            _ = over.wait_for(|over| *over) => Err(call_over()),
             done = work => Ok(done),
         }
     }
@@ -173,6 +175,10 @@ impl EgressSession {
     /// # Errors
     /// [`HttpError`]; its variants say what was sent.
     pub async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if *self.over.borrow() {
+            let refused = self.refuse_late(&request).await;
+            return Err(self.redact_error(refused));
+        }
         let sent = self.while_open(self.follow(request)).await;
         sent.and_then(|sent| sent).map_err(|error| self.redact_error(error))
     }
@@ -466,15 +472,35 @@ impl EgressSession {
         }
     }
 
+    /// Refuses what comes after the end of the call. The first is on record at once, and how many came after it when the
+    /// session is gone: whoever goes on for ever makes two records.
+    async fn refuse_late(&self, request: &HttpRequest) -> HttpError {
+        let is_first = {
+            let mut state = self.state.lock();
+            let is_first = !std::mem::replace(&mut state.late_told, true);
+            state.late += u64::from(!is_first);
+            is_first
+        };
+        if is_first { self.refuse(request, call_over(), None).await } else { call_over() }
+    }
+
     /// Whether a refused request would have taken a placeholder to where it does not belong.
     fn is_alarming(&self, request: &HttpRequest, error: &HttpError) -> bool {
         let Some(denial) = error.denial() else { return false };
         if denial.code.starts_with("placeholder_") {
             return true;
         }
-        // Not a matter of where: a person said no, the call asks too often, nothing is connected, a provider has trouble.
-        const ORDINARY: [&str; 6] =
-            ["effect_", "approval_", "too_many_requests", "destination_rate_limited", "not_connected", "oauth_"];
+        // Not a matter of where: a person said no, the call asks too often or is over, nothing is connected, a provider has
+        // trouble.
+        const ORDINARY: [&str; 7] = [
+            "effect_",
+            "approval_",
+            "too_many_requests",
+            "call_over",
+            "destination_rate_limited",
+            "not_connected",
+            "oauth_",
+        ];
         if ORDINARY.iter().any(|code| denial.code.starts_with(code)) {
             return false;
         }
@@ -504,6 +530,22 @@ impl EgressSession {
             error @ (HttpError::Timeout | HttpError::TooLarge(_) | HttpError::TooManyRedirects) => error,
         }
     }
+}
+
+/// Nothing is kept waiting for this record: the session may be gone long after its call.
+impl Drop for EgressSession {
+    fn drop(&mut self) {
+        let late = std::mem::take(&mut self.state.lock().late);
+        if late > 0 {
+            self.recorder().late(&call_over(), late);
+        }
+    }
+}
+
+fn call_over() -> HttpError {
+    Denial::new("call_over", "the call that this request is of is over")
+        .hint("send every request before the tool returns")
+        .into()
 }
 
 /// Whether a redirect ends a login: the body with the secret does not go along any more.

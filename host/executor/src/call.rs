@@ -11,6 +11,7 @@ use crate::outcome::Ending;
 use crate::places::Places;
 use crate::plan::Ends;
 use crate::requirements::Requirements;
+use crate::schedules::ScheduleLimits;
 use crate::stages::Told;
 use crate::steady::Steady;
 use crate::{CallError, recovery};
@@ -57,10 +58,12 @@ pub struct Parts {
     pub detector: Detector,
     /// Which components run in containers as well.
     pub tightening: Tightening,
-    /// How risk is assessed.
+    /// How risk is assessed, to begin with ([`Executor::follow_policy`]).
     pub policy: Policy,
     /// How much may happen at one time.
     pub limits: CallLimits,
+    /// How many schedules there may be, and how often they fire.
+    pub schedules: ScheduleLimits,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -124,13 +127,13 @@ impl Executor {
     /// # Errors
     /// [`CallError`] where the store or the audit log cannot be used. A skill that cannot be derived is listed as broken.
     pub async fn open(parts: Parts) -> Result<Self, CallError> {
-        let policy = Arc::new(parts.policy.clone());
+        let gate = Gate::new(Arc::new(parts.policy.clone()));
         let desk = Desk::open(DeskParts {
             store: parts.store.clone(),
             audit: parts.audit.clone(),
             vault: parts.vault.clone(),
             entropy: Arc::clone(&parts.entropy),
-            policy: Arc::clone(&policy),
+            gate: gate.clone(),
         });
         let executor = Self(Arc::new(Inner {
             catalogue: Catalogue::default(),
@@ -139,8 +142,8 @@ impl Executor {
             desk: desk.await?,
             waiting: Mutex::default(),
             plans: Ends::default(),
-            parked: Parking::new(policy.config().max_parked.get() as usize),
-            gate: Gate::new(policy),
+            parked: Parking::default(),
+            gate,
             flights: Flights::default(),
             events: Events::new(&*parts.entropy),
             places: Places::new(parts.limits),
@@ -177,6 +180,9 @@ impl Executor {
                     if let Err(error) = executor.end_lost_questions().await {
                         tracing::warn!(%error, "questions for which nobody waits could not be ended");
                     }
+                    if let Err(error) = executor.end_lost_plans().await {
+                        tracing::warn!(%error, "plans that nobody goes on with could not be ended");
+                    }
                     if let Err(error) = recovery::settle(&executor, recovery::Cause::Lost).await {
                         tracing::warn!(%error, "calls without an end could not be settled");
                     }
@@ -208,6 +214,12 @@ impl Executor {
     /// From now on the calls of schedules are counted by their tool. Once. Whoever else calls has been counted at the door.
     pub fn bound_tools(&self, budget: Arc<dyn ToolBudget>) {
         self.0.tool_budget.plug(budget);
+    }
+
+    /// From now on calls are assessed by this policy. What waits for a person under another one is superseded, as it is by a
+    /// start of the host with another one.
+    pub fn follow_policy(&self, policy: Policy) {
+        self.0.gate.follow(Arc::new(policy));
     }
 
     /// How text on its way to a model is searched.
@@ -256,7 +268,7 @@ impl Executor {
             session: None,
             arguments: CanonicalJson::of(serde_json::json!({})).ok()?,
         };
-        assess(request, Arc::clone(&ready.skill), tool, self.0.gate.policy())
+        assess(request, Arc::clone(&ready.skill), tool, &self.0.gate.policy())
     }
 
     /// Takes a call through every stage, and waits for its result as long as the caller asks. From its first durable

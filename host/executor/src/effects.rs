@@ -53,8 +53,8 @@ impl Drop for Asking {
 }
 
 /// Room for running calls that wait for a person. No user has more than half of it, so that none has all.
+#[derive(Default)]
 pub(crate) struct Parking {
-    most: usize,
     taken: Mutex<HashMap<(TenantId, UserId), usize>>,
 }
 
@@ -65,15 +65,12 @@ struct Room<'p> {
 }
 
 impl Parking {
-    pub(crate) fn new(most: usize) -> Self {
-        Self { most, taken: Mutex::default() }
-    }
-
-    fn take(&self, tenant: &TenantId, user: &UserId) -> Option<Room<'_>> {
+    /// Room for one of `most`.
+    fn take(&self, most: usize, tenant: &TenantId, user: &UserId) -> Option<Room<'_>> {
         let who = (tenant.clone(), user.clone());
         let mut taken = self.taken.lock();
         let (all, own) = (taken.values().sum::<usize>(), taken.get(&who).copied().unwrap_or_default());
-        if all >= self.most || own >= self.most.div_ceil(2) {
+        if all >= most || own >= most.div_ceil(2) {
             return None;
         }
         *taken.entry(who.clone()).or_default() += 1;
@@ -119,7 +116,8 @@ impl CallGate {
         if inner.draining.load(Ordering::SeqCst) {
             return Err(self.denied(effect, "approval_cancelled", "the host stops"));
         }
-        let Some(_room) = inner.parked.take(&self.owner.tenant, &self.owner.user) else {
+        let room = policy.config().max_parked.get() as usize;
+        let Some(_room) = inner.parked.take(room, &self.owner.tenant, &self.owner.user) else {
             return Err(self.denied(effect, "too_many_parked", "too many running calls wait for a person already"));
         };
         let _pause = self.deadline.pause();

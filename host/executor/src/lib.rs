@@ -48,5 +48,5 @@ pub use error::{CallError, InstallError};
 pub use events::{Decision, Event, EventId, Events, Next, Owner, Posted, Subject, Watch};
 pub use plan::{OnFailure, PlanRequest, PlanStep, PlanView, Reference, StepView, check_plan};
 pub use requirements::Requirements;
-pub use schedules::{ScheduleError, ScheduleListing, ScheduleRequest, ScheduleView};
+pub use schedules::{ScheduleError, ScheduleLimits, ScheduleListing, ScheduleRequest, ScheduleView};
 pub use webhooks::{Told, Webhook, Webhooks};

@@ -6,6 +6,8 @@
 //! from `medium` on a person is asked about it by itself.
 
 mod shape;
+#[cfg(test)]
+mod tests;
 
 pub use shape::{PlanStep, Reference, check_plan};
 
@@ -15,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shape::Step;
 use sophon_approval::{
-    Answer, Asked, AssessedCall, DeskError, Question, Reason, Setting, Status, StepAsked, Told, Waiting, weight,
+    Answer, Asked, AssessedCall, DeskError, Policy, Question, Reason, Setting, Status, StepAsked, Told, Waiting, weight,
 };
-use sophon_audit::{Action, Outcome, Record};
+use sophon_audit::{Action, CallChange, Outcome, Record};
 use sophon_store::{BegunPlan, PlanRow};
 use sophon_types::{
     ApprovalId, CallId, CanonicalJson, CorrelationId, Digest, Fault as _, PlanId, Principal, Risk, Role, SessionId,
@@ -111,9 +113,23 @@ struct Going {
     plan: Plan,
 }
 
-/// Those who wait for the end of a plan.
+/// The plans that go on, and those who wait for their end.
 #[derive(Default)]
 pub(crate) struct Ends(parking_lot::Mutex<HashMap<PlanId, watch::Sender<Option<ApprovalRef>>>>);
+
+/// A plan that is about to go on. Dropped before it does, it is known no more.
+struct Known<'e> {
+    plans: &'e Ends,
+    id: Option<PlanId>,
+}
+
+impl Drop for Known<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.plans.0.lock().remove(&id);
+        }
+    }
+}
 
 impl Executor {
     /// Takes a plan, asks a person about it where that is needed, and runs it; waits for its end as long as the caller
@@ -126,7 +142,10 @@ impl Executor {
         if self.0.draining.load(Ordering::SeqCst) {
             return Err(CallError::ShuttingDown);
         }
-        let (id, asks) = self.submit(principal, request).await?;
+        // A task of its own: it goes on when whoever asked hangs up.
+        let (executor, owner) = (self.clone(), principal.clone());
+        let submitted = self.0.tasks.spawn(async move { executor.submit(&owner, request).await });
+        let (id, asks) = submitted.await.map_err(|_panic| CallError::Lost)??;
         self.plan_status(principal, id, if asks { Duration::ZERO } else { wait }, results).await
     }
 
@@ -208,13 +227,15 @@ impl Executor {
         }
         let plan = Plan { steps, on_failure: request.on_failure, session: request.session, role: principal.role };
         let going = Going { id, principal: principal.clone(), correlation: request.correlation, plan };
+        // One for all steps, and for the question.
+        let policy = inner.gate.policy();
         let mut assessed = Vec::with_capacity(going.plan.steps.len());
         for (step, asked) in going.plan.steps.iter().zip(&request.steps) {
             let checked = step.references.is_empty();
-            let call = self.step_assessed(&going, step, asked.arguments.clone(), checked).await;
+            let call = self.step_assessed(&going, step, (asked.arguments.clone(), checked), &policy).await;
             assessed.push(call.map_err(|error| CallError::Step { name: step.name.clone(), cause: Box::new(error) })?.0);
         }
-        let (asks, body, question) = self.weigh(&going, assessed, setting)?;
+        let (asks, body, question) = self.weigh(&going, assessed, setting, &policy)?;
         let now = inner.steady.now();
         let sealed = serde_json::to_vec(&going.plan).unwrap_or_default();
         let row = PlanRow {
@@ -232,29 +253,49 @@ impl Executor {
             expires_at: now.plus(crate::call::KEPT),
         };
         let digest = row.request_digest;
+        // Known before it is durable: a row that nobody knows is one that nobody goes on with.
+        let mut known = Known { plans: &inner.plans, id: Some(id) };
+        inner.plans.0.lock().insert(id, watch::Sender::new(None));
         match inner.parts.store.plans().begin(row, MOST_PLANS, now).await? {
             BegunPlan::Inserted => {}
             BegunPlan::Existing(twin) if twin.request_digest == digest => return Ok((twin.id, asks)),
             BegunPlan::Existing(_other) => return Err(CallError::IdempotencyMismatch),
             BegunPlan::TooMany => return Err(DeskError::TooMany(MOST_PLANS as usize, "user (plans)").into()),
         }
-        self.0.plans.0.lock().insert(id, watch::Sender::new(None));
+        let intent = going.record(Action::PlanIntent, Outcome::Intent);
         if !asks {
+            // Before anybody is told that it runs: what cannot be recorded is refused like a single call.
+            if let Err(refused) = inner.parts.audit.append(intent).await {
+                self.withdraw_plan(id).await;
+                return Err(refused.into());
+            }
+            known.id = None;
             self.carry_out(going, None);
             return Ok((id, false));
         }
-        let asked =
-            inner.desk.ask(question.clone(), None, going.record(Action::PlanIntent, Outcome::Intent), now).await;
-        match asked {
+        match inner.desk.ask(question.clone(), None, intent, now).await {
             Ok(Asked::New(waiting)) => {
+                known.id = None;
                 self.await_answer(going, waiting, Some(&question));
                 Ok((id, true))
             }
             Ok(Asked::Twin(_)) => Err(CallError::Lost),
+            Err(error @ DeskError::Audit(_)) => {
+                self.withdraw_plan(id).await;
+                Err(error.into())
+            }
             Err(error) => {
                 self.end_plan(&going, CallStatus::Failed, Some(error.code())).await;
                 Err(error.into())
             }
+        }
+    }
+
+    /// Takes back a plan of which nothing has run, and that is refused.
+    async fn withdraw_plan(&self, id: PlanId) {
+        if let Err(error) = self.0.parts.store.plans().withdraw(id).await {
+            // Nobody goes on with it: it is ended with the next sweep.
+            tracing::error!(%error, plan = %id, "the row of a refused plan could not be removed");
         }
     }
 
@@ -263,8 +304,8 @@ impl Executor {
         &self,
         going: &Going,
         step: &Step,
-        arguments: CanonicalJson,
-        complete: bool,
+        (arguments, complete): (CanonicalJson, bool),
+        policy: &Arc<Policy>,
     ) -> Result<(AssessedCall, Record, Arc<crate::catalogue::Ready>, usize), CallError> {
         let (ready, index) = self.resolve(&going.principal, &step.tool)?;
         if complete {
@@ -278,7 +319,7 @@ impl Executor {
             arguments,
         };
         let record = self.record(&going.principal, &ready, index, &asked).detail("plan", going.id.to_string());
-        let (assessed, record) = self.assessed(asked, &ready, index, record)?;
+        let (assessed, record) = self.assessed(asked, (&ready, index), record, policy)?;
         Ok((assessed, record, ready, index))
     }
 
@@ -288,9 +329,9 @@ impl Executor {
         going: &Going,
         assessed: Vec<AssessedCall>,
         setting: Setting,
+        policy: &Policy,
     ) -> Result<(bool, CanonicalJson, Question), CallError> {
-        let gate = &self.0.gate;
-        let (policy, now) = (gate.policy(), self.0.parts.clock.now());
+        let (gate, now) = (&self.0.gate, self.0.parts.clock.now());
         let items: usize = assessed.iter().map(|call| weight(call.request().arguments.value())).sum();
         let bulk = items > policy.bulk_threshold();
         let mut asks = bulk && setting.session.is_none_or(|raised| raised < Risk::High);
@@ -364,14 +405,14 @@ impl Executor {
         }
         let executor = self.clone();
         self.0.tasks.spawn(async move {
-            let status = match executor.steps(&going, answer.as_ref()).await {
-                Ok(status) => status,
+            let (status, code) = match executor.steps(&going, answer.as_ref()).await {
+                Ok(status) => (status, None),
                 Err(error) => {
                     tracing::warn!(%error, plan = %going.id, "a plan could not go on");
-                    CallStatus::Failed
+                    (CallStatus::Failed, Some(error.code()))
                 }
             };
-            executor.end_plan(&going, status, None).await;
+            executor.end_plan(&going, status, code).await;
         });
     }
 
@@ -379,14 +420,12 @@ impl Executor {
         let inner = &self.0;
         if let Some(answer) = answer {
             inner.desk.start(answer, inner.steady.now()).await?;
-            inner.parts.store.plans().change(going.id, CallStatus::Running.as_str(), None).await?;
-        }
-        let mut record = going.record(Action::PlanIntent, Outcome::Intent);
-        if let Some(answer) = answer {
+            inner.parts.store.plans().change(going.id, CallStatus::Running.as_str()).await?;
             let by: Vec<String> = answer.by().iter().map(ToString::to_string).collect();
-            record = record.detail("approval", answer.id().to_string()).detail("approved_by", by);
+            let record = going.record(Action::PlanIntent, Outcome::Intent);
+            let record = record.detail("approval", answer.id().to_string()).detail("approved_by", by);
+            inner.parts.audit.append(record).await?;
         }
-        inner.parts.audit.append(record).await?;
         let mut results: HashMap<&str, Value> = HashMap::new();
         let (mut failed, mut items) = (false, 0);
         for (n, step) in going.plan.steps.iter().enumerate() {
@@ -424,7 +463,8 @@ impl Executor {
         let inner = &self.0;
         let arguments = step.filled(results)?;
         *items += weight(arguments.value());
-        let (assessed, record, ready, index) = self.step_assessed(going, step, arguments, true).await?;
+        let policy = inner.gate.policy();
+        let (assessed, record, ready, index) = self.step_assessed(going, step, (arguments, true), &policy).await?;
         let approved = match answer.filter(|_| step.references.is_empty()) {
             Some(answer) => {
                 let approved = inner.gate.redeem_step(assessed, n, answer, inner.steady.now());
@@ -433,7 +473,7 @@ impl Executor {
             // What a result has put into it is not covered by anything that was allowed in advance.
             None if !step.references.is_empty() => {
                 let setting = Setting { in_plan: true, ..Setting::default() };
-                let more = *items > inner.gate.policy().bulk_threshold();
+                let more = *items > policy.bulk_threshold();
                 match inner.gate.judge(&assessed, setting, inner.parts.clock.now()) {
                     Ok(passes) if passes && !more => {}
                     Ok(_asks) => return self.ask_and_wait(going.id, assessed, record).await,
@@ -474,19 +514,42 @@ impl Executor {
             (CallStatus::Rejected | CallStatus::Expired | CallStatus::Cancelled, _) => Outcome::denied(status.as_str()),
             (_, code) => Outcome::failed(code.unwrap_or("step_failed").to_owned()),
         };
-        let ended = || async {
-            self.0.parts.audit.append(going.record(Action::PlanOutcome, outcome.clone())).await?;
-            let at = self.0.parts.clock.now();
-            Ok::<_, CallError>(self.0.parts.store.plans().change(going.id, status.as_str(), Some(at)).await?)
-        };
+        let (record, at) = (going.record(Action::PlanOutcome, outcome), self.0.parts.clock.now());
+        let change = CallChange::EndPlan { id: going.id, status: status.as_str().to_owned(), at };
         let mut pauses = [50, 600].map(Duration::from_millis).into_iter();
-        while let Err(error) = ended().await {
-            // Where it cannot be, the next start finds it unfinished, and says that it was cut short.
+        // Where it had ended before, it was an earlier try whose answer was lost.
+        while let Err(error) = self.0.parts.audit.append_with(record.clone(), change.clone()).await {
             tracing::error!(%error, plan = %going.id, "the end of a plan could not be recorded");
+            if self.has_ended(going.id).await {
+                // A sink that is required did not take the record; it and the plan's end are in the database.
+                break;
+            }
+            // Where it cannot be, a later sweep, or the next start, finds it unfinished, and says that it was cut short.
             let Some(pause) = pauses.next() else { break };
             tokio::time::sleep(pause).await;
         }
         self.0.plans.0.lock().remove(&going.id);
+    }
+
+    async fn has_ended(&self, id: PlanId) -> bool {
+        let found = self.0.parts.store.plans().get(id).await;
+        matches!(found, Ok(Some(row)) if row.finished_at.is_some())
+    }
+
+    /// Ends plans that nobody goes on with: their end could not be written when it came.
+    pub(crate) async fn end_lost_plans(&self) -> Result<(), CallError> {
+        for row in self.0.parts.store.plans().unfinished().await? {
+            if self.0.plans.0.lock().contains_key(&row.id) {
+                continue;
+            }
+            let Ok(going) = self.going(&row) else { continue };
+            if row.status == CallStatus::AwaitingApproval.as_str() {
+                self.end_plan(&going, CallStatus::Cancelled, None).await;
+            } else {
+                self.end_plan(&going, CallStatus::UnknownOutcome, Some("unknown_outcome")).await;
+            }
+        }
+        Ok(())
     }
 
     /// After a start: plans that wait go on waiting, approved ones are given back to be run, and those that were in the

@@ -12,7 +12,8 @@ use crate::run::Run;
 use crate::tier::Prepared;
 use crate::{CallError, Executor};
 use sophon_approval::{
-    Answer, ApprovedBy, ApprovedCall, Asked, AssessedCall, DeskError, Question, Setting, Stale, Status, Stopped, assess,
+    Answer, ApprovedBy, ApprovedCall, Asked, AssessedCall, DeskError, Policy, Question, Setting, Stale, Status,
+    Stopped, assess,
 };
 use sophon_audit::{Action, CallChange, CallState, Outcome, Receipt, Record, Resume};
 use sophon_guard::{KnownSecrets, RawOutput, Source};
@@ -355,7 +356,7 @@ impl Executor {
     async fn ask(&self, to_ask: ToAsk, key: Option<String>) -> Result<Start, CallError> {
         let inner = &self.0;
         let ToAsk { assessed, record, plan } = to_ask;
-        let (policy, now) = (inner.gate.policy(), inner.steady.now());
+        let (policy, now) = (Arc::clone(assessed.policy()), inner.steady.now());
         let question = Question::call(&assessed, policy.version(), now.plus(policy.timeout()), &*inner.parts.entropy);
         let question = question.of_step(plan);
         let tool = assessed.tool().name.clone();
@@ -474,20 +475,20 @@ impl Executor {
             arguments,
         };
         let record = self.record(&principal, &ready, index, &asked);
-        let (assessed, record) = self.assessed(asked, &ready, index, record)?;
+        let (assessed, record) = self.assessed(asked, (&ready, index), record, &self.0.gate.policy())?;
         Ok((assessed, record, ready, index))
     }
 
-    /// Assesses a call, and says so in its record.
+    /// Assesses a call by a policy, and says so in its record.
     pub(crate) fn assessed(
         &self,
         asked: sophon_approval::CallRequest,
-        ready: &Ready,
-        index: usize,
+        (ready, index): (&Ready, usize),
         record: Record,
+        policy: &Arc<Policy>,
     ) -> Result<(AssessedCall, Record), CallError> {
         let unknown = CallError::UnknownTool { tool: ready.skill.manifest().tools[index].name.clone(), reason: None };
-        let assessed = assess(asked, Arc::clone(&ready.skill), index, self.0.gate.policy()).ok_or(unknown)?;
+        let assessed = assess(asked, Arc::clone(&ready.skill), index, policy).ok_or(unknown)?;
         let reasons = serde_json::to_value(assessed.reasons()).unwrap_or_default();
         let record = record.risk(assessed.risk()).detail("reasons", reasons);
         Ok((assessed, record))
@@ -509,7 +510,7 @@ impl Executor {
             arguments: request.arguments,
         };
         let record = self.record(principal, &ready, index, &asked);
-        let (assessed, record) = self.assessed(asked, &ready, index, record)?;
+        let (assessed, record) = self.assessed(asked, (&ready, index), record, &self.0.gate.policy())?;
         Ok(match self.gated(assessed, setting, &record).await? {
             Ok(approved) => {
                 let record = noted(record, &approved);

@@ -3,7 +3,9 @@
 use crate::events::{Event, Next};
 use crate::outcome::Ending;
 use crate::recovery::{Cause, settle};
-use crate::{CallError, CallLimits, CallRequest, CallStatus, CallView, Executor, Parts, Requirements, Results};
+use crate::{
+    CallError, CallLimits, CallRequest, CallStatus, CallView, Executor, Parts, Requirements, Results, ScheduleLimits,
+};
 use sophon_approval::{Asked, Policy, Question};
 use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Query, Record};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
@@ -93,6 +95,7 @@ impl World {
             tightening: Tightening::default(),
             policy: Policy::default(),
             limits: CallLimits { concurrent: 2, ..CallLimits::default() },
+            schedules: ScheduleLimits::default(),
             clock,
             entropy,
         };
@@ -146,7 +149,7 @@ impl World {
             arguments: CanonicalJson::of(serde_json::json!({})).unwrap(),
         };
         let policy = self.executor.0.gate.policy();
-        let call = sophon_approval::assess(request, payer(), 0, policy).unwrap();
+        let call = sophon_approval::assess(request, payer(), 0, &policy).unwrap();
         let (now, entropy) = (self.clock.now(), &self.executor.0.parts.entropy);
         let question = Question::call(&call, policy.version(), now.plus(policy.timeout()), &**entropy);
         let record = Record::new(Action::CallIntent, Outcome::Intent).call(row.id);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sophon_approval::Policy;
 use sophon_audit::{AuditConfig, AuditKeys, AuditLog};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
-use sophon_executor::{CallLimits, Executor, Parts, Requirements};
+use sophon_executor::{CallLimits, Executor, Parts, Requirements, ScheduleLimits};
 use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, Tightening, WasmRuntime};
 use sophon_skill::Preset;
 use sophon_store::{Store, StoreConfig};
@@ -114,6 +114,7 @@ impl World {
             tightening: Tightening::default(),
             policy: Policy::default(),
             limits: CallLimits { concurrent: 2, ..CallLimits::default() },
+            schedules: ScheduleLimits::default(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         })

@@ -1,8 +1,9 @@
-//! Reading the configuration again while the gateway runs: the limits change at once, everything else says that it waits
+//! Reading the configuration again while the gateway runs: the limits and what asks a person change at once, everything else says that it waits
 //! for the next start.
 
 use crate::config::RateLimits;
 use crate::{Gateway, GatewayError};
+use sophon_approval::Policy;
 use sophon_audit::{Action, AuditError, Outcome, Record};
 use sophon_types::{CorrelationId, Fault, FaultKind, FaultReport, Principal, Stage};
 use std::fmt;
@@ -21,6 +22,8 @@ pub trait Reload: Send + Sync {
 pub struct Reloaded {
     /// `[rate_limit]`.
     pub rate_limits: RateLimits,
+    /// `[approval]`.
+    pub policy: Policy,
     /// The keys that have changed and hold from now on.
     pub applied: Vec<String>,
     /// The keys that have changed and hold from the next start on.
@@ -92,6 +95,7 @@ impl Gateway {
                     .detail("needs_restart", reloaded.needs_restart.clone());
                 self.audit().append(told).await?;
                 self.limits().reload(&reloaded.rate_limits);
+                self.executor().follow_policy(reloaded.policy.clone());
                 tracing::info!(applied = ?reloaded.applied, needs_restart = ?reloaded.needs_restart, "the configuration was read again");
                 Ok(reloaded)
             }

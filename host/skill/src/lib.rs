@@ -41,8 +41,8 @@ mod trust;
 mod verify;
 
 pub use analysis::{
-    Flaw, MAX_COMPONENT, Need, OFFERED, Offer, RULES, Report, Rule, RuleFinding, Severity, Subject, Verdict, Wish,
-    analyse,
+    Flaw, MAX_COMPONENT, Need, OFFERED, Offer, Placement, RULES, Report, Rule, RuleFinding, Severity, Subject, Verdict,
+    Wish, analyse,
 };
 pub use archive::{Archive, ArchiveError, ArchiveLimits, pack};
 pub use changes::{Change, changes};
@@ -54,7 +54,7 @@ pub use manifest::{
 };
 pub use network::{
     GrantError, HostError, HostGrant, HostPattern, NetworkRule, PathError, PathPattern, Scheme, StreamError,
-    StreamGrant, StreamProtocol, StreamWish,
+    StreamGrant, StreamProtocol, StreamWish, is_made_for_credentials, is_reserved_header, may_carry_credential,
 };
 pub use package::{Package, PackageError};
 pub use requirements::{Layer, Listing, Offered, Requirement, RequirementError, requirements};

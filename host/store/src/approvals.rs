@@ -183,6 +183,25 @@ impl<'s> Approvals<'s> {
             .await
     }
 
+    /// Takes a step of a question's life apart from its record, which is durable already. Says whether the question was in
+    /// the state that the step is taken from.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the change cannot be made durable.
+    pub async fn decide(&self, step: Decided) -> Result<bool, StoreError> {
+        self.store
+            .writer()
+            .run(Scope::Several, move |connection| {
+                Box::pin(async move {
+                    let mut script = Script::default();
+                    decide(&mut script, vec![step]);
+                    let taken = script.run(connection).await.map_err(|error| classify(&error))?;
+                    Ok(!taken.is_empty())
+                })
+            })
+            .await
+    }
+
     /// Takes back a question that nobody has seen.
     ///
     /// # Errors

@@ -3,10 +3,11 @@
 use crate::approvals::{self, Decided, Resume};
 use crate::chunks::Chunks;
 use crate::engine::{Connection, Row, Script, classify, conflict};
+use crate::plans;
 use crate::row::{all, column, digest, one, parsed, time, time_opt};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
-use sophon_types::{CallId, CorrelationId, Digest, KeyId, TenantId, Timestamp, ToolName, UserId};
+use sophon_types::{CallId, CorrelationId, Digest, KeyId, PlanId, TenantId, Timestamp, ToolName, UserId};
 use std::collections::HashSet;
 
 /// Rows that one sweep deletes in one transaction, so that no caller waits for a large one.
@@ -77,10 +78,19 @@ pub enum CallChange {
         /// When.
         at: Timestamp,
     },
+    /// A plan reaches its final state, unless it has one.
+    EndPlan {
+        /// The plan.
+        id: PlanId,
+        /// Its last state.
+        status: String,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl CallChange {
-    /// The id of what changes, where it may turn out that it cannot: of a call, or of a question.
+    /// The id of what changes, where it may turn out that it cannot: of a call, of a question, or of a plan.
     #[must_use]
     pub fn key(&self) -> Option<String> {
         match self {
@@ -89,12 +99,13 @@ impl CallChange {
             Self::Resume(resume) => Some(format!("resume {}", resume.call)),
             Self::Decide(decided) => Some(decided.id.to_string()),
             Self::Finish { id, .. } => Some(id.to_string()),
+            Self::EndPlan { id, .. } => Some(id.to_string()),
         }
     }
 }
 
 /// The [keys](CallChange::key) of changes that found nothing to change: of calls that were finished before, are not known
-/// or have no approval, and of questions that were decided before.
+/// or have no approval, of questions that were decided before, and of plans that were finished before or are not known.
 pub type NotOpen = HashSet<String>;
 
 /// Calls.
@@ -331,10 +342,11 @@ fn insert(script: &mut Script, calls: Vec<CallRow>) {
     });
 }
 
-/// Adds to a script the calls that the changes begin, what they decide, resume and finish; the ids of these come back as
-/// rows. Returns the ids that are expected.
+/// Adds to a script the calls that the changes begin, what they decide, resume and finish, and the plans that they end; the
+/// ids of these come back as rows. Returns the ids that are expected.
 pub(crate) fn apply(script: &mut Script, changes: Vec<CallChange>) -> NotOpen {
     let (mut begun, mut decided, mut resumed, mut finished) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut ended = Vec::new();
     let mut expected = NotOpen::new();
     for change in changes {
         expected.extend(change.key());
@@ -343,6 +355,7 @@ pub(crate) fn apply(script: &mut Script, changes: Vec<CallChange>) -> NotOpen {
             CallChange::Decide(step) => decided.push(*step),
             CallChange::Resume(resume) => resumed.push(resume),
             CallChange::Finish { id, status, sealed_result, at } => finished.push((id, status, sealed_result, at)),
+            CallChange::EndPlan { id, status, at } => ended.push((id, status, at)),
         }
     }
     insert(script, begun);
@@ -351,6 +364,7 @@ pub(crate) fn apply(script: &mut Script, changes: Vec<CallChange>) -> NotOpen {
     FINISH.add(script, finished, |script, (id, status, sealed_result, at)| {
         script.bind(id.to_string()).bind(status).bind(sealed_result).bind(at.as_micros());
     });
+    plans::end(script, ended);
     expected
 }
 

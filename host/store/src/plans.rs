@@ -1,6 +1,7 @@
 //! Several calls that were asked for at once. Their steps are sealed by the vault; here are bytes.
 
-use crate::engine::{Connection, Row, classify, conflict};
+use crate::chunks::Chunks;
+use crate::engine::{Connection, Row, Script, classify, conflict};
 use crate::row::{all, column, digest, one, parsed, time, time_opt};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
@@ -105,29 +106,47 @@ impl<'s> Plans<'s> {
             .await
     }
 
-    /// Brings an unfinished plan into another state; a final one where `finished` says when.
+    /// Brings an unfinished plan into another state, which is not its last one
+    /// ([`CallChange::EndPlan`](crate::CallChange::EndPlan)).
     ///
     /// # Errors
     /// [`StoreError::Conflict`] where the plan is finished or not known.
-    pub async fn change(&self, id: PlanId, status: &str, finished: Option<Timestamp>) -> Result<(), StoreError> {
+    pub async fn change(&self, id: PlanId, status: &str) -> Result<(), StoreError> {
         let status = status.to_owned();
         self.store
             .writer()
             .run(Scope::Statement, move |connection| {
                 Box::pin(async move {
-                    let done = sqlx::query(
-                        "UPDATE plans SET status = $1, finished_at = $2 WHERE id = $3 AND finished_at IS NULL",
-                    )
-                    .bind(status)
-                    .bind(finished.map(Timestamp::as_micros))
-                    .bind(id.to_string())
-                    .execute(connection)
-                    .await
-                    .map_err(|error| classify(&error))?;
+                    let done = sqlx::query("UPDATE plans SET status = $1 WHERE id = $2 AND finished_at IS NULL")
+                        .bind(status)
+                        .bind(id.to_string())
+                        .execute(connection)
+                        .await
+                        .map_err(|error| classify(&error))?;
                     if done.rows_affected() == 1 {
                         return Ok(());
                     }
                     Err(StoreError::Conflict { what: format!("{id} is finished or not known") })
+                })
+            })
+            .await
+    }
+
+    /// Takes back a plan of which nothing has run; nothing where it is finished.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the change cannot be made durable.
+    pub async fn withdraw(&self, id: PlanId) -> Result<(), StoreError> {
+        self.store
+            .writer()
+            .run(Scope::Statement, move |connection| {
+                Box::pin(async move {
+                    sqlx::query("DELETE FROM plans WHERE id = $1 AND finished_at IS NULL")
+                        .bind(id.to_string())
+                        .execute(connection)
+                        .await
+                        .map_err(|error| classify(&error))?;
+                    Ok(())
                 })
             })
             .await
@@ -178,6 +197,19 @@ impl<'s> Plans<'s> {
             })
             .await
     }
+}
+
+static END: Chunks = Chunks::new(
+    "UPDATE OR FAIL plans SET status = change.column2, finished_at = change.column3 FROM ",
+    3,
+    " AS change WHERE plans.id = change.column1 AND plans.finished_at IS NULL RETURNING id",
+);
+
+/// Adds to a script the plans that end; the ids of those that had not ended come back as rows.
+pub(crate) fn end(script: &mut Script, plans: Vec<(PlanId, String, Timestamp)>) {
+    END.add(script, plans, |script, (id, status, at)| {
+        script.bind(id.to_string()).bind(status).bind(at.as_micros());
+    });
 }
 
 async fn by_idempotency_key(

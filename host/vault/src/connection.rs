@@ -1,6 +1,5 @@
 //! A connected account: whose it is, where its secrets may travel, how they are attached, and the rules of its fields.
 
-use crate::header::may_carry_credential;
 use crate::oauth::REFRESH_TOKEN;
 use crate::placeholder::{MAX_POSITIONS, Placing, Position};
 use crate::{Grant, VaultError};
@@ -8,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use sophon_guard::MIN_SECRET_BYTES;
-use sophon_skill::{HostGrant, HostPattern};
+use sophon_skill::{HostGrant, HostPattern, may_carry_credential};
 use sophon_store::ConnectionRow;
 use sophon_types::{ServiceName, Timestamp, UserId};
 use std::collections::{BTreeMap, BTreeSet};

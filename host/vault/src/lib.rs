@@ -24,7 +24,6 @@
 mod aead;
 mod connection;
 mod error;
-mod header;
 mod kek;
 mod lease;
 mod oauth;
@@ -35,12 +34,11 @@ mod vault;
 
 pub use connection::{Attach, Binding, ConnectionInfo, HostBinding, Owner};
 pub use error::VaultError;
-pub use header::{is_made_for_credentials, is_reserved_header, may_carry_credential};
 pub use kek::{KdfParams, Kek};
 pub use lease::{Attachment, Lease, Purpose};
 pub use oauth::{
     Asked, Callback, ClientAuth, Grant, Named, OauthError, OauthParts, Provider, Providers, ScopedToken, Standing,
-    Started, TokenExchange, Transport, TransportError, TransportRequest, TransportResponse, Waiting, Way,
+    Started, TokenExchange, Transport, TransportError, TransportRequest, TransportResponse, Unkept, Waiting, Way,
 };
 pub use placeholder::{PLACEHOLDER_BYTES, PLACEHOLDER_PREFIX, Placing, PlacingError, Position, Shape};
 pub use secret::Secret;

@@ -4,8 +4,8 @@
 //! of the credential is in it. How it looks and where else than in header fields that are made for credentials it may
 //! stand is what the person who connected the service says: [`Placing`].
 
-use crate::header::may_carry_credential;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sophon_skill::may_carry_credential;
 use sophon_types::Entropy;
 use std::collections::BTreeSet;
 use std::fmt;

@@ -736,6 +736,115 @@ async fn attack_42_new_tokens_are_kept_as_soon_as_the_store_takes_them_again() {
     assert_eq!(world.header().await.unwrap(), "Bearer access-token-3");
 }
 
+/// Runs SQL behind the vault's back, from wherever.
+fn sql(world: &World, statement: &'static str) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(world.folder.path().join("sophon.db"));
+    run_sql(options, statement);
+}
+
+fn run_sql(options: sqlx::sqlite::SqliteConnectOptions, statement: &'static str) {
+    let run = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
+            sqlx::raw_sql(statement).execute(&mut other).await.unwrap();
+        });
+    });
+    run.join().unwrap();
+}
+
+const NO_ROOM: &str = "CREATE TRIGGER broken BEFORE INSERT ON connections BEGIN SELECT RAISE(ABORT, 'broken'); END";
+
+#[tokio::test]
+async fn new_tokens_that_cannot_be_kept_are_given_back() {
+    let world = World::new().await;
+    let give = |form: &BTreeMap<String, String>| {
+        if form["url"].ends_with("/revoke") { Ok((200, Value::Null)) } else { tokens(1, json!(3600)) }
+    };
+    world.says(give);
+    sql(&world, NO_ROOM);
+    let state = world.state().await;
+    let since = world.seen();
+    let error = world.finish("ann", &state, Some(ISSUER)).await.unwrap_err();
+    assert_eq!(error.code(), "oauth_not_kept");
+    assert!(error.to_string().contains("took them back"), "{error}");
+    assert_eq!(world.revoked(since), ["refresh-token-1", "access-token-1"]);
+    assert_eq!(world.audited("oauth.revoke").await, ["intent ", "ok "]);
+    assert_eq!(world.audited("oauth.callback").await, ["intent ", "failed oauth_not_kept"]);
+    // A provider that does not take them is told of too, and what to do about it.
+    world.says(|form| if form["url"].ends_with("/revoke") { refused("server_error") } else { tokens(2, json!(3600)) });
+    let state = world.state().await;
+    let error = world.finish("ann", &state, Some(ISSUER)).await.unwrap_err();
+    assert!(error.to_string().contains("did not take them back"), "{error}");
+    assert!(error.hint().unwrap().contains("withdraw"), "{:?}", error.hint());
+    assert_eq!(world.audited("oauth.revoke").await.last().unwrap(), "failed oauth_refused");
+    // Of another device as well.
+    let said = json!({
+        "device_code": "device-code-1", "user_code": "WDJB-MJHT", "verification_uri": format!("{ISSUER}/device"),
+        "expires_in": 600,
+    });
+    world.says(move |_| Ok((200, said.clone())));
+    let Started::Device { flow, .. } = world.begin(Way::Device).await.unwrap() else { panic!() };
+    world.says(give);
+    world.clock.pass(6);
+    let (ann, since) = (person("ann"), world.seen());
+    let polled = world.vault.poll(&ann, &service(), &flow, CorrelationId::from_bytes([4; 16])).await;
+    assert_eq!(code(polled), "oauth_not_kept");
+    assert_eq!(world.revoked(since), ["refresh-token-1", "access-token-1"]);
+    assert_eq!(code(world.header().await), "not_connected");
+    // With room again it is as ever.
+    sql(&world, "DROP TRIGGER broken");
+    world.connect(3600).await;
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-1");
+}
+
+#[tokio::test]
+async fn attack_42_new_tokens_are_given_back_also_where_the_log_takes_nothing() {
+    let world = World::new().await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(world.folder.path().join("sophon.db"));
+    world.says(move |form| {
+        if form["url"].ends_with("/revoke") {
+            return Ok((200, Value::Null));
+        }
+        // As soon as the code is redeemed nothing can be written any more.
+        run_sql(options.clone(), NO_ROOM);
+        run_sql(options.clone(), "CREATE TRIGGER mute BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'mute'); END");
+        tokens(1, json!(3600))
+    });
+    let state = world.state().await;
+    let since = world.seen();
+    let error = world.finish("ann", &state, Some(ISSUER)).await.unwrap_err();
+    assert_eq!(error.code(), "oauth_not_kept");
+    assert_eq!(world.revoked(since), ["refresh-token-1", "access-token-1"]);
+}
+
+#[tokio::test]
+async fn tokens_that_would_end_what_stands_are_not_given_back() {
+    let world = World::with(|sections| sections["github"]["revoke_replaced"] = json!(false)).await;
+    let again = async |n: u32| {
+        world.says(
+            move |form| {
+                if form["url"].ends_with("/revoke") { Ok((200, Value::Null)) } else { tokens(n, json!(3600)) }
+            },
+        );
+        let state = world.state().await;
+        let since = world.seen();
+        let error = world.finish("ann", &state, Some(ISSUER)).await.unwrap_err();
+        assert_eq!(error.code(), "oauth_not_kept");
+        (world.revoked(since).len(), error.to_string())
+    };
+    sql(&world, NO_ROOM);
+    assert_eq!(again(1).await.0, 2, "nothing stands");
+    sql(&world, "DROP TRIGGER broken");
+    world.connect(3600).await;
+    sql(&world, NO_ROOM);
+    sql(&world, "CREATE TRIGGER still BEFORE UPDATE ON connections BEGIN SELECT RAISE(ABORT, 'broken'); END");
+    let (revoked, told) = again(2).await;
+    assert_eq!(revoked, 0, "{told}");
+    assert!(told.contains("good until they end"), "{told}");
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-1");
+}
+
 #[tokio::test]
 async fn attack_47_a_vault_that_is_closed_has_kept_what_was_being_renewed() {
     let world = World::new().await;

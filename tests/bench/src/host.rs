@@ -5,6 +5,7 @@ use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, Outcome, Record};
 use sophon_egress::{Egress, EgressConfig, EgressLimits, OwnListeners, Roots, SystemResolver, TcpDialer};
 use sophon_executor::{
     CallLimits, CallRequest, CallStatus, Consent, Executor, InstallRequest, Parts, Requirements, Results,
+    ScheduleLimits,
 };
 use sophon_sandbox::{ContainerConfig, ContainerRuntime, Limits, PoolLimits, Tightening, WasmRuntime};
 use sophon_skill::{HostGrant, Package, Preset, Unsigned};
@@ -107,6 +108,7 @@ impl Host {
             policy,
             tightening: Tightening::default(),
             limits: CallLimits { concurrent: concurrent as usize, ..CallLimits::default() },
+            schedules: ScheduleLimits::default(),
             clock,
             entropy,
         })

@@ -1,10 +1,10 @@
 //! How a question leaves the desk: a person decides, or its time is over. Each step is taken from one state only, and stands in
-//! the log in the same transaction.
+//! the log in the same transaction; but for a yes where a sink of the log has to take its record, which is written first.
 
 use super::{Card, DECISION, Decision, Desk, Told, Untold, value};
 use crate::gate::needs_two;
 use crate::question::{START_WITHIN, Sealed};
-use crate::{Answer, DeskError, Status, changes};
+use crate::{Answer, DeskError, Stale, Status, changes};
 use sophon_audit::{Action, CallChange, CallState, Decided, Outcome, Record};
 use sophon_types::{ApprovalId, CanonicalJson, Digest, Fault as _, Principal, Role, Timestamp, UserId};
 use std::sync::Arc;
@@ -79,6 +79,10 @@ impl Desk {
     ) -> Result<Option<Told>, DeskError> {
         let parts = &self.0.parts;
         let question = &card.question;
+        let policy = parts.gate.policy();
+        if question.policy() != policy.version() {
+            return Err(DeskError::Superseded(Stale::Policy));
+        }
         if edited.is_some() && !question.is_editable() {
             return Err(DeskError::NotEditable);
         }
@@ -130,7 +134,7 @@ impl Desk {
                 .detail("edited", places)
                 .params(parts.audit.redactor().params(arguments.value(), Some(question.schema())));
         }
-        if needs_two(question, &parts.policy) && sealed.by.len() < 2 {
+        if needs_two(question, &policy) && sealed.by.len() < 2 {
             parts.audit.append(record.detail("second_person", "needed")).await?;
             parts.store.approvals().first(card.row.id, &by.user, bytes).await?;
             return Ok(None);
@@ -167,8 +171,8 @@ impl Desk {
         Ok(Card { status, ..card })
     }
 
-    /// What became of a question that was decided durably while whoever waits was not told: the log has the record, and a sink
-    /// of it that is required did not take it, so that whoever decided was refused. Nothing where it waits on, or where it is
+    /// What became of a question that was decided durably while whoever waits was not told: a sink that is required did not take
+    /// the record of a no, so that whoever decided was refused, or whoever decided was gone before it was told. Nothing where it waits on, or where it is
     /// off the desk. What is over leaves the desk; a yes, which is told only where it is asked for, stays until it begins.
     ///
     /// # Errors
@@ -193,8 +197,8 @@ impl Desk {
         Ok(Some((card, told)))
     }
 
-    /// Takes a step: with its record, or not at all. Where a required sink did not take the record, it is an error, and the step
-    /// is taken all the same ([`Self::untold`]).
+    /// Takes a step: with its record, or not at all. Where a required sink did not take the record, it is an error, and a step
+    /// that ends the question is taken all the same ([`Self::untold`]); a yes is not.
     async fn step(
         &self,
         card: &Card,
@@ -217,8 +221,13 @@ impl Desk {
             at: now,
             expires_at,
         };
-        let receipt = self.0.parts.audit.append_with(record, CallChange::Decide(Box::new(step))).await?;
-        if receipt.row() == CallState::Changed {
+        let taken = if to == Status::Approved && self.0.parts.audit.has_required_sinks() {
+            self.take_yes(card.row.id, step, record).await?
+        } else {
+            let receipt = self.0.parts.audit.append_with(record, CallChange::Decide(Box::new(step))).await?;
+            receipt.row() == CallState::Changed
+        };
+        if taken {
             if let Some(open) = self.0.open.lock().get_mut(&card.row.id) {
                 open.expires_at = expires_at;
             }
@@ -226,6 +235,22 @@ impl Desk {
         }
         let row = self.0.parts.store.approvals().get(card.row.id).await?.ok_or(DeskError::Unknown)?;
         Err(DeskError::Decided(self.read(row)?.status))
+    }
+
+    /// Takes a yes once every sink that has to has its record. In one transaction with the record it would be durable while
+    /// such a sink refuses it, and a start of the host would run what the person was told is not approved. Killed between the
+    /// two, the question waits on.
+    async fn take_yes(&self, id: ApprovalId, step: Decided, record: Record) -> Result<bool, DeskError> {
+        let (parts, said) = (&self.0.parts, record.clone());
+        if let Err(error) = parts.audit.append(record).await {
+            // The database may have it, and then has what became of it too, before the person hears of it.
+            let refused = said.then(Action::ApprovalRefused, Outcome::denied(error.code()));
+            if let Err(error) = parts.audit.append(refused).await {
+                tracing::warn!(%error, approval = %id, "that a yes was refused is not on record everywhere");
+            }
+            return Err(error.into());
+        }
+        Ok(parts.store.approvals().decide(step).await?)
     }
 }
 

@@ -77,7 +77,7 @@ impl Floor {
                 let desk = self.world.opened().await;
                 *self.desk.lock().unwrap() = desk;
             }
-            Op::Ask(_) | Op::Update | Op::Log(_) => {}
+            Op::Ask(_) | Op::Update | Op::Log(_) | Op::Sink(_) => {}
         }
     }
 

@@ -1,12 +1,15 @@
 //! The state machine of the gate under random interleavings: never two runs, never a run without a person's yes to exactly
 //! its arguments.
 
+use async_trait::async_trait;
 use proptest::prelude::*;
 use sophon_approval::{
     Answer, ApprovalConfig, Asked, CallRequest, Decision, Desk, DeskError, DeskParts, Gate, Policy, Question, Setting,
-    Status, Stopped, Told, assess,
+    Stale, Status, Stopped, Told, Untold, assess,
 };
-use sophon_audit::{Action, AuditConfig, AuditKeys, AuditLog, CallChange, CallState, Outcome, Record, Resume};
+use sophon_audit::{
+    Action, AuditConfig, AuditKeys, AuditLog, CallChange, CallState, Demand, Outcome, Record, Resume, Sink, SinkRecord,
+};
 use sophon_skill::{InstallTerms, InstalledSkill, Package, TrustStore, Unsigned};
 use sophon_store::{ApprovalRow, CallRow, Store, StoreConfig};
 use sophon_types::{
@@ -17,7 +20,7 @@ use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 const NOON: i64 = 1_769_850_000_000_000;
@@ -69,6 +72,21 @@ fn skill(version: &str) -> Arc<InstalledSkill> {
     Arc::new(installed.unwrap_or_else(|error| panic!("{error}")))
 }
 
+/// A sink that has to take every record, and does or does not.
+#[derive(Clone)]
+struct Switch(Arc<AtomicBool>);
+
+#[async_trait]
+impl Sink for Switch {
+    fn name(&self) -> &str {
+        "switch"
+    }
+
+    async fn write(&self, _records: &[SinkRecord]) -> Result<(), String> {
+        if self.0.load(Ordering::SeqCst) { Ok(()) } else { Err("it is off".into()) }
+    }
+}
+
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) audit: AuditLog,
@@ -80,6 +98,8 @@ pub(crate) struct World {
     skill: Arc<InstalledSkill>,
     pub(crate) now: Timestamp,
     folder: tempfile::TempDir,
+    /// Whether a sink takes records, where one has to.
+    sink: Option<Switch>,
 }
 
 /// A call that was asked about, and what is known of it.
@@ -109,10 +129,28 @@ impl World {
         let kek = Kek::from_bytes([3; 32]);
         let vault = Vault::open(store.clone(), audit.clone(), kek, clock, Arc::clone(&entropy)).await.unwrap();
         let policy = Arc::new(Policy::new(ApprovalConfig::default()).unwrap());
-        let desk = open(&store, &audit, &vault, &entropy, &policy).await;
         let gate = Gate::new(Arc::clone(&policy));
+        let desk = open(&store, &audit, &vault, &entropy, &gate).await;
         let now = Timestamp::from_micros(NOON);
-        Self { store, audit, vault, entropy, policy, gate, desk, skill: skill("1.0.0"), now, folder }
+        Self { store, audit, vault, entropy, policy, gate, desk, skill: skill("1.0.0"), now, folder, sink: None }
+    }
+
+    /// One whose log has a sink that has to take every record.
+    async fn with_sink() -> Self {
+        let world = Self::new().await;
+        let sink = Switch(Arc::new(AtomicBool::new(true)));
+        world.audit.attach(vec![(Arc::new(sink.clone()), Demand::Required)]);
+        Self { sink: Some(sink), ..world }
+    }
+
+    fn turn_sink(&self, on: bool) {
+        if let Some(sink) = &self.sink {
+            sink.0.store(on, Ordering::SeqCst);
+        }
+    }
+
+    fn sink_is_off(&self) -> bool {
+        self.sink.as_ref().is_some_and(|sink| !sink.0.load(Ordering::SeqCst))
     }
 
     async fn restart(&mut self) {
@@ -121,7 +159,7 @@ impl World {
 
     /// The desk as another start of the host finds it.
     pub(crate) async fn opened(&self) -> Desk {
-        open(&self.store, &self.audit, &self.vault, &self.entropy, &self.policy).await
+        open(&self.store, &self.audit, &self.vault, &self.entropy, &self.gate).await
     }
 
     /// Runs SQL behind the host's back.
@@ -237,7 +275,7 @@ impl World {
                     assert!(ended.is_err(), "it ended");
                 }
             }
-            Op::Wait(_) | Op::Restart | Op::Update | Op::Log(_) => {}
+            Op::Wait(_) | Op::Restart | Op::Update | Op::Log(_) | Op::Sink(_) => {}
         }
         assert_eq!((self.rows(cases).await, self.desk.unsettled().await.unwrap().len()), before, "{op:?}");
     }
@@ -262,15 +300,28 @@ impl World {
             Err(DeskError::Decided(_) | DeskError::Expired) => {}
             Err(DeskError::NotAPerson) => assert_eq!(by.role, Role::Agent),
             Err(DeskError::Unknown) => assert_ne!(by.user.as_str(), "ann"),
+            // A no that the sink refused ends the question all the same; a yes is none.
+            Err(DeskError::Audit(_)) if self.sink_is_off() => self.look(case).await,
             Err(error) => panic!("{error}"),
         }
     }
 
+    /// What became of a question while the sink took nothing: it may be over, and is not approved.
+    async fn look(&self, case: &mut Case) {
+        let row = self.store.approvals().get(case.approval).await.unwrap().unwrap();
+        let is_over = matches!(row.status.as_str(), "rejected" | "expired" | "cancelled");
+        assert!(is_over || row.status == "pending" || case.yes.is_some(), "a yes that was refused: {row:?}");
+        self.desk.untold(case.approval, Untold::Over).await.unwrap();
+        case.over |= is_over;
+    }
+
     async fn expire(&self, cases: &mut [Case]) {
         for id in self.desk.overdue(self.now) {
-            if self.desk.end(id, Status::Expired, "timeout", self.now).await.is_ok() {
-                let case = cases.iter_mut().find(|case| case.approval == id).unwrap();
-                case.over = true;
+            let case = cases.iter_mut().find(|case| case.approval == id).unwrap();
+            match self.desk.end(id, Status::Expired, "timeout", self.now).await {
+                Ok(_card) => case.over = true,
+                Err(_refused) if self.sink_is_off() => self.look(case).await,
+                Err(_decided) => {}
             }
         }
     }
@@ -289,7 +340,16 @@ impl World {
             assert_eq!(Some(&approved.request().arguments), case.yes.as_ref(), "other arguments than were approved");
             let begins = Resume { call: case.call, approval: answer.id(), status: "running", at: self.now };
             let intent = Record::new(Action::CallIntent, Outcome::Intent).call(case.call);
-            let receipt = self.audit.append_with(intent, CallChange::Resume(begins)).await.unwrap();
+            let receipt = match self.audit.append_with(intent, CallChange::Resume(begins)).await {
+                Ok(receipt) => receipt,
+                // It did not begin, and the approval is used up.
+                Err(_refused) if self.sink_is_off() => {
+                    self.desk.begun(answer.id());
+                    case.over = true;
+                    continue;
+                }
+                Err(error) => panic!("{error}"),
+            };
             if receipt.row() == CallState::Changed {
                 assert!(!case.over, "it was over");
                 case.runs += 1;
@@ -301,19 +361,13 @@ impl World {
     }
 }
 
-async fn open(
-    store: &Store,
-    audit: &AuditLog,
-    vault: &Vault,
-    entropy: &Arc<dyn Entropy>,
-    policy: &Arc<Policy>,
-) -> Desk {
+async fn open(store: &Store, audit: &AuditLog, vault: &Vault, entropy: &Arc<dyn Entropy>, gate: &Gate) -> Desk {
     let parts = DeskParts {
         store: store.clone(),
         audit: audit.clone(),
         vault: vault.clone(),
         entropy: Arc::clone(entropy),
-        policy: Arc::clone(policy),
+        gate: gate.clone(),
     };
     Desk::open(parts).await.unwrap()
 }
@@ -358,6 +412,8 @@ pub(crate) enum Op {
     Update,
     /// Whether the log takes records from now on.
     Log(bool),
+    /// Whether the sink does.
+    Sink(bool),
 }
 
 pub(crate) fn op() -> impl Strategy<Value = Op> {
@@ -375,9 +431,9 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-async fn play(ops: Vec<Op>) {
+async fn play(mut world: World, ops: Vec<Op>) {
     let people = people();
-    let (mut world, mut cases, mut updated) = (World::new().await, Vec::<Case>::new(), None);
+    let (mut cases, mut updated) = (Vec::<Case>::new(), None);
     let mut written = true;
     for op in ops {
         if !written {
@@ -394,6 +450,7 @@ async fn play(ops: Vec<Op>) {
                 written = takes;
             }
             Op::Ask(_) | Op::Approve { .. } | Op::Reject { .. } | Op::Run { .. } | Op::Expire if !written => {}
+            Op::Ask(n) if world.sink_is_off() => assert!(world.try_ask(arguments(n)).await.is_err(), "it was asked"),
             Op::Ask(n) if cases.len() < 4 => cases.push(world.ask(arguments(n)).await),
             Op::Ask(_) => {}
             Op::Approve { case, edited, by } => {
@@ -426,11 +483,13 @@ async fn play(ops: Vec<Op>) {
                 updated = Some(cases.len());
             }
             Op::Update => {}
+            Op::Sink(on) => world.turn_sink(on),
         }
     }
     if !written {
         world.mend_log().await;
     }
+    world.turn_sink(true);
     // Whatever is left ends with time.
     world.now = world.now.plus(MINUTE * 30);
     world.expire(&mut cases).await;
@@ -450,7 +509,7 @@ proptest! {
     #[test]
     fn attack_41_never_two_runs_and_never_one_without_a_yes(ops in proptest::collection::vec(op(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(play(ops));
+        runtime.block_on(async { play(World::new().await, ops).await });
     }
 }
 
@@ -467,7 +526,24 @@ proptest! {
         ops in proptest::collection::vec(op_and_log(), 10..50),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(play(ops));
+        runtime.block_on(async { play(World::new().await, ops).await });
+    }
+}
+
+/// The same, and now and then a sink that has to take every record takes none.
+fn op_and_sink() -> impl Strategy<Value = Op> {
+    prop_oneof![4 => op(), 1 => any::<bool>().prop_map(Op::Sink)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn attack_42_a_yes_that_a_required_sink_refused_never_runs(
+        ops in proptest::collection::vec(op_and_sink(), 10..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { play(World::with_sink().await, ops).await });
     }
 }
 
@@ -505,4 +581,28 @@ async fn a_question_that_is_not_on_the_desk_is_lost() {
     let by = principal(Role::Admin, "root", 3);
     let late = world.desk.decide(&by, case.approval, Decision::Approve { edited: None, seen: None }, world.now).await;
     assert!(matches!(late, Err(DeskError::Decided(Status::Cancelled))), "{late:?}");
+}
+
+/// A call is judged by the policy that it was assessed by, and an answer is good under the policy that it was asked under.
+#[tokio::test]
+async fn attack_41_a_policy_that_changes_meanwhile_lets_nothing_pass_that_neither_would() {
+    let world = World::new().await;
+    let (asked, given) = (world.ask(arguments(1)).await, world.ask(arguments(2)).await);
+    let by = principal(Role::Admin, "root", 3);
+    let yes = || Decision::Approve { edited: None, seen: None };
+    let told = world.desk.decide(&by, given.approval, yes(), world.now).await.unwrap();
+    let Some(Told::Approved(answer)) = told else { panic!("{told:?}") };
+    let before = world.assessed(given.call, arguments(2));
+    let config = ApprovalConfig { two_people_for_critical: true, ..ApprovalConfig::default() };
+    world.gate.follow(Arc::new(Policy::new(config).unwrap()));
+    // Under the old policy from beginning to end.
+    world.gate.redeem(before, &answer, world.now).unwrap();
+    // Assessed by the new one, the answer is to another question.
+    let request = world.assessed(given.call, arguments(2)).request().clone();
+    let after = assess(request, Arc::clone(&world.skill), 0, &world.gate.policy()).unwrap();
+    assert!(matches!(world.gate.redeem(after, &answer, world.now), Err(Stale::Policy)));
+    let late = world.desk.decide(&by, asked.approval, yes(), world.now).await;
+    assert!(matches!(late, Err(DeskError::Superseded(Stale::Policy))), "{late:?}");
+    // A no is a no under any policy.
+    world.desk.decide(&by, asked.approval, Decision::Reject { reason: None }, world.now).await.unwrap();
 }

@@ -151,6 +151,11 @@ mod tests {
         assert!(kind.starts_with("HOME/sophon.toml:2: ") && kind.contains("max_connections"), "{kind}");
         let zero = error("[rate_limit]\nuser_burst = 0\n");
         assert!(zero.starts_with("HOME/sophon.toml:2: ") && zero.contains("user_burst"), "{zero}");
+        let often = error("[schedules]\nmax_per_user = 5\nmin_interval_seconds = 59\n");
+        assert!(often.starts_with("HOME/sophon.toml:3: ") && often.contains("min_interval_seconds"), "{often}");
+        assert!(often.contains("59 is not between 60 and 2678400"), "{often}");
+        let more = error("\n[schedules]\nmax_per_user = 50\nmax_per_tenant = 49\n");
+        assert!(more.starts_with("HOME/sophon.toml:2: ") && more.contains("max_per_user"), "{more}");
         let proxy = error("[gateway]\ntrusted_proxies = [\"10.0.0.0/99\"]\n");
         assert!(proxy.contains(":2: ") && proxy.contains("10.0.0.0/99"), "{proxy}");
         let slow = error(

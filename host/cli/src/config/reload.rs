@@ -4,13 +4,14 @@ use super::{Config, load};
 use crate::error::CliError;
 use crate::system::Environment;
 use parking_lot::Mutex;
+use sophon_approval::Policy;
 use sophon_gateway::{Reload, Reloaded};
 use sophon_types::FaultReport;
 use std::path::PathBuf;
 use toml::{Table, Value};
 
-/// The section that holds at once.
-const AT_ONCE: &str = "rate_limit";
+/// The sections that hold at once.
+const AT_ONCE: [&str; 2] = ["rate_limit", "approval"];
 
 /// The configuration in force, and where it stands.
 #[derive(Debug)]
@@ -45,13 +46,14 @@ impl Reload for Reloader {
         let waiting = differences(&table(&state.started_with)?, &now);
         let needs_restart = waiting.into_iter().filter(|key| !is_at_once(key)).collect();
         let rate_limits = read.rate_limit.clone();
+        let policy = Policy::new(read.approval.clone()).map_err(|error| CliError::of(&error).report())?;
         state.applied = read;
-        Ok(Reloaded { rate_limits, applied, needs_restart })
+        Ok(Reloaded { rate_limits, policy, applied, needs_restart })
     }
 }
 
 fn is_at_once(key: &str) -> bool {
-    key.split('.').next() == Some(AT_ONCE)
+    key.split('.').next().is_some_and(|section| AT_ONCE.contains(&section))
 }
 
 /// The keys, as `section.key`, that are not the same in both.
@@ -100,7 +102,13 @@ mod tests {
         write("[rate_limit]\nuser_burst = 4000000000\nuser_per_minute = 1\n");
         let absurd = reloader.reload().unwrap_err();
         assert!(absurd.message.contains("sophon.toml:1") && absurd.message.contains("user_burst"), "{absurd:?}");
+        write("[approval]\nbulk_threshold = 3\n");
+        let policy = reloader.reload().unwrap();
+        assert_eq!(policy.applied, ["approval.bulk_threshold", "rate_limit.user_burst"]);
+        assert_eq!(policy.policy.bulk_threshold(), 3);
+        write("[approval]\nceiling = \"high\"\n");
+        assert!(reloader.reload().unwrap_err().message.contains("ceiling"));
         write("");
-        assert_eq!(reloader.reload().unwrap().applied, ["rate_limit.user_burst"]);
+        assert_eq!(reloader.reload().unwrap().applied, ["approval.bulk_threshold"]);
     }
 }

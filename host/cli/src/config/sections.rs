@@ -5,6 +5,7 @@ use super::webhooks::WebhookSection;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use sophon_approval::{ApprovalConfig, Policy};
+use sophon_executor::ScheduleLimits;
 use sophon_gateway::{GatewayConfig, RateLimits};
 use sophon_guard::InjectionConfig;
 use sophon_sandbox::{ContainerConfig, Tightening};
@@ -22,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) rate_limit: RateLimits,
     #[serde(deserialize_with = "approval")]
     pub(crate) approval: ApprovalConfig,
+    #[serde(deserialize_with = "schedules")]
+    pub(crate) schedules: ScheduleLimits,
     pub(crate) prompt_injection: InjectionConfig,
     pub(crate) sandbox: SandboxSection,
     pub(crate) containers: ContainersSection,
@@ -40,6 +43,13 @@ fn approval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ApprovalConfig
     let config = ApprovalConfig::deserialize(deserializer)?;
     Policy::new(config.clone()).map_err(D::Error::custom)?;
     Ok(config)
+}
+
+/// `[schedules]`, checked while it is known where in the file it stands.
+fn schedules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ScheduleLimits, D::Error> {
+    let limits = ScheduleLimits::deserialize(deserializer)?;
+    limits.check().map_err(D::Error::custom)?;
+    Ok(limits)
 }
 
 /// `[rate_limit]`, checked while it is known where in the file it stands.

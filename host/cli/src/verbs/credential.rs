@@ -4,8 +4,9 @@ use super::install::key_and_value;
 use super::{ask, part};
 use crate::arguments::ForUser;
 use crate::context::Context;
+use crate::door::Door;
 use crate::error::CliError;
-use crate::output::{is_interactive, table};
+use crate::output::{field, is_interactive, table};
 use crate::secret_input;
 use clap::{Args, Subcommand};
 use http::Method;
@@ -83,21 +84,14 @@ impl Credential {
         let output = context.output();
         match self.verb {
             Verb::Set(set) => {
-                let mut body = Map::new();
-                body.insert("owner".into(), owner(&set.acting).into());
-                if let Some(attach) = set.attach()? {
-                    body.insert("attach".into(), attach);
-                }
-                if !set.hosts.is_empty() {
-                    body.insert("hosts".into(), json!(set.hosts));
-                }
-                if !set.plain.is_empty() {
-                    body.insert("plain".into(), json!(set.plain));
-                }
-                body.insert("placeholders".into(), set.placing());
-                body.insert("fields".into(), fields(&set.fields)?);
-                let path = format!("/v1/credentials/{}", part(&set.service));
-                let answer = ask(context, set.acting, Method::PUT, &path, Some(&body.into())).await?;
+                let (attach, fields) = (set.attach()?, fields(&set.fields)?);
+                let config = context.config()?;
+                crate::telemetry::quiet(&config.log)?;
+                let door = Door::open(context, set.acting.clone().into()).await?;
+                let connected = set.connect(context, &door, attach, fields).await;
+                let closed = door.close().await;
+                let answer = connected?;
+                closed?;
                 output.data(&answer, |_value| String::new())?;
                 output.note(&format!("{} is connected", set.service));
             }
@@ -122,10 +116,88 @@ impl Credential {
     }
 }
 
+/// A place that the source of a skill puts a secret into.
+struct Proposed {
+    field: String,
+    position: String,
+    /// The skill, and where in its source.
+    place: String,
+}
+
 impl Set {
-    fn placing(&self) -> Value {
+    async fn connect(
+        &self,
+        context: &Context,
+        door: &Door,
+        attach: Option<Value>,
+        fields: Value,
+    ) -> Result<Value, CliError> {
+        let mut body = Map::new();
+        body.insert("owner".into(), owner(&self.acting).into());
+        if let Some(attach) = attach {
+            body.insert("attach".into(), attach);
+        }
+        if !self.hosts.is_empty() {
+            body.insert("hosts".into(), json!(self.hosts));
+        }
+        if !self.plain.is_empty() {
+            body.insert("plain".into(), json!(self.plain));
+        }
+        let mut places = self.places.clone();
+        let mut proposed = Vec::new();
+        if places.is_empty() {
+            proposed = self.proposed(door).await?;
+            proposed.retain(|found| fields.get(&found.field).is_some() && !self.plain.contains(&found.field));
+            if is_interactive() {
+                places = chosen(context, std::mem::take(&mut proposed))?;
+            }
+        }
+        body.insert("placeholders".into(), self.placing(&places));
+        body.insert("fields".into(), fields);
+        let path = format!("/v1/credentials/{}", part(&self.service));
+        let mut answer = door.json(Method::PUT, &path, Some(&body.into())).await?.value;
+        if !proposed.is_empty() {
+            // Nobody was asked, so nothing of it holds.
+            let output = context.output();
+            output.note(
+                "A skill puts secrets of it into these places, and they may not stand there. Where that is meant:",
+            );
+            for found in &proposed {
+                output.note(&format!("  --place {}={} ({})", found.field, found.position, found.place));
+            }
+            let listed =
+                |found: &Proposed| json!({"field": found.field, "position": found.position, "place": found.place});
+            answer["proposed_places"] = proposed.iter().map(listed).collect();
+        }
+        Ok(answer)
+    }
+
+    /// Where the sources of the tenant's skills put secrets of the service.
+    async fn proposed(&self, door: &Door) -> Result<Vec<Proposed>, CliError> {
+        let mut proposed: Vec<Proposed> = Vec::new();
+        let skills = door.json(Method::GET, "/v1/skills", None).await?.value;
+        for skill in skills["skills"].as_array().into_iter().flatten() {
+            let name = field(skill, "name");
+            // One that cannot be read proposes nothing.
+            let Ok(found) = door.json(Method::GET, &format!("/v1/skills/{}/analysis", part(&name)), None).await else {
+                continue;
+            };
+            let positions = found.value["positions"].as_array().cloned().unwrap_or_default();
+            for found in positions.iter().filter(|found| found["service"] == self.service.as_str()) {
+                let (of, position) = (field(found, "field"), field(found, "position"));
+                let known = proposed.iter().any(|known| known.field == of && known.position == position);
+                if !known {
+                    let place = format!("{name}: {}", field(found, "place"));
+                    proposed.push(Proposed { field: of, position, place });
+                }
+            }
+        }
+        Ok(proposed)
+    }
+
+    fn placing(&self, places: &[(String, String)]) -> Value {
         let mut placing = json!({});
-        for (field, place) in &self.places {
+        for (field, place) in places {
             match placing[field]["positions"].as_array_mut() {
                 Some(places) => places.push(place.as_str().into()),
                 None => placing[field]["positions"] = json!([place]),
@@ -156,6 +228,24 @@ impl Set {
             None => only.filter(|_first| self.fields.len() == 1).map(|field| json!({"type": "bearer", "field": field})),
         })
     }
+}
+
+/// Asks for each place.
+fn chosen(context: &Context, proposed: Vec<Proposed>) -> Result<Vec<(String, String)>, CliError> {
+    if !proposed.is_empty() {
+        context.output().note(
+            "A skill puts secrets of it into other places than header fields that are made for credentials. They may stand \
+             in those that you name.",
+        );
+    }
+    let mut places = Vec::new();
+    for Proposed { field, position, place } in proposed {
+        let answer = crate::output::asked(&format!("{field}={position} ({place}): may it stand there? [y/N]"))?;
+        if matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes") {
+            places.push((field, position));
+        }
+    }
+    Ok(places)
 }
 
 /// A user's own where one is named; else the tenant's, because no agent has the operator's user.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use clap::Args;
 use http::Method;
 use serde_json::{Map, Value, json};
-use sophon_skill::{StreamWish, Wish};
+use sophon_skill::{StreamGrant, StreamWish, Wish};
 use sophon_types::CanonicalJson;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,19 +56,38 @@ pub(crate) struct Package {
     pub(crate) settings: Vec<(String, String)>,
 }
 
+/// A package as it lies on the disk.
+pub(crate) struct Read {
+    pub(crate) archive: Bytes,
+    pub(crate) envelope: Option<Value>,
+}
+
 impl Install {
     pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let mut body = self.package.body(context)?;
+        let read = self.package.read()?;
+        let archive = read.archive.clone();
+        let mut body = self.package.body(context, read, Vec::new())?;
         body.insert("dangerously_allow_unsigned".into(), self.dangerously_allow_unsigned.into());
         let answer = ask(context, self.tenant, Method::POST, "/v1/skills", Some(&body.into())).await?;
-        shown(context, &answer)
+        shown(context, &answer)?;
+        note_positions(context, &archive);
+        Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Package {
-    /// The body of the request that installs it.
-    pub(crate) fn body(&self, context: &Context) -> Result<Map<String, Value>, CliError> {
-        let archive = self.archive()?;
+    pub(crate) fn read(&self) -> Result<Read, CliError> {
+        Ok(Read { archive: self.archive()?, envelope: self.envelope()? })
+    }
+
+    /// The body of the request that installs it; `streams` are granted already, so nobody is asked about them.
+    pub(crate) fn body(
+        &self,
+        context: &Context,
+        read: Read,
+        streams: Vec<StreamGrant>,
+    ) -> Result<Map<String, Value>, CliError> {
+        let Read { archive, envelope } = read;
         let mut allow_hosts = self.allow_hosts.clone();
         let asked = !self.no_hosts && allow_hosts.is_empty() && is_interactive();
         let proposed = if asked { proposed(&archive) } else { Vec::new() };
@@ -77,8 +96,13 @@ impl Package {
         }
         let mut allow_streams = self.allow_streams.clone();
         if allow_streams.is_empty() && is_interactive() {
-            allow_streams = chosen_streams(context, &wished_streams(&archive))?;
+            let mut wished = wished_streams(&archive);
+            wished.retain(|wish| !streams.iter().any(|granted| wish.admits(granted)));
+            allow_streams = chosen_streams(context, &wished)?;
         }
+        let kept = streams.iter().map(ToString::to_string);
+        let kept: Vec<String> = kept.filter(|granted| !allow_streams.contains(granted)).collect();
+        allow_streams.extend(kept);
         let settings: Map<String, Value> =
             self.settings.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
         let mut body = Map::new();
@@ -88,7 +112,7 @@ impl Package {
         body.insert("hosts_chosen".into(), (self.no_hosts || !proposed.is_empty()).into());
         body.insert("settings".into(), settings.into());
         body.insert("accept_changes".into(), self.accept_changes.into());
-        if let Some(envelope) = self.envelope()? {
+        if let Some(envelope) = envelope {
             body.insert("signature".into(), envelope);
         }
         Ok(body)
@@ -148,7 +172,7 @@ fn chosen(context: &Context, proposed: &[Wish]) -> Result<Vec<String>, CliError>
 }
 
 /// The connections that are no HTTP and that the manifest asks for.
-fn wished_streams(archive: &Bytes) -> Vec<StreamWish> {
+pub(crate) fn wished_streams(archive: &Bytes) -> Vec<StreamWish> {
     let read = sophon_skill::Package::read(archive.clone());
     read.map(|package| package.manifest().permissions.streams.clone()).unwrap_or_default()
 }
@@ -179,6 +203,22 @@ fn chosen_streams(context: &Context, wished: &[StreamWish]) -> Result<Vec<String
     Ok(granted)
 }
 
+/// Tells where the source puts secrets of the connection, besides header fields that are made for credentials: whoever
+/// connects the account says whether they may stand there.
+pub(crate) fn note_positions(context: &Context, archive: &Bytes) {
+    let Ok(package) = sophon_skill::Package::read(archive.clone()) else { return };
+    let positions = package.analyse().positions;
+    let Some(first) = positions.first() else { return };
+    let output = context.output();
+    output.note(
+        "Its source puts secrets of the connection into these places. They may stand there when a person says so:",
+    );
+    for found in &positions {
+        output.note(&format!("  --place {}={} ({})", found.field, found.position, found.place));
+    }
+    output.note(&format!("hint: sophon credential set {}", first.service));
+}
+
 /// Where the signature of a package lies.
 pub(crate) fn beside(file: &Path) -> PathBuf {
     let mut path = file.as_os_str().to_owned();
@@ -187,7 +227,7 @@ pub(crate) fn beside(file: &Path) -> PathBuf {
 }
 
 /// Shows an installed skill.
-pub(crate) fn shown(context: &Context, answer: &Value) -> Result<ExitCode, CliError> {
+pub(crate) fn shown(context: &Context, answer: &Value) -> Result<(), CliError> {
     context.output().data(answer, |value| format!("{} {}", field(value, "name"), field(value, "version")))?;
     for (what, name) in [
         ("tools", "tools"),
@@ -204,7 +244,7 @@ pub(crate) fn shown(context: &Context, answer: &Value) -> Result<ExitCode, CliEr
         }
     }
     context.output().note(&format!("  trust: {}", field(answer, "trust")));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 pub(crate) fn key_and_value(text: &str) -> Result<(String, String), String> {

@@ -1,6 +1,6 @@
 //! `sophon update`.
 
-use super::install::{Package, shown};
+use super::install::{Package, Read, note_positions, shown, wished_streams};
 use super::part;
 use crate::arguments::InTenant;
 use crate::context::Context;
@@ -9,6 +9,7 @@ use crate::error::CliError;
 use clap::Args;
 use http::Method;
 use serde_json::{Map, Value};
+use sophon_skill::StreamGrant;
 use std::process::ExitCode;
 
 /// Install a newer version of a skill, keeping what was granted and set.
@@ -27,23 +28,41 @@ pub(crate) struct Update {
 
 impl Update {
     pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let mut body = self.package.body(context)?;
-        body.insert("dangerously_allow_unsigned".into(), self.dangerously_allow_unsigned.into());
+        let read = self.package.read()?;
+        let archive = read.archive.clone();
         let config = context.config()?;
         crate::telemetry::quiet(&config.log)?;
-        let door = Door::open(context, self.tenant.into()).await?;
-        let updated = update(&door, &self.name, body).await;
+        let door = Door::open(context, self.tenant.clone().into()).await?;
+        let updated = self.update(context, &door, read).await;
         let closed = door.close().await;
         let answer = updated?;
         closed?;
-        shown(context, &answer)
+        shown(context, &answer)?;
+        note_positions(context, &archive);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn update(&self, context: &Context, door: &Door, read: Read) -> Result<Value, CliError> {
+        let before = door.json(Method::GET, &format!("/v1/skills/{}", part(&self.name)), None).await?.value;
+        // A package that is let in whoever signed it is nobody's update.
+        let streams = if self.dangerously_allow_unsigned { Vec::new() } else { kept_streams(&read, &before) };
+        let mut body = self.package.body(context, read, streams)?;
+        body.insert("dangerously_allow_unsigned".into(), self.dangerously_allow_unsigned.into());
+        keep(&mut body, &before);
+        Ok(door.json(Method::POST, "/v1/skills", Some(&body.into())).await?.value)
     }
 }
 
-async fn update(door: &Door, name: &str, mut body: Map<String, Value>) -> Result<Value, CliError> {
-    let before = door.json(Method::GET, &format!("/v1/skills/{}", part(name)), None).await?.value;
-    keep(&mut body, &before);
-    Ok(door.json(Method::POST, "/v1/skills", Some(&body.into())).await?.value)
+/// The connections that are no HTTP, that were granted before and that the new package asks for as well; where both are
+/// signed. The host lets in no other publisher's package under the name.
+fn kept_streams(read: &Read, before: &Value) -> Vec<StreamGrant> {
+    if !before["publisher"].is_string() || read.envelope.is_none() {
+        return Vec::new();
+    }
+    let wished = wished_streams(&read.archive);
+    let granted = before["allow_streams"].as_array().into_iter().flatten();
+    let granted = granted.filter_map(|granted| granted.as_str()?.parse::<StreamGrant>().ok());
+    granted.filter(|granted| wished.iter().any(|wish| wish.admits(granted))).collect()
 }
 
 /// What was granted and set before stays, unless the command line says otherwise.

@@ -402,6 +402,34 @@ async fn attack_23_a_session_whose_call_is_over_sends_nothing_and_gives_nothing(
 }
 
 #[tokio::test]
+async fn attack_23_requests_after_the_end_of_a_call_are_on_record_and_flood_nothing() {
+    let (world, session, secret) = placed(&[], None).await;
+    session.close();
+    let denied = || async {
+        let all = world.audited().await;
+        let of_late = all.into_iter().map(|entry| entry.record).filter(|record| record["code"] == "call_over");
+        of_late.collect::<Vec<_>>()
+    };
+    let good = with_header(URL, "Authorization", &format!("Bearer {secret}"));
+    assert_eq!(code(session.send(good).await), Some("call_over"));
+    let first = denied().await;
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert_eq!(first[0]["action"], Action::EgressDenied.as_str(), "{first:?}");
+    assert_eq!(first[0]["detail"]["host"], "api.example.com", "{first:?}");
+    for _ in 0..500 {
+        assert_eq!(code(session.send(HttpRequest::new("GET", "https://evil.example/x")).await), Some("call_over"));
+    }
+    assert_eq!(denied().await.len(), 1);
+    drop(session);
+    let all = denied().await;
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert_eq!(all[1]["detail"]["count"], 500, "{all:?}");
+    // Late is not astray.
+    assert!(world.audited().await.iter().all(|entry| entry.record["action"] != Action::EgressAlarm.as_str()));
+    assert!(world.cables.log.all().is_empty());
+}
+
+#[tokio::test]
 async fn attack_17_a_placeholder_that_strays_raises_an_alarm() {
     let (world, session, secret) = placed(&[], None).await;
     let alarms = || async {

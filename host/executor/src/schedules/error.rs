@@ -24,6 +24,12 @@ pub enum ScheduleError {
         /// What it has to be.
         message: String,
     },
+    /// It fires more often than the operator lets it.
+    #[error("the cron pattern fires more often than every {least} seconds")]
+    Interval {
+        /// Seconds from one firing to the next.
+        least: u32,
+    },
     /// The policy for missed firings is none.
     #[error("missed: {given:?} is neither skip nor once")]
     Missed {
@@ -34,7 +40,7 @@ pub enum ScheduleError {
     #[error("the arguments of a schedule have at most {most} bytes")]
     Arguments {
         /// The bound.
-        most: usize,
+        most: u32,
     },
     /// There are as many schedules as there may be.
     #[error("{of} has {most} schedules, and may have no more")]
@@ -42,7 +48,7 @@ pub enum ScheduleError {
         /// The user or the tenant.
         of: &'static str,
         /// The bound.
-        most: u64,
+        most: u32,
     },
     /// There is no such schedule for this caller.
     #[error("there is no such schedule, or it is not yours")]
@@ -59,9 +65,11 @@ impl Fault for ScheduleError {
 
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Cron { .. } | Self::Zone { .. } | Self::Jitter { .. } | Self::Missed { .. } => {
-                FaultKind::Unprocessable
-            }
+            Self::Cron { .. }
+            | Self::Zone { .. }
+            | Self::Jitter { .. }
+            | Self::Interval { .. }
+            | Self::Missed { .. } => FaultKind::Unprocessable,
             Self::Arguments { .. } => FaultKind::TooLarge,
             Self::TooMany { .. } => FaultKind::Conflict,
             Self::Unknown => FaultKind::NotFound,
@@ -73,6 +81,7 @@ impl Fault for ScheduleError {
             Self::Cron { .. } => "invalid_cron",
             Self::Zone { .. } => "unknown_time_zone",
             Self::Jitter { .. } => "invalid_jitter",
+            Self::Interval { .. } => "interval_too_short",
             Self::Missed { .. } => "invalid_missed_policy",
             Self::Arguments { .. } => "arguments_too_large",
             Self::TooMany { .. } => "too_many_schedules",
@@ -87,6 +96,7 @@ impl Fault for ScheduleError {
             }
             Self::Zone { .. } => "a name of the IANA database, such as Europe/Zurich or UTC",
             Self::Jitter { .. } => "leave jitter_seconds out to fire exactly on time",
+            Self::Interval { .. } => "let it fire less often, such as `0 * * * *` for once an hour",
             Self::Missed { .. } => "skip leaves missed firings out; once makes up for all of them with one call",
             Self::Arguments { .. } => "let the tool fetch what is large",
             Self::TooMany { .. } => "GET /v1/schedules lists them; DELETE /v1/schedules/ID removes one",

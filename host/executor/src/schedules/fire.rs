@@ -135,7 +135,7 @@ impl Executor {
         parts.audit.append(record).await?;
         // Whatever was missed with it is left out too, and not gone through one by one.
         let from = if fired.word == MISSED { fire_at.max(now) } else { fire_at };
-        let next = timetable.after(from).filter(|_| fired.goes_on);
+        let next = timetable.next(fire_at, from, &parts.schedules).filter(|_| fired.goes_on);
         let next = next.map(|next| (next, timetable.due(row.id, next)));
         let settled = Settled { fire_at, call: fired.call, outcome: fired.word, next };
         parts.store.schedules().settle(row.id, settled).await?;

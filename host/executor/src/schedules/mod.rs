@@ -7,11 +7,13 @@
 
 mod error;
 mod fire;
+mod limits;
 #[cfg(test)]
 mod tests;
 mod timetable;
 
 pub use error::ScheduleError;
+pub use limits::ScheduleLimits;
 
 use crate::{CallError, Executor};
 use serde::Serialize;
@@ -23,12 +25,6 @@ use sophon_types::{
 };
 use timetable::Timetable;
 
-/// Schedules that one user may have.
-const OF_USER: u64 = 50;
-/// Schedules that one tenant may have.
-const OF_TENANT: u64 = 1000;
-/// Bytes of a schedule's arguments.
-const ARGUMENTS: usize = 64 << 10;
 /// What the vault seals for: arguments of schedules.
 const PURPOSE: &str = "schedule-arguments";
 
@@ -139,15 +135,17 @@ impl Executor {
         record: &Record,
     ) -> Result<ScheduleView, CallError> {
         let parts = &self.0.parts;
+        let limits = parts.schedules.clone();
         let ScheduleRequest { tool, arguments, cron, zone, jitter_seconds, missed, .. } = request;
         Missed::named(&missed)?;
-        if arguments.as_str().len() > ARGUMENTS {
-            return Err(ScheduleError::Arguments { most: ARGUMENTS }.into());
+        if arguments.as_str().len() > limits.max_argument_bytes as usize {
+            return Err(ScheduleError::Arguments { most: limits.max_argument_bytes }.into());
         }
         let now = parts.clock.now();
         let timetable = Timetable::new(&cron, &zone, jitter_seconds)?;
+        let bounds = limits.clone();
         // A pattern that never fires is searched for through the centuries.
-        let checked = tokio::task::spawn_blocking(move || timetable.checked(now)).await;
+        let checked = tokio::task::spawn_blocking(move || timetable.checked(now, &bounds)).await;
         let (timetable, first) = checked.map_err(|_panic| CallError::Lost)??;
         let tool: ToolName = tool.parse()?;
         let (ready, index) = self.resolve(principal, &tool)?;
@@ -175,10 +173,11 @@ impl Executor {
         let record = record.clone().tool(&row.tool).detail("schedule", id.to_string());
         parts.audit.append(record.clone().then(Action::ScheduleCreate, Outcome::Intent)).await?;
         let view = ScheduleView { arguments: Some(arguments.into_value()), ..ScheduleView::from(row.clone()) };
-        match parts.store.schedules().add(row, OF_USER, OF_TENANT).await? {
+        let (of_user, of_tenant) = (limits.max_per_user, limits.max_per_tenant);
+        match parts.store.schedules().add(row, of_user.into(), of_tenant.into()).await? {
             Added::Added => {}
-            Added::UserFull => return Err(ScheduleError::TooMany { of: "the user", most: OF_USER }.into()),
-            Added::TenantFull => return Err(ScheduleError::TooMany { of: "the tenant", most: OF_TENANT }.into()),
+            Added::UserFull => return Err(ScheduleError::TooMany { of: "the user", most: of_user }.into()),
+            Added::TenantFull => return Err(ScheduleError::TooMany { of: "the tenant", most: of_tenant }.into()),
         }
         parts.audit.append(record).await?;
         Ok(view)

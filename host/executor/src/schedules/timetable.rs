@@ -4,6 +4,7 @@
 //! after it, and what comes twice fires once.
 
 use super::error::ScheduleError;
+use super::limits::ScheduleLimits;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::Zoned;
@@ -13,8 +14,8 @@ use std::time::Duration;
 
 /// Longest pattern, in bytes.
 const LONGEST_PATTERN: usize = 128;
-/// Longest jitter.
-const LONGEST_JITTER: Duration = Duration::from_secs(3600);
+/// Firings that are looked at for two that are too close to each other. Whatever is beyond them is bounded when it fires.
+const LOOKED_AT: usize = 200;
 /// A pattern that does not fire within this time is a mistake (29 February comes every eight years at the longest).
 const FURTHEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
@@ -38,15 +39,16 @@ impl Timetable {
         let cron = parser.parse(cron).map_err(|error| pattern(error.to_string()))?;
         let zone =
             TimeZone::get(zone).map_err(|_unknown| ScheduleError::Zone { zone: zone.chars().take(64).collect() })?;
-        let jitter = Duration::from_secs(jitter_seconds);
-        if jitter > LONGEST_JITTER {
-            return Err(ScheduleError::Jitter { message: format!("is at most {} seconds", LONGEST_JITTER.as_secs()) });
-        }
-        Ok(Self { cron, zone, jitter })
+        Ok(Self { cron, zone, jitter: Duration::from_secs(jitter_seconds) })
     }
 
-    /// As [`Self::new`] for a schedule that is made at `now`: it has to fire, and no jitter may reach the firing after.
-    pub(crate) fn checked(self, now: Timestamp) -> Result<(Self, Timestamp), ScheduleError> {
+    /// As [`Self::new`] for a schedule that is made at `now`: it has to fire, within what the operator allows, and no jitter
+    /// may reach the firing after.
+    pub(crate) fn checked(self, now: Timestamp, limits: &ScheduleLimits) -> Result<(Self, Timestamp), ScheduleError> {
+        let longest = limits.max_jitter_seconds;
+        if self.jitter > Duration::from_secs(longest.into()) {
+            return Err(ScheduleError::Jitter { message: format!("is at most {longest} seconds") });
+        }
         let never = || ScheduleError::Cron { message: "never fires".into() };
         let first = self.after(now).filter(|first| first.since(now) <= FURTHEST).ok_or_else(never)?;
         if let Some(second) = self.after(first)
@@ -54,7 +56,25 @@ impl Timetable {
         {
             return Err(ScheduleError::Jitter { message: "is shorter than the time between two firings".into() });
         }
+        // No pattern fires more often than the least that can be configured.
+        if limits.min_interval() > ScheduleLimits::default().min_interval() {
+            let mut before = first;
+            for _ in 0..LOOKED_AT {
+                let Some(next) = self.after(before) else { break };
+                if next.since(before) < limits.min_interval() {
+                    return Err(ScheduleError::Interval { least: limits.min_interval_seconds });
+                }
+                before = next;
+            }
+        }
         Ok((self, first))
+    }
+
+    /// The firing after the one of `fired` that is due after `moment`; not before what the operator allows, also where the
+    /// schedule was made when that was less.
+    pub(crate) fn next(&self, fired: Timestamp, moment: Timestamp, limits: &ScheduleLimits) -> Option<Timestamp> {
+        let just_before = Timestamp::from_micros(fired.plus(limits.min_interval()).as_micros() - 1);
+        self.after(moment.max(just_before))
     }
 
     /// The first firing after `moment`, as the pattern says.
@@ -117,7 +137,8 @@ mod tests {
     #[test]
     fn what_is_malformed_or_absurd_is_refused_with_words() {
         let check = |cron: &str, zone: &str, jitter: u64, words: &str| {
-            let made = Timetable::new(cron, zone, jitter).and_then(|table| table.checked(at("2026-01-01")));
+            let limits = ScheduleLimits::default();
+            let made = Timetable::new(cron, zone, jitter).and_then(|table| table.checked(at("2026-01-01"), &limits));
             let error = made.map(|_| ()).unwrap_err().to_string();
             assert!(error.contains(words), "{cron} {zone} {jitter}: {error}");
         };
@@ -132,6 +153,32 @@ mod tests {
         check("0 9 * * *", "UTC", 3601, "at most 3600");
         check("0 9 * * *", "UTC", u64::MAX, "at most 3600");
         check("*/5 * * * *", "UTC", 300, "between two firings");
+    }
+
+    #[test]
+    fn a_schedule_fires_as_often_as_the_operator_lets_it() {
+        let limits = ScheduleLimits { min_interval_seconds: 900, max_jitter_seconds: 10, ..ScheduleLimits::default() };
+        let check = |cron: &str, jitter: u64| {
+            Timetable::new(cron, "UTC", jitter).unwrap().checked(at("2026-01-01"), &limits).map(|(_, first)| first)
+        };
+        let short = ScheduleError::Interval { least: 900 };
+        // Two firings that are close stand anywhere among those that are not.
+        for cron in ["* * * * *", "*/10 * * * *", "0,1 * * * *", "0,59 0,23 * * *", "50 23,0 * * MON", "0,5 12 1 * *"] {
+            let expected = if cron.starts_with("50") { Ok(()) } else { Err(short.clone()) };
+            assert_eq!(check(cron, 0).map(drop), expected, "{cron}");
+        }
+        for cron in ["*/15 * * * *", "0 * * * *", "0 9 * * *", "0 0 29 2 *"] {
+            assert!(check(cron, 10).is_ok(), "{cron}");
+        }
+        assert!(matches!(check("0 9 * * *", 11), Err(ScheduleError::Jitter { .. })));
+        // One that was made before fires less often from then on.
+        let table = Timetable::new("*/5 * * * *", "UTC", 0).unwrap();
+        let fired = at("2026-01-01T00:05:00Z");
+        assert_eq!(table.next(fired, fired, &limits), Some(at("2026-01-01T00:20:00Z")));
+        assert_eq!(table.next(fired, fired, &ScheduleLimits::default()), Some(at("2026-01-01T00:10:00Z")));
+        // What was missed meanwhile is not waited for again.
+        let late = at("2026-01-01T03:03:30Z");
+        assert_eq!(table.next(fired, late, &ScheduleLimits::default()), Some(at("2026-01-01T03:05:00Z")));
     }
 
     #[test]

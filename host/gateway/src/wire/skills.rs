@@ -151,6 +151,21 @@ pub(crate) struct AnalysisBody {
     imports: Vec<String>,
     /// The hosts that a native skill's source names.
     hosts: Vec<NamedHostBody>,
+    /// Where its source puts secrets of the connection, besides header fields that are made for credentials.
+    positions: Vec<NamedPositionBody>,
+}
+
+/// A place in requests into which a source puts a secret: it may stand there where a person says so.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NamedPositionBody {
+    /// The service that is connected.
+    service: String,
+    /// The field of its connection.
+    field: String,
+    /// The place, as `placeholders.FIELD.positions` takes it.
+    position: String,
+    /// Where in the source.
+    place: String,
 }
 
 /// A host that a source names.
@@ -200,6 +215,16 @@ impl From<Report> for AnalysisBody {
                     host: wish.host.to_string(),
                     grant: wish.grant(),
                     place: wish.place.clone(),
+                })
+                .collect(),
+            positions: report
+                .positions
+                .into_iter()
+                .map(|found| NamedPositionBody {
+                    service: found.service.to_string(),
+                    field: found.field,
+                    position: found.position,
+                    place: found.place,
                 })
                 .collect(),
         }

@@ -24,7 +24,7 @@ pub use facts::MAX_COMPONENT;
 pub use flaw::Flaw;
 pub(crate) use flaw::check_frame;
 pub use offered::{Need, OFFERED, Offer};
-pub use report::{Report, RuleFinding, Severity, Verdict, Wish};
+pub use report::{Placement, Report, RuleFinding, Severity, Verdict, Wish};
 pub use rules::{RULES, Rule};
 pub use subject::Subject;
 

@@ -2,6 +2,7 @@
 
 use crate::network::{HostPattern, Scheme};
 use serde::{Deserialize, Serialize};
+use sophon_types::ServiceName;
 use std::fmt;
 
 /// One thing that a rule found.
@@ -56,6 +57,10 @@ pub struct Report {
     /// The hosts that a native skill's sources name: what a person may grant it.
     #[serde(default)]
     pub hosts: Vec<Wish>,
+    /// Where the secrets of its connection go in requests, as far as its sources show it: what whoever connects the account may
+    /// let their placeholders stand in, besides header fields that are made for credentials.
+    #[serde(default)]
+    pub positions: Vec<Placement>,
 }
 
 /// A host that the source of a native skill names.
@@ -72,6 +77,19 @@ pub struct Wish {
     pub place: String,
 }
 
+/// A place in requests into which a secret field goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// The service that is connected.
+    pub service: ServiceName,
+    /// The field's key in `integration`.
+    pub field: String,
+    /// The place, as `sophon credential set --place` has it: `query:NAME`, `path`, `header:NAME`, `form:NAME`, `json:KEY.KEY`.
+    pub position: String,
+    /// Where in the source, such as `main.py, line 12`.
+    pub place: String,
+}
+
 impl Report {
     pub(super) fn new(mut findings: Vec<RuleFinding>, imports: Vec<String>) -> Self {
         findings.sort_by(|a, b| (b.severity, &a.rule).cmp(&(a.severity, &b.rule)));
@@ -80,11 +98,15 @@ impl Report {
             Some(Severity::Warning) => Verdict::Review,
             Some(Severity::Note) | None => Verdict::Admit,
         };
-        Self { verdict, findings, imports, hosts: Vec::new() }
+        Self { verdict, findings, imports, hosts: Vec::new(), positions: Vec::new() }
     }
 
     pub(super) fn with_hosts(self, hosts: Vec<Wish>) -> Self {
         Self { hosts, ..self }
+    }
+
+    pub(super) fn with_positions(self, positions: Vec<Placement>) -> Self {
+        Self { positions, ..self }
     }
 
     /// The advice of the gravest finding.

@@ -2,7 +2,7 @@
 
 use super::document;
 use super::facts::{Carrier, CarrierKind, Facts};
-use super::python::Source;
+use super::python::{Source, positions};
 use super::report::Report;
 use super::rules::{Context, Findings, MALFORMED, is_known, wishes};
 use super::strings::Strings;
@@ -102,6 +102,7 @@ impl<'a> Subject<'a> {
             }
         }
         let wishes = wishes(&python, manifest);
+        let positions = positions(&python, manifest);
         let context = Context {
             facts: &Facts::default(),
             manifest,
@@ -115,6 +116,6 @@ impl<'a> Subject<'a> {
             unread,
             wishes,
         };
-        Report::new(context.check(), Vec::new()).with_hosts(context.wishes)
+        Report::new(context.check(), Vec::new()).with_hosts(context.wishes).with_positions(positions)
     }
 }

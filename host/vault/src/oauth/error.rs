@@ -2,6 +2,24 @@
 
 use sophon_types::{FaultKind, ServiceName};
 
+/// What became of new tokens that could not be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unkept {
+    /// The provider took them back.
+    GivenBack,
+    /// It did not: nobody has them, and they are good until they end.
+    StillGood,
+}
+
+impl std::fmt::Display for Unkept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::GivenBack => "the provider took them back",
+            Self::StillGood => "the provider did not take them back, so they are good until they end",
+        })
+    }
+}
+
 /// Why an account could not be connected, or its tokens not be used. No text of it holds a secret; what a server said is
 /// in it only as an error code of its own.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -122,6 +140,18 @@ pub enum OauthError {
         /// Where it should be.
         why: String,
     },
+    /// The provider gave tokens, and they could not be kept here: the account is not connected, or as it was before.
+    #[error("{service}: the new tokens could not be kept: {why}; {tokens}")]
+    NotKept {
+        /// The service.
+        service: ServiceName,
+        /// What happened.
+        why: String,
+        /// Whose fault that is.
+        kind: FaultKind,
+        /// What became of them.
+        tokens: Unkept,
+    },
     /// The account is disconnected here, but the provider did not take its tokens back.
     #[error("{service} is disconnected here, but the provider did not take its tokens back: {why}")]
     NotRevoked {
@@ -146,6 +176,7 @@ impl OauthError {
             }
             Self::Undecided { .. } => FaultKind::Conflict,
             Self::ClientSecret { .. } => FaultKind::Unavailable,
+            Self::NotKept { kind, .. } => *kind,
             Self::Metadata { .. } | Self::Unreachable { .. } | Self::Answer { .. } | Self::NotRevoked { .. } => {
                 FaultKind::Upstream
             }
@@ -168,6 +199,7 @@ impl OauthError {
             Self::Answer { .. } => "oauth_answer",
             Self::Lapsed { .. } => "oauth_lapsed",
             Self::ClientSecret { .. } => "oauth_client_secret",
+            Self::NotKept { .. } => "oauth_not_kept",
             Self::NotRevoked { .. } => "oauth_not_revoked",
         }
     }
@@ -214,7 +246,12 @@ impl OauthError {
             Self::ClientSecret { service, .. } => {
                 format!("see client_secret_file and client_secret_credential in [oauth.{service}] of sophon.toml")
             }
-            Self::NotRevoked { .. } => "withdraw the access on the provider's own pages".into(),
+            Self::NotKept { service, tokens: Unkept::GivenBack, .. } => {
+                format!("`sophon doctor` says what is wrong with this host; then: sophon connect {service}")
+            }
+            Self::NotKept { tokens: Unkept::StillGood, .. } | Self::NotRevoked { .. } => {
+                "withdraw the access on the provider's own pages".into()
+            }
         }
     }
 }

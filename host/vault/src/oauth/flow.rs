@@ -3,6 +3,7 @@
 
 use super::OauthError;
 use super::endpoint::{Errand, Form, Tokens, plain};
+use super::flights::Place;
 use super::grant::{ACCESS_TOKEN, Grant, REFRESH_TOKEN, Standing};
 use super::metadata::Endpoints;
 use super::provider::{endpoint, is_loopback_redirect, is_scope};
@@ -274,7 +275,7 @@ impl Vault {
         if !self.still_stands(&row, &kept).await? {
             return self.settle(&who, &base.detail("why", REVOKED), Err(OauthError::State.into())).await;
         }
-        let done = self.redeem(&row, &kept, owner, callback, &base).await;
+        let done = self.redeem(&who, (&row, &kept, owner), callback, &base).await;
         self.settle(&who, &base, done).await
     }
 
@@ -300,9 +301,8 @@ impl Vault {
 
     async fn redeem(
         &self,
-        row: &FlowRow,
-        kept: &Kept,
-        owner: Owner,
+        who: &Principal,
+        (row, kept, owner): (&FlowRow, &Kept, Owner),
         callback: Callback,
         base: &Record,
     ) -> Result<Connected, VaultError> {
@@ -335,7 +335,11 @@ impl Vault {
             .with("code_verifier", &kept.secret);
         let asked_at = self.inner.clock.now();
         let tokens = errand.tokens(&endpoints, form, secret.as_ref()).await?;
-        self.keep(row, owner, kept, provider.hosts().to_vec(), asked_at, tokens).await
+        let unkept = GivenUp::fresh(service, provider.identity(), &tokens);
+        match self.keep(row, owner, kept, provider.hosts().to_vec(), asked_at, tokens).await {
+            Err(error) => Err(self.give_back(who, &place_for(row, owner), unkept, error).await),
+            kept => kept,
+        }
     }
 
     /// Asks whether a person has decided on their other device.
@@ -403,14 +407,22 @@ impl Vault {
         let form = Form::new(DEVICE_GRANT).with("device_code", &kept.secret);
         match errand.tokens(&endpoints, form, secret.as_ref()).await {
             Ok(tokens) => {
-                if !is_first {
-                    self.inner.audit.append(base.clone()).await?;
-                }
-                // Of two that ask at once, one connects.
-                if self.inner.store.flows().take(state).await?.is_none() {
-                    return Err(nobodys("finished meanwhile").await);
-                }
-                let kept = self.keep(&row, owner, &kept, provider.hosts().to_vec(), now, tokens).await;
+                let unkept = GivenUp::fresh(service, provider.identity(), &tokens);
+                let keep = async {
+                    if !is_first {
+                        self.inner.audit.append(base.clone()).await?;
+                    }
+                    // Of two that ask at once, one connects.
+                    if self.inner.store.flows().take(state).await?.is_none() {
+                        return Ok(None);
+                    }
+                    self.keep(&row, owner, &kept, provider.hosts().to_vec(), now, tokens).await.map(Some)
+                };
+                let kept = match keep.await {
+                    Ok(Some(connected)) => Ok(connected),
+                    Ok(None) => return Err(nobodys("finished meanwhile").await),
+                    Err(error) => Err(self.give_back(actor, &place_for(&row, owner), unkept, error).await),
+                };
                 Ok(Waiting::Connected(Box::new(self.settle(actor, &base, kept).await?)))
             }
             Err(OauthError::Refused { code, .. }) if code == "authorization_pending" => {
@@ -445,8 +457,8 @@ impl Vault {
         asked_at: Timestamp,
         tokens: Tokens,
     ) -> Result<Connected, VaultError> {
-        let user = (owner == Owner::User).then_some(&row.user);
-        let place = (row.tenant.clone(), user.cloned(), row.service.clone());
+        let place = place_for(row, owner);
+        let user = place.1.as_ref();
         let _turn = self.inner.flights.turn(&place).await;
         let grant = Grant {
             issuer: kept.identity.clone(),
@@ -487,10 +499,17 @@ impl Vault {
                 base.clone().then(Action::OauthCallback, outcome)
             }
         };
-        self.inner.audit.append(record).await?;
-        let Connected { info, replaced } = done?;
-        self.take_back_replaced(who, replaced).await;
-        Ok(info)
+        let written = self.inner.audit.append(record).await;
+        match done {
+            // The log is in the same trouble: what became of the tokens is worth more than that.
+            Err(VaultError::Oauth(error @ OauthError::NotKept { .. })) => Err(error.into()),
+            done => {
+                written?;
+                let Connected { info, replaced } = done?;
+                self.take_back_replaced(who, replaced).await;
+                Ok(info)
+            }
+        }
     }
 }
 
@@ -619,6 +638,12 @@ fn role_for(owner: Owner) -> sophon_types::Role {
         Owner::User => sophon_types::Role::Approver,
         Owner::Tenant => sophon_types::Role::Admin,
     }
+}
+
+/// Where the connection of a flow belongs.
+fn place_for(row: &FlowRow, owner: Owner) -> Place {
+    let user = (owner == Owner::User).then(|| row.user.clone());
+    (row.tenant.clone(), user, row.service.clone())
 }
 
 /// Where a flow belongs: what is sealed for it opens nowhere else.

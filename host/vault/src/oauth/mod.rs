@@ -26,7 +26,7 @@ mod refresh;
 mod revoke;
 mod transport;
 
-pub use error::OauthError;
+pub use error::{OauthError, Unkept};
 pub use exchange::ScopedToken;
 pub use flow::{Asked, Callback, Started, Waiting, Way};
 pub use grant::{Grant, Standing};

@@ -1,9 +1,9 @@
 //! Telling a provider that tokens are no longer wanted (RFC 7009).
 
-use super::OauthError;
-use super::endpoint::{Errand, Form};
+use super::endpoint::{Errand, Form, Tokens};
 use super::flights::Place;
 use super::grant::{ACCESS_TOKEN, REFRESH_TOKEN};
+use super::{OauthError, Unkept};
 use crate::connection::Meta;
 use crate::vault::{Fields, open_fields};
 use crate::{Vault, VaultError};
@@ -20,6 +20,15 @@ pub(crate) struct GivenUp {
     issuer: String,
     /// Why there are none: they do not open.
     tokens: Result<Vec<(&'static str, SecretString)>, VaultError>,
+}
+
+impl GivenUp {
+    /// Tokens that a provider has given a moment ago.
+    pub(crate) fn fresh(service: &ServiceName, issuer: &str, tokens: &Tokens) -> Self {
+        let refresh = tokens.refresh.clone().map(|refresh| (REFRESH_TOKEN, refresh));
+        let tokens = refresh.into_iter().chain([(ACCESS_TOKEN, tokens.access.clone())]).collect();
+        Self { service: service.clone(), version: 0, issuer: issuer.to_owned(), tokens: Ok(tokens) }
+    }
 }
 
 impl Vault {
@@ -65,6 +74,52 @@ impl Vault {
         if let Err(error) = self.take_back(actor, replaced).await {
             tracing::warn!(%service, %error, "tokens that others replaced were not taken back");
         }
+    }
+
+    /// Has the provider take back new tokens that could not be kept, for `cause`: nobody has them, and they would stay good. That
+    /// does not wait for the log, which is often in trouble where the store is. What whoever connected is told.
+    pub(crate) async fn give_back(
+        &self,
+        actor: &Principal,
+        place: &Place,
+        unkept: GivenUp,
+        cause: VaultError,
+    ) -> VaultError {
+        let service = unkept.service.clone();
+        tracing::error!(%service, error = %cause, "new tokens could not be kept; the provider is to take them back");
+        let base = Record::new(Action::OauthRevoke, Outcome::Intent)
+            .principal(actor)
+            .detail("service", service.as_str())
+            .detail("cause", "not_kept");
+        let note = async |record: Record| {
+            if let Err(error) = self.inner.audit.append(record).await {
+                tracing::error!(%service, %error, "it is not recorded that new tokens were given back");
+            }
+        };
+        note(base.clone()).await;
+        let done = match self.ends_more(place).await {
+            false => self.revoke_all(actor, unkept).await,
+            true => {
+                let rule = "the provider ends everything of an account with one token".to_owned();
+                Err(OauthError::Config { service: service.to_string(), key: "revoke_replaced", rule }.into())
+            }
+        };
+        let (outcome, tokens) = match &done {
+            Ok(()) => (Outcome::Ok, Unkept::GivenBack),
+            Err(error) => (Outcome::failed(error.code()), Unkept::StillGood),
+        };
+        note(base.then(Action::OauthRevoke, outcome)).await;
+        OauthError::NotKept { service, why: cause.to_string(), kind: cause.kind(), tokens }.into()
+    }
+
+    /// Whether giving new tokens back would end those of the connection that is there, or may be.
+    async fn ends_more(&self, (tenant, owner, service): &Place) -> bool {
+        let provider = self.oauth(service).ok().and_then(|oauth| oauth.parts.providers.of(service));
+        if provider.is_none_or(|provider| provider.revokes_replaced()) {
+            return false;
+        }
+        let found = self.inner.store.connections().get(tenant, owner.as_ref(), service).await;
+        !matches!(found, Ok(None))
     }
 
     /// Has the provider take the tokens back.

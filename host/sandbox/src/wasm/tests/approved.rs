@@ -50,7 +50,7 @@ fn approved(skill: &InstalledSkill) -> sophon_approval::ApprovedCall {
         session: None,
         arguments: CanonicalJson::parse(b"{}").unwrap(),
     };
-    let assessed = assess(request, Arc::new(skill.clone()), 0, &Policy::default()).unwrap();
+    let assessed = assess(request, Arc::new(skill.clone()), 0, &Arc::new(Policy::default())).unwrap();
     Gate::default()
         .pass(assessed, sophon_approval::Setting::default(), sophon_types::Timestamp::from_micros(0))
         .unwrap()

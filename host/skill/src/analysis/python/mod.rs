@@ -4,8 +4,10 @@
 //! Reads tokens, not the grammar: a name that is mentioned counts, whether it is called or only passed on. What is put
 //! together at run time passes; the rules about dynamic code are about that, and the sandbox holds without any of it.
 
+mod flow;
 mod lexer;
 
+pub(super) use flow::positions;
 pub(super) use lexer::{Flaw, Kind, Literal, Token};
 
 use lexer::{MAX_SOURCE, tokens};
