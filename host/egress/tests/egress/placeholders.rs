@@ -9,8 +9,8 @@ use bytes::Bytes;
 use secrecy::SecretString;
 use sophon_audit::Action;
 use sophon_egress::EgressSession;
-use sophon_egress::{HttpError, HttpRequest, TokenRefused};
-use sophon_skill::Manifest;
+use sophon_egress::{FieldValue, HttpError, HttpRequest, TokenRefused};
+use sophon_skill::{Field, Manifest};
 use sophon_types::{CorrelationId, Fault as _, Principal, Role, ServiceName};
 use sophon_vault::{
     Asked, Attach, Binding, Callback, OauthParts, Owner, Placing, Started, Transport, TransportError, TransportRequest,
@@ -183,14 +183,45 @@ async fn attack_17_native_code_that_declared_tokens_has_those_and_no_field_of_th
 
     let sent = async |manifest: &Manifest| {
         let session = world.session(manifest, &[]).await;
-        let fields = session.connection_fields(&github).await.unwrap();
+        let fields = session.connection_fields(&github, &[]).await.unwrap();
         assert_eq!(fields.keys().collect::<Vec<_>>(), ["access_token"]);
-        let bearer = format!("Bearer {}", fields["access_token"]);
+        let bearer = format!("Bearer {}", fields["access_token"].text());
         session.send(with_header(URL, "Authorization", &bearer)).await.unwrap();
         world.cables.log.all().pop().unwrap().header("authorization").unwrap().to_owned()
     };
     assert_eq!(sent(&opted_in()).await, "Bearer the-narrow-token");
     assert_eq!(sent(&crate::world::manifest(NAMED)).await, "Bearer the-whole-token");
+}
+
+/// Fields as a manifest declares them: `KEY:TYPE`.
+fn declared(fields: &[&str]) -> Vec<Field> {
+    let listed: Vec<_> = fields
+        .iter()
+        .map(|field| {
+            let (key, kind) = field.split_once(':').unwrap();
+            serde_json::json!({"key": key, "type": kind})
+        })
+        .collect();
+    let text = serde_json::json!({
+        "name": "probe", "version": "1.0.0", "author": "A", "license": "MIT", "description": "d", "category": "utility",
+        "runtime": "python", "entrypoint": "main.py", "integration": {"service": "github", "fields": listed},
+        "tools": [{"name": "go", "description": "d", "riskLevel": "none", "parameters": {"type": "object"}}],
+    });
+    Manifest::parse(text.to_string().as_bytes()).unwrap().integration.unwrap().fields
+}
+
+#[tokio::test]
+async fn attack_16_native_code_gets_the_fields_that_its_manifest_declares() {
+    let (_world, session, _) = placed(&[], None).await;
+    let got = async |fields: &[&str]| {
+        let found = session.connection_fields(&"github".parse().unwrap(), &declared(fields)).await.unwrap();
+        found.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(got(&["secret:secret", "other:text"]).await, ["secret"]);
+    assert_eq!(got(&["user:text"]).await, ["user"]);
+    assert_eq!(got(&["other:text"]).await, [""; 0]);
+    // A manifest that declares nothing of the connection asks for all of it.
+    assert_eq!(got(&[]).await, ["secret", "user"]);
 }
 
 #[tokio::test]
@@ -241,9 +272,9 @@ async fn placed(positions: &[&str], shape: Option<&str>) -> (World, EgressSessio
     let actor = Principal { role: Role::Approver, ..world.principal() };
     world.vault.put(&actor, Owner::User, &"github".parse().unwrap(), fields, binding).await.unwrap();
     let session = world.session(&crate::world::manifest(NAMED), &[]).await;
-    let fields = session.connection_fields(&"github".parse().unwrap()).await.unwrap();
-    assert_eq!(fields["user"], "ann");
-    let secret = fields["secret"].clone();
+    let fields = session.connection_fields(&"github".parse().unwrap(), &[]).await.unwrap();
+    assert_eq!(fields["user"], FieldValue::Plain("ann".into()));
+    let secret = fields["secret"].text().to_owned();
     (world, session, secret)
 }
 
