@@ -24,31 +24,41 @@ pub(crate) struct Found {
 /// Names of OAuth 2.0 and OpenID Connect, without case and separators.
 const OAUTH: [&str; 3] = ["accesstoken", "refreshtoken", "idtoken"];
 
-/// Names that services give to what a login returns. A text without a name is one as well.
-const LOGIN: [&str; 22] = [
-    "token",
-    "authtoken",
-    "authenticationtoken",
-    "bearertoken",
-    "bearer",
-    "sessiontoken",
-    "sessionid",
-    "session",
-    "sessionkey",
-    "sid",
-    "jwt",
-    "jwttoken",
-    "apitoken",
-    "apikey",
-    "securitytoken",
-    "ticket",
-    "accesskey",
-    "authkey",
-    "secret",
-    "authorization",
-    "synotoken",
-    "csrftoken",
+/// Names that services give to what a login returns, and what they end in: `client_token`, `ssoJwt`. A text without a name is
+/// one as well.
+const LOGIN_ENDS: [&str; 8] = ["token", "jwt", "ticket", "sessid", "sessionid", "apikey", "accesskey", "secret"];
+
+/// More of them, which many other names end in.
+const LOGIN: [&str; 5] = ["bearer", "session", "sessionkey", "authkey", "authorization"];
+
+/// Names that end like one of a token, and say where a list goes on, or whose account it is.
+const HARMLESS_ENDS: [&str; 12] = [
+    "pagetoken",
+    "nexttoken",
+    "previoustoken",
+    "continuationtoken",
+    "paginationtoken",
+    "cursortoken",
+    "synctoken",
+    "deltatoken",
+    "skiptoken",
+    "accountsid",
+    "objectsid",
+    "usersid",
 ];
+
+/// Whether a field of that name holds what a login returns; `plain` is the name without case and separators.
+fn is_of_login(name: &str, plain: &str) -> bool {
+    let ends = |ends: &[&str]| ends.iter().any(|end| plain.ends_with(end));
+    plain.is_empty() || LOGIN.contains(&plain) || (ends(&LOGIN_ENDS) || is_sid(name)) && !ends(&HARMLESS_ENDS)
+}
+
+/// Whether the last word of a name is `sid`: `connect.sid` and `loginSid`, and not `statusId`.
+fn is_sid(name: &str) -> bool {
+    let Some((before, end)) = name.len().checked_sub(3).and_then(|at| name.split_at_checked(at)) else { return false };
+    let apart = before.chars().next_back().is_none_or(|last| !last.is_ascii_alphanumeric());
+    end == "Sid" || apart && end.eq_ignore_ascii_case("sid")
+}
 
 /// Header fields of an answer to a user and password, or to a login, that hold a token.
 const FIELDS: [&str; 7] = [
@@ -74,8 +84,8 @@ pub(crate) fn tokens(
 ) -> Result<BTreeSet<Found>, Unreadable> {
     let login = redemption.is_login();
     let is_token = |name: &str| {
-        let name: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-        OAUTH.contains(&name.as_str()) || login && (LOGIN.contains(&name.as_str()) || name.is_empty())
+        let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+        OAUTH.contains(&plain.as_str()) || login && is_of_login(name, &plain)
     };
     let mut found = BTreeSet::new();
     let mut take = |name: &str, token: &str| {

@@ -244,6 +244,53 @@ fn tokens_of_answers_are_told_by_their_names() {
 }
 
 #[test]
+fn attack_16_tokens_of_a_login_are_told_by_what_their_names_end_in() {
+    let found = |redemption: &Redemption, name: &str| {
+        let body = serde_json::json!({"auth": {name: "s.0123456789abcdef", "lease_duration": "0123456789"}}).to_string();
+        !tokens(redemption, Some("application/json"), &[], body.as_bytes()).unwrap().is_empty()
+    };
+    let (login, ordinary) = (redemption(Some(Body::Json)), redemption(None));
+    for name in [
+        "client_token",
+        "clientToken",
+        "wrapping_token",
+        "x-auth-token",
+        "ssoJwt",
+        "loginTicket",
+        "connect.sid",
+        "loginSid",
+        "SID",
+        "PHPSESSID",
+        "newSessionId",
+        "adminApiKey",
+        "awsAccessKey",
+        "signing-secret",
+        "session",
+        "bearer",
+    ] {
+        assert!(found(&login, name), "{name}");
+        assert!(!found(&ordinary, name), "{name}: an ordinary answer has such fields too");
+    }
+    for name in [
+        "nextPageToken",
+        "next_token",
+        "continuationToken",
+        "syncToken",
+        "statusId",
+        "businessId",
+        "address_id",
+        "accountSid",
+        "objectSid",
+        "accessor",
+        "token_type",
+        "secretName",
+        "id",
+    ] {
+        assert!(!found(&login, name), "{name}");
+    }
+}
+
+#[test]
 fn attack_16_an_answer_to_a_login_is_read_whole_or_not_passed_on() {
     let login = redemption(Some(Body::Json));
     let read = |media_type: &str, body: &[u8]| tokens(&login, Some(media_type), &[], body);
