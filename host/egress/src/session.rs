@@ -332,14 +332,16 @@ impl EgressSession {
         Ok(Lent { fields: loan.attached, target, body: loan.body, mark: loan.mark })
     }
 
-    /// Path and query of the URL with the secret in it, which is read anew: it must lead where the checked one does.
+    /// Path and query of the URL with the secret in it, which is read anew: it must lead where the checked one does, to as many segments.
     fn target(&self, allowed: &AllowedRequest, url: &str) -> Result<Zeroizing<String>, HttpError> {
         let unfit = || {
             let why = "what a placeholder in the URL stands for cannot stand in a URL";
             HttpError::from(Denial::new("credential_unfit", why))
         };
         let swapped = CheckedUrl::parse(url, self.inner.wire.limits.url_bytes).map_err(|_refusal| unfit())?;
-        if !swapped.same_origin(allowed.checked_url()) {
+        let written = allowed.checked_url();
+        let depth = |url: &CheckedUrl| url.path().split('/').count();
+        if !swapped.same_origin(written) || depth(&swapped) != depth(written) {
             return Err(unfit());
         }
         Ok(Zeroizing::new(swapped.target().to_owned()))

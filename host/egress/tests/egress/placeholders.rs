@@ -286,6 +286,8 @@ fn post(media_type: &str, body: String) -> HttpRequest {
 }
 
 const QUOTED: &str = "s3cr%2Bet%2Fwith%20%22quotes%22%20%26%20%3D%25%C3%BC";
+/// The same in a path, where fewer characters mean something.
+const SEGMENT: &str = "s3cr+et%2Fwith%20%22quotes%22%20&%20=%25%C3%BC";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 #[tokio::test]
@@ -294,7 +296,7 @@ async fn a_placeholder_is_swapped_where_the_connection_names_it_encoded_for_its_
     world.script(|_| answer(200, &[], b"{}"));
     let seen = || world.cables.log.all().pop().unwrap();
     session.send(HttpRequest::new("GET", format!("https://api.example.com/hook/{secret}/send?a=%20b"))).await.unwrap();
-    assert_eq!(seen().target(), format!("/hook/{QUOTED}/send?a=%20b"));
+    assert_eq!(seen().target(), format!("/hook/{SEGMENT}/send?a=%20b"));
     session.send(HttpRequest::new("GET", format!("{URL}?a=1&key={secret}&b=2"))).await.unwrap();
     assert_eq!(seen().target(), format!("/x?a=1&key={QUOTED}&b=2"));
     session.send(post(FORM, format!("user=ann&pass={secret}&x=+y"))).await.unwrap();
