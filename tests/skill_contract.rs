@@ -114,3 +114,28 @@ fn attack_41_a_default_of_a_connection_is_on_the_card_and_may_not_change_before_
     assert_eq!(ended(&taken), "cancelled");
     assert_eq!(stage.targets(), ["/zones/first", "/zones/given"]);
 }
+
+/// A skill as many of a catalogue: it looks for an object where the refusal has a text, and falls over it.
+const FALLS_OVER: &str = r#"
+import json, urllib.error, urllib.request
+try:
+    urllib.request.urlopen("https://elsewhere.example/v1/x", timeout=20)
+except urllib.error.HTTPError as error:
+    told = json.loads(error.read())["error"]
+    try:
+        print(json.dumps({"error": told.get("summary")}))
+    except AttributeError as what:
+        print(json.dumps({"error": "Unexpected error: " + type(what).__name__}))
+"#;
+
+#[test]
+fn whatever_a_skill_prints_its_failure_names_the_grant_that_is_missing() {
+    let Some(stage) = Stage::new(|_| answer(json!({}))) else { return };
+    stage.install_source(&zones(), FALLS_OVER);
+    stage.connect_zones("first");
+    let error = stage.gateway.failure(&stage.agent, "zones.purge", json!({}));
+    assert_eq!(error["code"], "tool_failed");
+    let (message, hint) = (error["message"].as_str().expect("a message"), error["hint"].as_str().expect("a hint"));
+    assert!(message.contains("AttributeError") && message.contains("host_not_allowed"), "{error}");
+    assert!(hint.contains("host_not_allowed") && hint.contains("--allow-host elsewhere.example"), "{error}");
+}

@@ -119,6 +119,8 @@ pub(crate) struct State {
     /// Whose secrets these are.
     lent: HashSet<Mark>,
     requests: usize,
+    /// What was refused last, without secrets.
+    refused: Option<Denial>,
 }
 
 /// What a hop that was sent came to.
@@ -174,7 +176,19 @@ impl EgressSession {
     /// [`HttpError`]; its variants say what was sent.
     pub async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let sent = self.while_open(self.follow(request)).await;
-        sent.and_then(|sent| sent).map_err(|error| self.redact_error(error))
+        sent.and_then(|sent| sent).map_err(|error| {
+            let error = self.redact_error(error);
+            if let Some(refusal) = of_the_operator(&error) {
+                self.state.lock().refused = Some(refusal);
+            }
+            error
+        })
+    }
+
+    /// What was refused last, whatever the skill made of it. Its words are untrusted: they name what the skill asked for.
+    #[must_use]
+    pub fn last_refusal(&self) -> Option<Denial> {
+        self.state.lock().refused.clone()
     }
 
     /// The secrets that requests of this call were given so far: the call's output is scanned for them.
@@ -505,6 +519,17 @@ impl EgressSession {
             HttpError::HostUnavailable(text) => HttpError::HostUnavailable(clean(text)),
             error @ (HttpError::Timeout | HttpError::TooLarge(_) | HttpError::TooManyRedirects) => error,
         }
+    }
+}
+
+/// What was refused, or not trusted: somebody can allow it, and has to learn of it.
+fn of_the_operator(error: &HttpError) -> Option<Denial> {
+    match error {
+        HttpError::Denied(denial) => Some(denial.clone()),
+        HttpError::Tls(_) => {
+            Some(Denial { code: error.code().into(), message: error.to_string(), hint: error.hint() })
+        }
+        _ => None,
     }
 }
 
