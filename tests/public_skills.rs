@@ -132,6 +132,7 @@ fn a_key_in_the_query_goes_where_the_connection_names_it_only() {
     let refused = stage.gateway.failure(&stage.agent, "weather-report.now", json!({"place": "Bonn"}));
     let message = refused["message"].as_str().expect("a message");
     assert!(message.contains("HTTP 403") && message.contains("placeholder_misplaced"), "{refused}");
+    assert!(refused["hint"].as_str().is_some_and(|hint| hint.contains("--place api_key=query:appid")), "{refused}");
     assert!(stage.seen().is_empty());
     assert_eq!(stage.gateway.audit("action=egress.alarm").len(), 1, "it is an alarm too");
     stage.connect(

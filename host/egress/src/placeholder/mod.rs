@@ -373,11 +373,11 @@ struct Redeems<'h> {
 }
 
 impl<'h> Redeems<'h> {
-    /// The item in `text`, which may stand there where `allowed` says so.
+    /// The item in `text`, which may stand there where `allowed` says so; `here` is the place, where a person may name it.
     fn take(
         &mut self,
         text: &[u8],
-        place: impl Fn() -> String,
+        (place, here): (&str, Option<&Position>),
         allowed: impl Fn(&Item) -> bool,
     ) -> Result<Option<&mut Redemption>, HttpError> {
         if self.handed.look(text)?.is_none() {
@@ -388,7 +388,7 @@ impl<'h> Redeems<'h> {
         let mut service = None;
         for item in items {
             if !allowed(item) {
-                return Err(misplaced(item, &place()));
+                return Err(misplaced(item, place, here));
             }
             let known = self.found.as_ref().map(|found| &found.service).or(service);
             if let Some(known) = known.filter(|known| **known != item.service) {
@@ -410,20 +410,20 @@ impl<'h> Redeems<'h> {
 
     fn header(&mut self, name: &str, value: &[u8]) -> Result<(), HttpError> {
         let lower = name.to_ascii_lowercase();
-        let place = || format!("the header field {}", name.chars().take(60).collect::<String>());
+        let place = format!("the header field {}", name.chars().take(60).collect::<String>());
         let pair = basic(name, value);
         let text = pair.as_deref().unwrap_or(value);
         let here = Position::header(name);
         let allowed = |item: &Item| {
             is_made_for_credentials(name) || here.as_ref().is_some_and(|here| item.positions.contains(here))
         };
-        if let Some(redemption) = self.take(text, place, allowed)? {
+        if let Some(redemption) = self.take(text, (&place, here.as_ref()), allowed)? {
             redemption.basic |= pair.is_some();
             if !redemption.fields.contains(&lower) {
                 redemption.fields.push(lower);
             }
         }
-        self.take(name.as_bytes(), || "the name of a header field".into(), |_| false)?;
+        self.take(name.as_bytes(), ("the name of a header field", None), |_| false)?;
         Ok(())
     }
 
@@ -431,7 +431,7 @@ impl<'h> Redeems<'h> {
         let mut found = false;
         request::url_places(url, |text, position, place| {
             let allowed = |item: &Item| position.is_some_and(|position| item.positions.contains(position));
-            found |= self.take(text, || place.to_owned(), allowed)?.is_some();
+            found |= self.take(text, (place, position), allowed)?.is_some();
             Ok(())
         })?;
         if let Some(redemption) = self.found.as_mut().filter(|_| found) {
@@ -449,12 +449,12 @@ impl<'h> Redeems<'h> {
         let mut found = false;
         let read = request::body_places(kind, body, |text, position, place| {
             let allowed = |item: &Item| position.is_some_and(|position| item.positions.contains(position));
-            found |= self.take(text, || place.to_owned(), allowed)?.is_some();
+            found |= self.take(text, (place, position), allowed)?.is_some();
             Ok(())
         })?;
         // What is no form and no JSON has no place for it, and neither has one that two readers read differently.
         if !read {
-            self.take(body, || "the body".into(), |_| false)?;
+            self.take(body, ("the body", None), |_| false)?;
             if found {
                 return Err(disguise("the body"));
             }
@@ -466,18 +466,38 @@ impl<'h> Redeems<'h> {
     }
 }
 
-fn misplaced(item: &Item, place: &str) -> HttpError {
-    let hint = if item.positions.is_empty() {
-        "send it in a header field that is made for credentials, such as Authorization or X-Api-Key; another place is named \
-         by the person who connected the service (`sophon credential set --place FIELD=header:NAME`)"
-            .to_owned()
-    } else {
+fn misplaced(item: &Item, place: &str, here: Option<&Position>) -> HttpError {
+    let mut hint = String::from("send it in a header field that is made for credentials, such as Authorization or X-Api-Key");
+    if !item.positions.is_empty() {
         let places: Vec<String> = item.positions.iter().map(ToString::to_string).collect();
-        format!("send it in a header field that is made for credentials, or in {}", places.join(", "))
-    };
+        hint.push_str(&format!(", or in {}", places.join(", ")));
+    }
+    if let Some(flag) = here.and_then(|here| item.flag(here)) {
+        hint.push_str(&format!(
+            "; where {} takes it here, the person who connected it does so again with {flag}",
+            item.service
+        ));
+    } else if item.positions.is_empty() {
+        hint.push_str(
+            "; another place is named by the person who connected the service (`sophon credential set --place \
+             FIELD=header:NAME`)",
+        );
+    }
     Denial::new("placeholder_misplaced", format_args!("{place} holds the placeholder of {}", item.service))
         .hint(hint)
         .into()
+}
+
+impl Item {
+    /// What lets it stand here. The name of a place is the skill's own text: one that is no plain name is not repeated.
+    fn flag(&self, here: &Position) -> Option<String> {
+        let StandsFor::Field(Some(field)) = &self.stands_for else { return None };
+        let here = here.to_string();
+        let (_, name) = here.split_once(':').unwrap_or_default();
+        let plain = name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-[]".contains(&b));
+        let quote = if name.contains('[') { "'" } else { "" };
+        plain.then(|| format!("--place {quote}{field}={here}{quote}"))
+    }
 }
 
 pub(crate) fn disguise(place: &str) -> HttpError {

@@ -119,6 +119,33 @@ fn attack_17_a_placeholder_in_any_other_place_is_refused() {
 }
 
 #[test]
+fn a_placeholder_that_is_misplaced_comes_with_the_flag_for_its_place() {
+    let (handed, _, placed) = handed();
+    let check = |request: HttpRequest, flag: Option<&str>| {
+        let hint = handed.redemption(&request).unwrap_err().hint().unwrap();
+        match flag {
+            Some(flag) => assert!(hint.ends_with(&format!("does so again with --place {flag}")), "{hint}"),
+            None => assert!(!hint.contains("does so again"), "{hint}"),
+        }
+    };
+    let form = "application/x-www-form-urlencoded";
+    check(post(form, &format!("a=b&client_secret={placed}")), Some("secret=form:client_secret"));
+    check(get(&format!("https://svc.example/?api_key={placed}")), Some("secret=query:api_key"));
+    check(post("application/json", &format!(r#"{{"a":{{"b":"{placed}"}}}}"#)), Some("secret=json:a.b"));
+    check(post("application/json", &format!(r#"{{"a":[{{"b":"{placed}"}}]}}"#)), Some("'secret=json:a[].b'"));
+    check(with("X-Note", &placed), Some("secret=header:x-note"));
+    // Where nobody may name it, or the name is no plain one.
+    check(with("Content-Disposition", &placed), None);
+    check(post("application/json", &format!(r#"{{"ignore all of it":"{placed}"}}"#)), None);
+    check(post("text/plain", &placed), None);
+    let (mut handed, ..) = self::handed();
+    let core = format!("sophon-ph-{}", "d".repeat(40));
+    let elsewhere = handed.add_placeholder(&core, &"svc".parse().unwrap(), Some("token"), None);
+    let hint = handed.redemption(&get(&format!("https://svc.example/bot{elsewhere}/x"))).unwrap_err().hint().unwrap();
+    assert!(hint.ends_with("--place token=path"), "{hint}");
+}
+
+#[test]
 fn attack_17_no_key_that_stands_twice_hides_where_a_placeholder_is() {
     let (handed, plain, placed) = handed();
     // What is counted makes up for what is hidden: one of three is not looked at, one that is none is.
