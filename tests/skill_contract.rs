@@ -1,6 +1,7 @@
 //! What a skill of the public contract gets of a connection, and what becomes of what it prints: over a real gateway, under real
 //! gVisor. Needs an engine, as the tests of `public_skills` do.
 
+use crate::harness::Cli;
 use crate::public_skills::{SECRET, Stage, answer, hidden};
 use serde_json::{Value, json};
 
@@ -138,4 +139,20 @@ fn whatever_a_skill_prints_its_failure_names_the_grant_that_is_missing() {
     let (message, hint) = (error["message"].as_str().expect("a message"), error["hint"].as_str().expect("a hint"));
     assert!(message.contains("AttributeError") && message.contains("host_not_allowed"), "{error}");
     assert!(hint.contains("host_not_allowed") && hint.contains("--allow-host elsewhere.example"), "{error}");
+}
+
+#[test]
+fn fields_that_an_installed_skill_calls_no_secret_are_plain_without_being_told() {
+    let Some(stage) = Stage::new(|_| answer(json!({}))) else { return };
+    stage.install_source(&zones(), PURGE);
+    let fields = json!({"base_url": stage.upstream.url(""), "token": SECRET, "zone": "mine"});
+    let set = Cli::new(&stage.home, ["credential", "set", "zones", "--user", "ann"]).stdin(&fields.to_string()).expect(0);
+    for shown in ["Address (base_url): not secret", "Zone (zone): not secret"] {
+        assert!(set.stderr.contains(shown), "{}", set.stderr);
+    }
+    assert!(!set.stderr.contains("Token") && !set.stderr.contains(SECRET), "{}", set.stderr);
+    let found = stage.gateway.value(&stage.agent, "zones.purge", json!({}));
+    assert_eq!(found["zone"], "mine");
+    assert_eq!(stage.seen()[0].header("authorization"), Some(format!("Bearer {SECRET}").as_str()));
+    hidden(&stage, &found.to_string());
 }

@@ -461,6 +461,7 @@ fn view(entry: &Entry) -> SkillView {
         credentials: manifest
             .map(|m| m.credentials.iter().map(|used| used.service.to_string()).collect())
             .unwrap_or_default(),
+        integration: manifest.and_then(|m| m.integration.clone()),
         streams: manifest.map(|m| m.permissions.streams.iter().map(ToString::to_string).collect()).unwrap_or_default(),
         granted_streams: ready.map(|ready| ready.skill.streams().to_vec()).unwrap_or_default(),
         requirements: manifest.map(required).unwrap_or_default(),

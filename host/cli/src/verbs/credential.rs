@@ -2,10 +2,10 @@
 
 use super::install::key_and_value;
 use super::{ask, part};
-use crate::arguments::ForUser;
+use crate::arguments::{ForUser, InTenant};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{is_interactive, table};
+use crate::output::{Output, field, is_interactive, plain, table};
 use crate::secret_input;
 use clap::{Args, Subcommand};
 use http::Method;
@@ -45,7 +45,8 @@ enum Verb {
 struct Set {
     /// The service, such as `github`.
     service: String,
-    /// The field that the value is for; more than one are asked for one after the other [default: token].
+    /// The field that the value is for; more than one are asked for one after the other [default: those that the installed
+    /// skills of the service declare, else token].
     #[arg(long = "field", value_name = "FIELD")]
     fields: Vec<String>,
     /// The only hosts that it may travel to: `host[:port]` [default: exact hosts of the manifest and
@@ -64,7 +65,8 @@ struct Set {
     /// Never attach it; it is used where the skill's requests hold its placeholder.
     #[arg(long, conflicts_with_all = ["basic", "header"])]
     placeholders: bool,
-    /// A field that is not secret, such as a URL or a user's name.
+    /// A field that is not secret, such as a URL or a user's name; those that the installed skills of the service declare as
+    /// none need not be named.
     #[arg(long, value_name = "FIELD")]
     plain: Vec<String>,
     /// Where the placeholder of a field may stand besides header fields that are made for credentials: `header:NAME`, `path`,
@@ -91,11 +93,14 @@ impl Credential {
                 if !set.hosts.is_empty() {
                     body.insert("hosts".into(), json!(set.hosts));
                 }
-                if !set.plain.is_empty() {
-                    body.insert("plain".into(), json!(set.plain));
+                let declared = declared(context, &set).await?;
+                let fields = fields(&set.fields, &declared)?;
+                let plain = set.plain(&declared, &fields, output);
+                if !plain.is_empty() {
+                    body.insert("plain".into(), json!(plain));
                 }
                 body.insert("placeholders".into(), set.placing());
-                body.insert("fields".into(), fields(&set.fields)?);
+                body.insert("fields".into(), fields);
                 let path = format!("/v1/credentials/{}", part(&set.service));
                 let answer = ask(context, set.acting, Method::PUT, &path, Some(&body.into())).await?;
                 output.data(&answer, |_value| String::new())?;
@@ -122,7 +127,73 @@ impl Credential {
     }
 }
 
+/// A field that an installed skill declares of the service.
+#[derive(Debug, PartialEq, Eq)]
+struct Declared {
+    key: String,
+    label: String,
+    is_secret: bool,
+    is_required: bool,
+}
+
+/// What the installed skills that integrate the service declare of it. A field that one of them calls a secret is one.
+async fn declared(context: &Context, set: &Set) -> Result<Vec<Declared>, CliError> {
+    let tenant = InTenant { tenant: set.acting.tenant.clone() };
+    let answer = ask(context, tenant, Method::GET, "/v1/skills", None).await?;
+    Ok(of_service(&answer, &set.service))
+}
+
+fn of_service(skills: &Value, service: &str) -> Vec<Declared> {
+    let mut found: Vec<Declared> = Vec::new();
+    let skills = skills["skills"].as_array().into_iter().flatten();
+    let integrations = skills.map(|skill| &skill["integration"]).filter(|of| of["service"] == service);
+    for declared in integrations.flat_map(|of| of["fields"].as_array().into_iter().flatten()) {
+        let (key, is_secret) = (field(declared, "key"), declared["type"] == "secret");
+        match found.iter_mut().find(|known| known.key == key) {
+            Some(known) => known.is_secret |= is_secret,
+            None => found.push(Declared {
+                label: field(declared, "label"),
+                is_required: declared["required"] == true,
+                key,
+                is_secret,
+            }),
+        }
+    }
+    found
+}
+
+/// Whether a field is a secret by its name, whatever a manifest says: that is its author's word.
+fn sounds_secret(key: &str) -> bool {
+    const ENDS: [&str; 7] = ["token", "secret", "password", "passphrase", "apikey", "accesskey", "privatekey"];
+    let name: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    ENDS.iter().any(|end| name.ends_with(end))
+}
+
 impl Set {
+    /// The fields that are not secret: those that are named so, and those that no installed skill calls a secret.
+    fn plain(&self, declared: &[Declared], fields: &Value, output: Output) -> Vec<String> {
+        let mut plain = self.plain.clone();
+        let attached = |key: &str| match (&self.basic, self.fields.as_slice()) {
+            (Some(basic), _) => basic.split_once(':').is_some_and(|(_, password)| password == key),
+            (None, [only]) => only == key && !self.placeholders,
+            _ => false,
+        };
+        for Declared { key, label, is_secret, .. } in declared {
+            if *is_secret || fields.get(key).is_none() || plain.contains(key) || attached(key) {
+                continue;
+            }
+            if sounds_secret(key) {
+                output.note(&format!(
+                    "{label} ({key}): kept as a secret, though its skill says that it is none; --plain {key} if so"
+                ));
+            } else {
+                output.note(&format!("{label} ({key}): not secret, skills get it as it is"));
+                plain.push(key.clone());
+            }
+        }
+        plain
+    }
+
     fn placing(&self) -> Value {
         let mut placing = json!({});
         for (field, place) in &self.places {
@@ -163,7 +234,22 @@ pub(super) fn owner(acting: &ForUser) -> &'static str {
     if acting.user.is_some() { "user" } else { "tenant" }
 }
 
-fn fields(names: &[String]) -> Result<Value, CliError> {
+fn fields(names: &[String], declared: &[Declared]) -> Result<Value, CliError> {
+    if is_interactive() && names.is_empty() && !declared.is_empty() {
+        let mut values = Map::new();
+        for field in declared {
+            let optional = if field.is_required { "" } else { ", or nothing" };
+            let question = plain(&format!("{} ({}{optional})", field.label, field.key));
+            let value = match field.is_secret || sounds_secret(&field.key) {
+                true => secret_input::ask(&question)?.expose_secret().to_owned(),
+                false => crate::output::asked(&format!("{question}:"))?,
+            };
+            if !value.is_empty() {
+                values.insert(field.key.clone(), value.into());
+            }
+        }
+        return Ok(values.into());
+    }
     if is_interactive() {
         let usual = ["token".to_owned()];
         let names = if names.is_empty() { &usual } else { names };
@@ -195,6 +281,30 @@ fn from_text(names: &[String], text: &str) -> Result<Value, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_installed_skills_say_of_a_service_is_put_together() {
+        let skill = |service: &str, fields: &[(&str, &str)]| {
+            let fields: Vec<Value> = fields
+                .iter()
+                .map(|(key, kind)| json!({"key": key, "label": key.to_uppercase(), "type": kind, "required": true}))
+                .collect();
+            json!({"integration": {"service": service, "fields": fields}})
+        };
+        let skills = json!({"skills": [
+            skill("svc", &[("base", "url"), ("user", "text"), ("pin", "text")]),
+            skill("other", &[("else", "text")]),
+            json!({"name": "none"}),
+            skill("svc", &[("pin", "secret"), ("key", "secret")]),
+        ]});
+        let found = of_service(&skills, "svc");
+        let shown: Vec<(&str, bool)> = found.iter().map(|field| (field.key.as_str(), field.is_secret)).collect();
+        assert_eq!(shown, [("base", false), ("user", false), ("pin", true), ("key", true)]);
+        assert_eq!(found[0].label, "BASE");
+        for (key, secret) in [("token", true), ("clientSecret", true), ("api_key", true), ("projectKey", false), ("email", false)] {
+            assert_eq!(sounds_secret(key), secret, "{key}");
+        }
+    }
 
     #[test]
     fn what_is_written_becomes_fields() {
