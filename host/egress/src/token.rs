@@ -10,7 +10,7 @@ use crate::error::HttpError;
 use crate::session::EgressSession;
 use serde::{Deserialize, Serialize};
 use sophon_audit::Outcome;
-use sophon_skill::{Access, CredentialUse, Field};
+use sophon_skill::{Access, CredentialUse, Field, FieldKind};
 use sophon_types::ServiceName;
 use sophon_vault::{Attach, ConnectionInfo, VaultError};
 use std::collections::BTreeMap;
@@ -73,7 +73,8 @@ pub struct SharedField {
 }
 
 /// Which fields of a connection native code gets whose manifest declares these (`integration.fields`): those, and where it
-/// declares none, all. The token of a provider's account has a name that no manifest has to know.
+/// declares none, all. The token of a provider's account has a name that no manifest has to know: it stands under the one secret
+/// field that is declared as well.
 #[must_use]
 pub fn shared_fields(found: &ConnectionInfo, access: Access, declared: &[Field]) -> Vec<SharedField> {
     let token = match &found.binding.attach {
@@ -87,6 +88,9 @@ pub fn shared_fields(found: &ConnectionInfo, access: Access, declared: &[Field])
     for field in &found.fields {
         if token == Some(field) {
             share(field, field, false);
+            if let Some(name) = named_for_token(field, declared) {
+                share(name, field, false);
+            }
             continue;
         }
         // Whoever declared tokens of some scopes has those instead of the rest.
@@ -96,6 +100,13 @@ pub fn shared_fields(found: &ConnectionInfo, access: Access, declared: &[Field])
         }
     }
     shared
+}
+
+/// The one secret field that a manifest declares, where it does not declare the token by its own name.
+fn named_for_token<'d>(token: &str, declared: &'d [Field]) -> Option<&'d str> {
+    let mut secret = declared.iter().filter(|field| field.kind == FieldKind::Secret);
+    let only = secret.next().filter(|_| secret.next().is_none())?;
+    declared.iter().all(|field| field.key != token).then_some(only.key.as_str())
 }
 
 impl EgressSession {

@@ -189,6 +189,18 @@ async fn attack_17_native_code_that_declared_tokens_has_those_and_no_field_of_th
         session.send(with_header(URL, "Authorization", &bearer)).await.unwrap();
         world.cables.log.all().pop().unwrap().header("authorization").unwrap().to_owned()
     };
+    // Under the one secret that a manifest declares too, because no manifest knows how the vault calls a token.
+    let named = async |manifest: &Manifest, fields: &[&str]| {
+        let session = world.session(manifest, &[]).await;
+        let found = session.connection_fields(&github, &declared(fields)).await.unwrap();
+        assert!(found.values().all(|value| *value == found["access_token"]), "{found:?}");
+        found.into_keys().collect::<Vec<_>>()
+    };
+    for manifest in [opted_in(), crate::world::manifest(NAMED)] {
+        assert_eq!(named(&manifest, &["token:secret", "base:url"]).await, ["access_token", "token"]);
+        assert_eq!(named(&manifest, &["access_token:secret", "base:url"]).await, ["access_token"]);
+        assert_eq!(named(&manifest, &["key:secret", "pin:secret"]).await, ["access_token"], "which one is not guessed");
+    }
     assert_eq!(sent(&opted_in()).await, "Bearer the-narrow-token");
     assert_eq!(sent(&crate::world::manifest(NAMED)).await, "Bearer the-whole-token");
 }
