@@ -20,7 +20,7 @@ pub struct Allowlist {
     permissions: Vec<NetworkRule>,
     tool: Option<(ToolName, Vec<NetworkRule>)>,
     grants: Vec<HostGrant>,
-    /// The skill's credential, where it declares exactly one: a grant then need not name it.
+    /// The skill's credential, where it uses exactly one: a grant then need not name it.
     only: Option<ServiceName>,
     /// The package's file name, for hints.
     package: String,
@@ -58,7 +58,7 @@ impl Allowlist {
             permissions: manifest.permissions.network.clone().unwrap_or_default(),
             tool: tool.and_then(|tool| Some((tool.name.clone(), tool.network.clone()?))),
             grants: grants.to_vec(),
-            only: match manifest.credentials.as_slice() {
+            only: match manifest.services().as_slice() {
                 [only] => Some(only.service.clone()),
                 _ => None,
             },

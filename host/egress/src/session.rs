@@ -395,12 +395,15 @@ impl EgressSession {
             Arc::clone(&state.handed)
         };
         self.recorder().token(&redemption.service, "answer", Outcome::Ok).await?;
+        let unhidden = || HttpError::HostUnavailable("the tokens of an answer could not be looked for".into());
+        let swaps = Arc::new(handed.swaps(redemption, &found).ok_or_else(unhidden)?);
         let mut headers = HeaderMap::with_capacity(answer.headers.len());
         for (name, value) in &answer.headers {
-            let hidden = handed.hide_tokens(redemption, &found, value.as_bytes());
+            let hidden = swaps.apply(value.as_bytes());
             headers.append(name, HeaderValue::from_bytes(&hidden).unwrap_or_else(|_never| value.clone()));
         }
-        let body = Bytes::from(handed.hide_tokens(redemption, &found, &answer.body));
+        let hidden = self.inner.scanner.swap(&swaps, &answer.body).await;
+        let body = hidden.map_err(|error| Failure::sent(error).into_error(allowed.method()))?;
         if body.len() != answer.body.len() {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }

@@ -10,7 +10,7 @@ mod json;
 mod request;
 mod text;
 
-pub(crate) use answer::tokens;
+pub(crate) use answer::{Swaps, tokens};
 pub(crate) use request::Body;
 
 use crate::admit::HttpRequest;

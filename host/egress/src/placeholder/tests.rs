@@ -363,7 +363,7 @@ fn attack_16_a_token_of_an_answer_becomes_a_placeholder_in_every_spelling() {
     let found = tokens(&login, Some("application/json"), &[], body.as_bytes()).unwrap();
     let token = "a/b+c\"12345678";
     handed.add_token(&format!("sophon-ph-{}", "e".repeat(40)), &login, "access_token", token.as_bytes());
-    let hidden = String::from_utf8(handed.hide_tokens(&login, &found, body.as_bytes())).unwrap();
+    let hidden = String::from_utf8(handed.swaps(&login, &found).unwrap().apply(body.as_bytes())).unwrap();
     let placeholder = handed.token(&login.service, token.as_bytes()).unwrap();
     assert_eq!(
         hidden,
@@ -375,6 +375,24 @@ fn attack_16_a_token_of_an_answer_becomes_a_placeholder_in_every_spelling() {
     assert!(handed.redemption(&with("Authorization", &format!("Bearer {placeholder}"))).unwrap().is_some());
     let elsewhere = post("application/x-www-form-urlencoded", &format!("text={placeholder}"));
     assert!(handed.redemption(&elsewhere).is_err());
+}
+
+#[test]
+fn attack_16_of_tokens_that_are_part_of_each_other_the_longest_is_replaced() {
+    let (mut handed, ..) = handed();
+    let login = redemption(Some(Body::Json));
+    // The second is how a URL writes the first.
+    let list = ["abc/12345678", "abc%2F12345678", "abc/12345678-and-more"];
+    let mut found = BTreeSet::new();
+    for (token, letter) in list.iter().zip(["e", "f", "d"]) {
+        found.insert(answer::Found { name: "token".into(), token: (*token).to_owned() });
+        handed.add_token(&format!("sophon-ph-{}", letter.repeat(40)), &login, "token", token.as_bytes());
+    }
+    let swaps = handed.swaps(&login, &found).unwrap();
+    let swapped = String::from_utf8(swaps.apply(list.join(" ").as_bytes())).unwrap();
+    let expected: Vec<String> = ["e", "f", "d"].iter().map(|letter| format!("sophon-ph-{}", letter.repeat(40))).collect();
+    assert_eq!(swapped, expected.join(" "));
+    assert!(handed.swaps(&login, &BTreeSet::new()).unwrap().apply(b"nothing") == b"nothing");
 }
 
 proptest::proptest! {

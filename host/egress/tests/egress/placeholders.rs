@@ -205,8 +205,8 @@ async fn attack_17_native_code_that_declared_tokens_has_those_and_no_field_of_th
     assert_eq!(sent(&crate::world::manifest(NAMED)).await, "Bearer the-whole-token");
 }
 
-/// Fields as a manifest declares them: `KEY:TYPE`.
-fn declared(fields: &[&str]) -> Vec<Field> {
+/// A skill that integrates `github` with these fields (`KEY:TYPE`), and names the service nowhere else.
+fn integration(fields: &[&str]) -> Manifest {
     let listed: Vec<_> = fields
         .iter()
         .map(|field| {
@@ -219,7 +219,21 @@ fn declared(fields: &[&str]) -> Vec<Field> {
         "runtime": "python", "entrypoint": "main.py", "integration": {"service": "github", "fields": listed},
         "tools": [{"name": "go", "description": "d", "riskLevel": "none", "parameters": {"type": "object"}}],
     });
-    Manifest::parse(text.to_string().as_bytes()).unwrap().integration.unwrap().fields
+    Manifest::parse(text.to_string().as_bytes()).unwrap()
+}
+
+fn declared(fields: &[&str]) -> Vec<Field> {
+    integration(fields).integration.unwrap().fields
+}
+
+#[tokio::test]
+async fn a_skill_that_only_integrates_a_service_sends_its_credential_to_the_granted_host() {
+    let world = connected().await;
+    let session = world.session(&integration(&["token:secret"]), &["api.example.com"]).await;
+    let fields = session.connection_fields(&"github".parse().unwrap(), &declared(&["token:secret"])).await.unwrap();
+    session.send(with_header(URL, "Authorization", &format!("Bearer {}", fields["token"].text()))).await.unwrap();
+    let seen = world.cables.log.all().pop().unwrap();
+    assert_eq!(seen.header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
 }
 
 #[tokio::test]
