@@ -10,7 +10,7 @@ fn zones() -> Value {
     let tool = |name: &str, risk: &str| {
         json!({
             "name": name, "description": "Purges a zone.", "riskLevel": risk,
-            "parameters": {"type": "object", "properties": {"zone": {"type": "string"}, "base_url": {"type": "string"}}},
+            "parameters": {"type": "object", "properties": {"zone": {"type": ["string", "null"]}, "base_url": {"type": "string"}}},
         })
     };
     json!({
@@ -146,7 +146,8 @@ fn fields_that_an_installed_skill_calls_no_secret_are_plain_without_being_told()
     let Some(stage) = Stage::new(|_| answer(json!({}))) else { return };
     stage.install_source(&zones(), PURGE);
     let fields = json!({"base_url": stage.upstream.url(""), "token": SECRET, "zone": "mine"});
-    let set = Cli::new(&stage.home, ["credential", "set", "zones", "--user", "ann"]).stdin(&fields.to_string()).expect(0);
+    let set =
+        Cli::new(&stage.home, ["credential", "set", "zones", "--user", "ann"]).stdin(&fields.to_string()).expect(0);
     for shown in ["Address (base_url): not secret", "Zone (zone): not secret"] {
         assert!(set.stderr.contains(shown), "{}", set.stderr);
     }
@@ -155,4 +156,39 @@ fn fields_that_an_installed_skill_calls_no_secret_are_plain_without_being_told()
     assert_eq!(found["zone"], "mine");
     assert_eq!(stage.seen()[0].header("authorization"), Some(format!("Bearer {SECRET}").as_str()));
     hidden(&stage, &found.to_string());
+}
+
+/// A skill that posts to a webhook, as one of a catalogue does.
+const POSTS: &str = r#"
+import json, urllib.error, urllib.request
+hook = params["hook"]
+if not hook.startswith("https://"):
+    raise SystemExit("no URL")
+made = urllib.request.Request(hook + "?wait=true", data=json.dumps({"content": params["text"]}).encode(),
+                              headers={"Content-Type": "application/json"}, method="POST")
+with urllib.request.urlopen(made, timeout=20) as answer:
+    print(json.dumps({"told": hook, "answer": answer.read().decode()}))
+"#;
+
+#[test]
+fn a_webhook_is_a_url_to_the_skill_and_its_secret_is_none() {
+    let Some(stage) = Stage::new(|seen| answer(json!({"asked": seen.target}))) else { return };
+    let mut manifest = zones();
+    manifest["name"] = "chat".into();
+    manifest["integration"] = json!({"service": "chat", "fields": [
+        {"key": "base_url", "label": "Address", "type": "url"}, {"key": "hook", "label": "Webhook", "type": "url"},
+    ]});
+    manifest["credentials"] = json!([{"service": "chat", "scopes": [], "required": true, "access": "proxy"}]);
+    manifest["tools"] = json!([{
+        "name": "post", "description": "Posts.", "riskLevel": "medium",
+        "parameters": {"type": "object", "properties": {"text": {"type": "string"}}},
+    }]);
+    stage.install_source(&manifest, POSTS);
+    let hook = stage.upstream.url(&format!("/api/webhooks/123456789/{SECRET}"));
+    let words = ["credential", "set", "chat", "--field", "hook", "--place", "hook=url", "--user", "ann"];
+    Cli::new(&stage.home, words).stdin(&hook).expect(0);
+    let told = stage.gateway.value(&stage.agent, "chat.post", json!({"text": "hello"}));
+    assert_eq!(stage.targets(), [format!("/api/webhooks/123456789/{SECRET}?wait=true")]);
+    assert!(told["told"].as_str().is_some_and(|told| told.contains("/sophon-ph-")), "{told}");
+    hidden(&stage, &told.to_string());
 }

@@ -113,7 +113,7 @@ pub struct EgressSession {
 
 #[derive(Default)]
 pub(crate) struct State {
-    secrets: KnownSecrets,
+    pub(crate) secrets: KnownSecrets,
     /// What the skill was given in place of a credential.
     pub(crate) handed: Arc<Handed>,
     /// Whose secrets these are.
@@ -355,7 +355,8 @@ impl EgressSession {
         let swapped = CheckedUrl::parse(url, self.inner.wire.limits.url_bytes).map_err(|_refusal| unfit())?;
         let written = allowed.checked_url();
         let depth = |url: &CheckedUrl| url.path().split('/').count();
-        if !swapped.same_origin(written) || depth(&swapped) != depth(written) {
+        let is_hook = allowed.redeems().is_some_and(|redemption| redemption.hook);
+        if !swapped.same_origin(written) || !is_hook && depth(&swapped) != depth(written) {
             return Err(unfit());
         }
         Ok(Zeroizing::new(swapped.target().to_owned()))
@@ -529,9 +530,7 @@ impl EgressSession {
 fn of_the_operator(error: &HttpError) -> Option<Denial> {
     match error {
         HttpError::Denied(denial) => Some(denial.clone()),
-        HttpError::Tls(_) => {
-            Some(Denial { code: error.code().into(), message: error.to_string(), hint: error.hint() })
-        }
+        HttpError::Tls(_) => Some(Denial { code: error.code().into(), message: error.to_string(), hint: error.hint() }),
         _ => None,
     }
 }

@@ -8,9 +8,11 @@
 use crate::credential::{purpose, unavailable};
 use crate::error::HttpError;
 use crate::session::EgressSession;
+use crate::url::CheckedUrl;
 use serde::{Deserialize, Serialize};
 use sophon_audit::Outcome;
-use sophon_skill::{Access, CredentialUse, Field, FieldKind};
+use sophon_guard::KnownSecrets;
+use sophon_skill::{Access, CredentialUse, Field, FieldKind, Scheme};
 use sophon_types::ServiceName;
 use sophon_vault::{Attach, ConnectionInfo, VaultError};
 use std::collections::BTreeMap;
@@ -165,6 +167,11 @@ impl EgressSession {
             let field: String = field.chars().take(64).collect();
             return Err(TokenRefused::NotAvailable(format!("{service}: the connection has no field {field:?}")));
         }
+        let placing = found.binding.placing(field);
+        let url = match &placing {
+            Some(placing) if placing.is_url() => Some(self.whole_url(&declared, field).await?),
+            _ => None,
+        };
         self.recorder().token(&declared, "placeholder", Outcome::Ok).await?;
         let mut state = self.state.lock();
         // Somebody else of the same run may have asked meanwhile.
@@ -172,8 +179,23 @@ impl EgressSession {
             return Ok(text.to_owned());
         }
         let core = self.inner.vault.placeholder();
-        let placing = found.binding.placing(field);
-        Ok(Arc::make_mut(&mut state.handed).add_placeholder(&core, &declared, field, placing.as_ref()))
+        let handed = Arc::make_mut(&mut state.handed);
+        Ok(handed.add_placeholder(&core, &declared, field, placing.as_ref(), url.as_ref()))
+    }
+
+    /// A field that is a URL as a whole: its host is told, and rules are asked about its path. From here on it is a secret of
+    /// this session.
+    async fn whole_url(&self, service: &ServiceName, field: Option<&str>) -> Result<CheckedUrl, TokenRefused> {
+        let vault = &self.inner.vault;
+        let lease = vault.lease(&purpose(&self.scope), service, &self.scope.intent).await;
+        let lease = lease.map_err(|error| refusal(service, error))?;
+        let mut state = self.state.lock();
+        state.secrets = KnownSecrets::merge(&[&state.secrets, &lease.known_secrets()]);
+        #[expect(clippy::disallowed_methods, reason = "its host is told, and its path is asked about")]
+        let text = lease.stands_for(field).and_then(|secret| std::str::from_utf8(secret.expose()).ok());
+        let url = text.and_then(|text| CheckedUrl::parse(text, self.inner.wire.limits.url_bytes).ok());
+        url.filter(|url| url.scheme() == Scheme::Https)
+            .ok_or_else(|| TokenRefused::NotAvailable(format!("{service}: its field is no URL that can be sent")))
     }
 
     /// What native code gets of the connection to `service`, whose manifest declares these fields of it
@@ -208,7 +230,8 @@ impl EgressSession {
             let lease = vault.lease(&purpose(&self.scope), &declared, &self.scope.intent).await;
             let lease = lease.map_err(|error| unavailable(&error))?;
             // What is plain is said by what is authenticated now, not by the look before.
-            for (name, value) in lease.plain_fields().filter(|(name, _)| shared.iter().any(|field| field.name == *name)) {
+            for (name, value) in lease.plain_fields().filter(|(name, _)| shared.iter().any(|field| field.name == *name))
+            {
                 values.insert(name.to_owned(), FieldValue::Plain(value.into_owned()));
             }
         }

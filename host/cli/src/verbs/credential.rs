@@ -70,7 +70,7 @@ struct Set {
     #[arg(long, value_name = "FIELD")]
     plain: Vec<String>,
     /// Where the placeholder of a field may stand besides header fields that are made for credentials: `header:NAME`, `path`,
-    /// `query:NAME`, `form:NAME` or `json:KEY`.
+    /// `query:NAME`, `form:NAME` or `json:KEY`; `url`: the field is a URL as a whole, such as a webhook's.
     #[arg(long = "place", value_name = "FIELD=PLACE", value_parser = key_and_value)]
     places: Vec<(String, String)>,
     /// How the placeholder of a field has to look, such as `{}:fx`.
@@ -164,7 +164,8 @@ fn of_service(skills: &Value, service: &str) -> Vec<Declared> {
 
 /// Whether a field is a secret by its name, whatever a manifest says: that is its author's word.
 fn sounds_secret(key: &str) -> bool {
-    const ENDS: [&str; 7] = ["token", "secret", "password", "passphrase", "apikey", "accesskey", "privatekey"];
+    const ENDS: [&str; 9] =
+        ["token", "secret", "password", "passphrase", "apikey", "accesskey", "privatekey", "webhook", "webhookurl"];
     let name: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     ENDS.iter().any(|end| name.ends_with(end))
 }
@@ -179,7 +180,8 @@ impl Set {
             _ => false,
         };
         for Declared { key, label, is_secret, .. } in declared {
-            if *is_secret || fields.get(key).is_none() || plain.contains(key) || attached(key) {
+            let placed = self.places.iter().chain(&self.shapes).any(|(field, _)| field == key);
+            if *is_secret || placed || fields.get(key).is_none() || plain.contains(key) || attached(key) {
                 continue;
             }
             if sounds_secret(key) {
@@ -192,6 +194,11 @@ impl Set {
             }
         }
         plain
+    }
+
+    /// Whether a field is placed as a URL as a whole, which no header holds.
+    fn is_url(&self, field: &str) -> bool {
+        self.places.iter().any(|(placed, place)| placed == field && place == "url")
     }
 
     fn placing(&self) -> Value {
@@ -224,7 +231,10 @@ impl Set {
                 let field = only.unwrap_or("token");
                 Some(json!({"type": "header", "name": name, "prefix": self.prefix, "field": field}))
             }
-            None => only.filter(|_first| self.fields.len() == 1).map(|field| json!({"type": "bearer", "field": field})),
+            None => {
+                let alone = only.filter(|field| self.fields.len() == 1 && !self.is_url(field));
+                alone.map(|field| json!({"type": "bearer", "field": field}))
+            }
         })
     }
 }
@@ -301,7 +311,14 @@ mod tests {
         let shown: Vec<(&str, bool)> = found.iter().map(|field| (field.key.as_str(), field.is_secret)).collect();
         assert_eq!(shown, [("base", false), ("user", false), ("pin", true), ("key", true)]);
         assert_eq!(found[0].label, "BASE");
-        for (key, secret) in [("token", true), ("clientSecret", true), ("api_key", true), ("projectKey", false), ("email", false)] {
+        for (key, secret) in [
+            ("token", true),
+            ("clientSecret", true),
+            ("api_key", true),
+            ("webhookUrl", true),
+            ("projectKey", false),
+            ("email", false),
+        ] {
             assert_eq!(sounds_secret(key), secret, "{key}");
         }
     }

@@ -168,6 +168,30 @@ pub(super) fn swap_url(url: &str, fill: impl Fill) -> Option<Zeroizing<String>> 
     Some(swapped)
 }
 
+/// The path of a URL, as it is written.
+pub(super) fn path(url: &str) -> &str {
+    Parts::of(url).path
+}
+
+/// `secret`, which is a URL, in place of the one that stands for it: of that only the query stays, behind the secret's own.
+pub(super) fn swap_hook(secret: &str, url: &str, fill: impl Fill) -> Option<Zeroizing<String>> {
+    let (secret, asked) = (Parts::of(secret), Parts::of(url));
+    let mut swapped = Zeroizing::new(String::with_capacity(secret.origin.len() + secret.path.len() + url.len() + 64));
+    swapped.push_str(secret.origin);
+    swapped.push_str(if secret.path.is_empty() { "/" } else { secret.path });
+    let mut between = '?';
+    if let Some(query) = secret.query {
+        swapped.push(between);
+        swapped.push_str(query);
+        between = '&';
+    }
+    if let Some(query) = asked.query.filter(|query| !query.is_empty()) {
+        swapped.push(between);
+        swap_pairs(query, &fill, &mut swapped)?;
+    }
+    Some(swapped)
+}
+
 fn swap_pairs(text: &str, fill: &impl Fill, swapped: &mut String) -> Option<()> {
     for (index, pair) in text.split('&').enumerate() {
         if index > 0 {

@@ -8,7 +8,7 @@ fn handed() -> (Handed, String, String) {
     let mut handed = Handed::default();
     let core = |letter: &str| format!("sophon-ph-{}", letter.repeat(40));
     let service: ServiceName = "svc".parse().unwrap();
-    let plain = handed.add_placeholder(&core("a"), &service, Some("token"), None);
+    let plain = handed.add_placeholder(&core("a"), &service, Some("token"), None, None);
     let placing = Placing {
         shape: Some("{}:fx".parse().unwrap()),
         positions: ["path", "query:key", "form:secret", "json:auth.secret", "json:list[].x"]
@@ -16,7 +16,7 @@ fn handed() -> (Handed, String, String) {
             .map(|text| text.parse().unwrap())
             .collect(),
     };
-    let placed = handed.add_placeholder(&core("b"), &service, Some("secret"), Some(&placing));
+    let placed = handed.add_placeholder(&core("b"), &service, Some("secret"), Some(&placing), None);
     (handed, plain, placed)
 }
 
@@ -140,7 +140,7 @@ fn a_placeholder_that_is_misplaced_comes_with_the_flag_for_its_place() {
     check(post("text/plain", &placed), None);
     let (mut handed, ..) = self::handed();
     let core = format!("sophon-ph-{}", "d".repeat(40));
-    let elsewhere = handed.add_placeholder(&core, &"svc".parse().unwrap(), Some("token"), None);
+    let elsewhere = handed.add_placeholder(&core, &"svc".parse().unwrap(), Some("token"), None, None);
     let hint = handed.redemption(&get(&format!("https://svc.example/bot{elsewhere}/x"))).unwrap_err().hint().unwrap();
     assert!(hint.ends_with("--place token=path"), "{hint}");
 }
@@ -175,7 +175,7 @@ fn attack_17_a_header_field_that_an_api_may_publish_is_named_by_a_person_or_refu
     let mut handed = Handed::default();
     let placing = Placing { shape: None, positions: ["header:X-Hook".parse().unwrap()].into() };
     let placed =
-        handed.add_placeholder(&format!("sophon-ph-{}", "a".repeat(40)), &service, Some("hook"), Some(&placing));
+        handed.add_placeholder(&format!("sophon-ph-{}", "a".repeat(40)), &service, Some("hook"), Some(&placing), None);
     for name in ["X-Hook", "x-hook", "Authorization"] {
         let found = handed.redemption(&with(name, &placed)).unwrap().unwrap();
         assert_eq!(found.fields, [name.to_ascii_lowercase()]);
@@ -226,7 +226,8 @@ fn hex_of(bytes: &[u8]) -> String {
 #[test]
 fn one_request_redeems_one_connection() {
     let (mut handed, plain, _) = handed();
-    let other = handed.add_placeholder(&format!("sophon-ph-{}", "d".repeat(40)), &"other".parse().unwrap(), None, None);
+    let other =
+        handed.add_placeholder(&format!("sophon-ph-{}", "d".repeat(40)), &"other".parse().unwrap(), None, None, None);
     let mut request = with("X-Api-Key", &plain);
     request.headers.push(("X-Other-Key".into(), other.clone().into_bytes()));
     assert!(handed.redemption(&request).unwrap_err().to_string().contains("one connection"));
@@ -235,7 +236,7 @@ fn one_request_redeems_one_connection() {
 }
 
 fn redemption(body: Option<Body>) -> Redemption {
-    Redemption { service: "svc".parse().unwrap(), fields: vec![], basic: false, url: false, body }
+    Redemption { service: "svc".parse().unwrap(), fields: vec![], basic: false, url: false, hook: false, body }
 }
 
 #[test]
@@ -273,7 +274,8 @@ fn tokens_of_answers_are_told_by_their_names() {
 #[test]
 fn attack_16_tokens_of_a_login_are_told_by_what_their_names_end_in() {
     let found = |redemption: &Redemption, name: &str| {
-        let body = serde_json::json!({"auth": {name: "s.0123456789abcdef", "lease_duration": "0123456789"}}).to_string();
+        let body =
+            serde_json::json!({"auth": {name: "s.0123456789abcdef", "lease_duration": "0123456789"}}).to_string();
         !tokens(redemption, Some("application/json"), &[], body.as_bytes()).unwrap().is_empty()
     };
     let (login, ordinary) = (redemption(Some(Body::Json)), redemption(None));
@@ -390,7 +392,8 @@ fn attack_16_of_tokens_that_are_part_of_each_other_the_longest_is_replaced() {
     }
     let swaps = handed.swaps(&login, &found).unwrap();
     let swapped = String::from_utf8(swaps.apply(list.join(" ").as_bytes())).unwrap();
-    let expected: Vec<String> = ["e", "f", "d"].iter().map(|letter| format!("sophon-ph-{}", letter.repeat(40))).collect();
+    let expected: Vec<String> =
+        ["e", "f", "d"].iter().map(|letter| format!("sophon-ph-{}", letter.repeat(40))).collect();
     assert_eq!(swapped, expected.join(" "));
     assert!(handed.swaps(&login, &BTreeSet::new()).unwrap().apply(b"nothing") == b"nothing");
 }

@@ -484,3 +484,112 @@ async fn attack_17_a_placeholder_that_strays_raises_an_alarm() {
     assert_eq!(alarms().await, 5);
     assert!(world.cables.log.all().is_empty());
 }
+
+/// What of it authorises.
+const HOOK_SECRET: &str = "abcDEF-0123456789xyz_tail";
+
+/// A connection whose field is a URL as a whole, and what a skill gets for it.
+async fn hooked(rules: &str, query: &str) -> (World, EgressSession, String) {
+    let world = World::new(tight()).await;
+    let hook = format!("https://api.example.com/hooks/123456789012345678/{HOOK_SECRET}{query}");
+    let fields = BTreeMap::from([("hook".to_owned(), SecretString::from(hook))]);
+    let placing = Placing { shape: None, positions: ["url".parse().unwrap()].into() };
+    let binding = Binding { placeholders: BTreeMap::from([("hook".to_owned(), placing)]), ..Binding::default() };
+    let actor = Principal { role: Role::Approver, ..world.principal() };
+    world.vault.put(&actor, Owner::User, &"github".parse().unwrap(), fields, binding).await.unwrap();
+    let session = world.session(&crate::world::manifest(rules), &[]).await;
+    let fields = session.connection_fields(&"github".parse().unwrap(), &[]).await.unwrap();
+    let hook = fields["hook"].text().to_owned();
+    (world, session, hook)
+}
+
+fn posted(url: impl Into<String>) -> HttpRequest {
+    let mut request = HttpRequest::new("POST", url);
+    request.headers = vec![("Content-Type".into(), b"application/json".to_vec())];
+    request.body = Some(Bytes::from_static(b"{\"content\":\"hello\"}"));
+    request
+}
+
+#[tokio::test]
+async fn attack_16_a_secret_that_is_a_url_is_a_placeholder_on_its_own_host() {
+    for (own, asked, sent) in [
+        ("", "", ""),
+        ("", "?wait=true", "?wait=true"),
+        ("?v=2", "", "?v=2"),
+        ("?v=2", "?wait=true&a=%20", "?v=2&wait=true&a=%20"),
+    ] {
+        let (world, session, hook) = hooked(NAMED, own).await;
+        assert!(hook.starts_with("https://api.example.com/sophon-ph-") && !hook.contains(HOOK_SECRET), "{hook}");
+        // The other side says back where it was asked.
+        world.script(|seen| answer(200, &[("Location", seen.target())], seen.target().as_bytes()));
+        let response = session.send(posted(format!("{hook}{asked}"))).await.unwrap();
+        let seen = world.cables.log.all().pop().unwrap();
+        assert_eq!(seen.target(), format!("/hooks/123456789012345678/{HOOK_SECRET}{sent}"));
+        assert_eq!(response.url, format!("{hook}{asked}"));
+        assert!(!String::from_utf8_lossy(&response.body).contains(HOOK_SECRET), "{response:?}");
+        assert!(response.headers.iter().all(|(_, value)| !String::from_utf8_lossy(value).contains(HOOK_SECRET)));
+        assert!(session.secrets().find(HOOK_SECRET.as_bytes()).is_some());
+        // An ordinary request to the same host holds nothing of it.
+        session.send(HttpRequest::new("GET", "https://api.example.com/hooks/x")).await.unwrap();
+        let audit = world.audit_text().await;
+        assert!(!audit.contains(HOOK_SECRET) && audit.contains("credential.use"), "{audit}");
+    }
+}
+
+#[tokio::test]
+async fn attack_17_a_url_that_is_a_placeholder_is_sent_as_it_is_or_not_at_all() {
+    let (world, session, hook) = hooked(NAMED, "").await;
+    let core = hook.rsplit('/').next().unwrap();
+    for url in [
+        format!("{hook}/messages"),
+        format!("{hook}/"),
+        format!("{hook}/../x"),
+        format!("https://api.example.com/x/{core}"),
+        format!("https://api.example.com/x{core}"),
+        format!("https://api.example.com/?to={core}"),
+        format!("https://api.example.com//{core}"),
+        format!("https://other.example.com/{core}"),
+        format!("https://evil.example/{core}"),
+        format!("http://api.example.com/{core}"),
+        format!("https://api.example.com:8443/{core}"),
+    ] {
+        let error = session.send(posted(url.clone())).await.unwrap_err();
+        assert_eq!(error.code(), "placeholder_misplaced", "{url}: {error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("as it is")), "{url}");
+    }
+    let mut body = posted(URL);
+    body.body = Some(Bytes::from(format!("{{\"content\":\"{hook}\"}}")));
+    assert_eq!(code(session.send(body).await), Some("placeholder_misplaced"));
+    assert!(world.cables.log.all().is_empty());
+    // Connected anew, it is another secret, and nothing that was checked before is sent.
+    let fields = BTreeMap::from([(
+        "hook".to_owned(),
+        SecretString::from("https://api.example.com/admin/another-0123456789-secret"),
+    )]);
+    let placing = Placing { shape: None, positions: ["url".parse().unwrap()].into() };
+    let binding = Binding { placeholders: BTreeMap::from([("hook".to_owned(), placing)]), ..Binding::default() };
+    let actor = Principal { role: Role::Approver, ..world.principal() };
+    world.vault.put(&actor, Owner::User, &"github".parse().unwrap(), fields, binding).await.unwrap();
+    assert_eq!(code(session.send(posted(&hook)).await), Some("credential_unfit"));
+    assert!(world.cables.log.all().is_empty());
+}
+
+#[tokio::test]
+async fn attack_12_rules_hold_for_the_url_that_is_sent_and_not_for_its_placeholder() {
+    let rule = |more: &str| format!(r#"[{{"host":"api.example.com","credential":"github",{more}}}]"#);
+    let (world, session, hook) = hooked(&rule(r#""methods":["POST"],"paths":["/hooks/*"]"#), "").await;
+    session.send(posted(&hook)).await.unwrap();
+    assert_eq!(world.cables.log.all().len(), 1);
+    assert_eq!(code(session.send(HttpRequest::new("GET", &hook)).await), Some("method_not_allowed"));
+    for (more, expected) in
+        [(r#""paths":["/other/*"]"#, "path_not_allowed"), (r#""methods":["GET"]"#, "method_not_allowed")]
+    {
+        let (world, session, hook) = hooked(&rule(more), "").await;
+        let error = session.send(posted(&hook)).await.unwrap_err();
+        assert_eq!(error.code(), expected, "{error}");
+        let said = format!("{error} {:?}", error.hint());
+        assert!(!said.contains(HOOK_SECRET) && !said.contains("123456789012345678"), "{said}");
+        assert!(world.cables.log.all().is_empty());
+        assert!(!world.audit_text().await.contains(HOOK_SECRET));
+    }
+}
