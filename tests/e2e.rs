@@ -33,4 +33,5 @@ mod plans;
 mod public_skills;
 mod requirements;
 mod schedules;
+mod skill_contract;
 mod streams;

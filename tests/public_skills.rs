@@ -7,6 +7,7 @@ use crate::harness::{Cli, Gateway, Home, Key, Upstream, root};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sophon_tests::Seen;
+use std::path::Path;
 
 /// The engine to use; nothing where there is none and none is required.
 #[expect(clippy::disallowed_methods, reason = "a test is told of an engine by its environment")]
@@ -17,15 +18,15 @@ pub(crate) fn engine() -> Option<String> {
     given
 }
 
-struct Stage {
-    home: Home,
-    gateway: Gateway,
-    agent: Key,
-    upstream: Upstream,
+pub(crate) struct Stage {
+    pub(crate) home: Home,
+    pub(crate) gateway: Gateway,
+    pub(crate) agent: Key,
+    pub(crate) upstream: Upstream,
 }
 
 impl Stage {
-    fn new(reply: impl Fn(&Seen) -> http::Response<Bytes> + Send + Sync + 'static) -> Option<Self> {
+    pub(crate) fn new(reply: impl Fn(&Seen) -> http::Response<Bytes> + Send + Sync + 'static) -> Option<Self> {
         let engine = engine()?;
         let home = Home::configured(&format!("[containers]\nengine = {engine:?}\nwarm = 1\n"));
         let gateway = Gateway::start(&home);
@@ -35,15 +36,18 @@ impl Stage {
 
     /// Installs an example from its folder, as it is, granting it the upstream.
     fn install(&self, name: &str) {
-        let folder = root().join("examples/public").join(name);
+        self.install_folder(&root().join("examples/public").join(name));
+    }
+
+    pub(crate) fn install_folder(&self, folder: &Path) {
         let grant = format!("https://{}", self.upstream.host());
-        let mut words = vec!["install".into(), folder.into_os_string(), "--dangerously-allow-unsigned".into()];
+        let mut words = vec!["install".into(), folder.as_os_str().to_owned(), "--dangerously-allow-unsigned".into()];
         words.extend(["--allow-host".into(), grant.into()]);
         Cli::new(&self.home, words).expect(0);
     }
 
     /// Connects a service for `ann`, whose agent calls.
-    fn connect(&self, service: &str, secret: Value, plain: &[&str], placeholders: Value) {
+    pub(crate) fn connect(&self, service: &str, secret: Value, plain: &[&str], placeholders: Value) {
         let ann = self.gateway.key("approver", "ann");
         let mut fields = secret;
         fields["base_url"] = self.upstream.url("").into();
@@ -55,21 +59,21 @@ impl Stage {
         self.gateway.request(&ann, "PUT", &format!("/v1/credentials/{service}"), Some(&body)).expect(200);
     }
 
-    fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.upstream.seen().clone()
     }
 }
 
-fn answer(value: Value) -> http::Response<Bytes> {
+pub(crate) fn answer(value: Value) -> http::Response<Bytes> {
     let mut response = http::Response::new(Bytes::from(value.to_string()));
     response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
     response
 }
 
-const SECRET: &str = "tok-5bNLqtirsqPaayJsR8x2Vd0TuQwEz";
+pub(crate) const SECRET: &str = "tok-5bNLqtirsqPaayJsR8x2Vd0TuQwEz";
 
 /// Neither the agent, nor the log, nor the audit log, nor a file of the home shows the secret.
-fn hidden(stage: &Stage, content: &str) {
+pub(crate) fn hidden(stage: &Stage, content: &str) {
     assert!(!content.contains(SECRET), "{content}");
     assert!(!stage.gateway.log().contains(SECRET));
     let audit = stage.gateway.audit("");
@@ -128,6 +132,7 @@ fn a_key_in_the_query_goes_where_the_connection_names_it_only() {
     let refused = stage.gateway.failure(&stage.agent, "weather-report.now", json!({"place": "Bonn"}));
     let message = refused["message"].as_str().expect("a message");
     assert!(message.contains("HTTP 403") && message.contains("placeholder_misplaced"), "{refused}");
+    assert!(refused["hint"].as_str().is_some_and(|hint| hint.contains("--place api_key=query:appid")), "{refused}");
     assert!(stage.seen().is_empty());
     assert_eq!(stage.gateway.audit("action=egress.alarm").len(), 1, "it is an alarm too");
     stage.connect(

@@ -285,6 +285,9 @@ pub enum Stale {
     /// The skill was updated or installed anew.
     #[error("the skill has changed since the question was asked")]
     Skill,
+    /// A connection whose fields stand for arguments was changed.
+    #[error("the connection that the call takes values from has changed since the question was asked")]
+    Connection,
     /// The operator's policy has changed.
     #[error("the operator's policy has changed since the question was asked")]
     Policy,

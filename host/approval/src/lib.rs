@@ -28,5 +28,5 @@ pub use error::DeskError;
 pub use gate::{ApprovedBy, ApprovedCall, Gate, NeedsApproval, Setting, Stale, Stopped, Subject};
 pub use grant::Terms;
 pub use policy::{Policy, PolicyError};
-pub use question::{Answer, EffectAsked, Kind, Question, Status, StepAsked};
+pub use question::{Answer, EffectAsked, FromConnection, Kind, Question, Status, StepAsked};
 pub use standing::Covered;

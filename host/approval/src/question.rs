@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sophon_skill::{InstalledSkill, NetworkRule, Tool};
 use sophon_types::{
-    ApprovalId, CallId, CanonicalJson, CorrelationId, Digest, Entropy, KeyId, PlanId, Principal, Risk, Role, SessionId,
-    SkillName, TenantId, Timestamp, ToolName, UserId, Version,
+    ApprovalId, CallId, CanonicalJson, CorrelationId, Digest, Entropy, KeyId, PlanId, Principal, Risk, Role,
+    ServiceName, SessionId, SkillName, TenantId, Timestamp, ToolName, UserId, Version,
 };
 use std::str::FromStr;
 use std::time::Duration;
@@ -100,6 +100,33 @@ pub struct EffectAsked {
     pub body_bytes: usize,
 }
 
+/// A field of a connection that stands for an argument which a call does not give.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromConnection {
+    /// The field, and the argument.
+    pub field: String,
+    /// The service.
+    pub service: ServiceName,
+    /// Whose connection it is: the user's or the tenant's.
+    pub owner: String,
+    /// The connection's version: another one may hold another value.
+    pub version: u64,
+}
+
+impl FromConnection {
+    /// Whether a call with these arguments takes it.
+    #[must_use]
+    pub fn is_taken(&self, arguments: &serde_json::Value) -> bool {
+        arguments.get(&self.field).is_none_or(serde_json::Value::is_null)
+    }
+
+    /// What to show: each field with its service.
+    #[must_use]
+    pub fn names<'d>(of: impl IntoIterator<Item = &'d Self>) -> Vec<String> {
+        of.into_iter().map(|default| format!("{} ({})", default.field, default.service)).collect()
+    }
+}
+
 /// A step of a plan, as it was asked about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepAsked {
@@ -140,6 +167,9 @@ pub struct Question {
     destructive: bool,
     effect: Option<EffectAsked>,
     steps: Vec<StepAsked>,
+    /// What stands for arguments that are not given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    defaults: Vec<FromConnection>,
     policy: Digest,
     expires_at: Timestamp,
     nonce: String,
@@ -186,6 +216,7 @@ impl Question {
             destructive,
             effect: None,
             steps: Vec::new(),
+            defaults: Vec::new(),
             policy,
             expires_at,
             nonce: nonce(entropy),
@@ -239,6 +270,18 @@ impl Question {
     #[must_use]
     pub fn of_step(self, plan: Option<PlanId>) -> Self {
         Self { plan, ..self }
+    }
+
+    /// The same question, about a tool that takes these fields of connections where a call gives no such argument.
+    #[must_use]
+    pub fn with_defaults(self, defaults: Vec<FromConnection>) -> Self {
+        Self { defaults, ..self }
+    }
+
+    /// The fields of connections that the tool takes where a call gives no such argument.
+    #[must_use]
+    pub fn defaults(&self) -> &[FromConnection] {
+        &self.defaults
     }
 
     /// The plan that the call is a step of.
@@ -396,7 +439,7 @@ impl Question {
     /// nonce (DESIGN: risk and approval), over canonical JSON (RFC 8785).
     #[must_use]
     pub fn fingerprint(&self, arguments: Digest) -> Digest {
-        let bound = json!({
+        let mut bound = json!({
             "arguments": arguments,
             "caller": {"tenant": self.caller.tenant, "user": self.caller.user, "key": self.caller.key},
             "effect": self.effect,
@@ -409,6 +452,9 @@ impl Question {
             "subject": self.subject,
             "tool": self.tool,
         });
+        if !self.defaults.is_empty() {
+            bound["defaults"] = json!(self.defaults);
+        }
         // Texts and lists only: there is a canonical form. Were there none, no answer would ever fit.
         let text = CanonicalJson::of(bound).map(|json| json.as_str().to_owned()).unwrap_or_default();
         Digest::of_parts(&[b"sophon approval", text.as_bytes()])

@@ -171,7 +171,20 @@ pub(crate) fn admit(
         (None, None) => None,
     };
     let credential = credential.map(|used| used.service.clone());
-    let pass = allowlist.check(&url, method.as_str(), credential.as_ref())?;
+    let pass = match &redeems {
+        // Rules are asked about what is sent; what they say names nothing of it.
+        Some(redeems) if redeems.hook => {
+            let unfit = || {
+                Denial::new(
+                    "credential_unfit",
+                    "the URL that the placeholder stands for cannot be sent with this query",
+                )
+            };
+            let real = handed.hooked(&request.url, limits.url_bytes).filter(|real| real.same_origin(&url));
+            allowlist.check_unseen(&real.ok_or_else(unfit)?, method.as_str(), credential.as_ref())?
+        }
+        _ => allowlist.check(&url, method.as_str(), credential.as_ref())?,
+    };
     let headers = headers::filter(&request.headers, limits)?;
     if credential.is_some()
         && let Some(name) = headers::beside_credential(&headers, None, redeems.as_ref())

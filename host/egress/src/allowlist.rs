@@ -20,7 +20,7 @@ pub struct Allowlist {
     permissions: Vec<NetworkRule>,
     tool: Option<(ToolName, Vec<NetworkRule>)>,
     grants: Vec<HostGrant>,
-    /// The skill's credential, where it declares exactly one: a grant then need not name it.
+    /// The skill's credential, where it uses exactly one: a grant then need not name it.
     only: Option<ServiceName>,
     /// The package's file name, for hints.
     package: String,
@@ -58,7 +58,7 @@ impl Allowlist {
             permissions: manifest.permissions.network.clone().unwrap_or_default(),
             tool: tool.and_then(|tool| Some((tool.name.clone(), tool.network.clone()?))),
             grants: grants.to_vec(),
-            only: match manifest.credentials.as_slice() {
+            only: match manifest.services().as_slice() {
                 [only] => Some(only.service.clone()),
                 _ => None,
             },
@@ -73,9 +73,29 @@ impl Allowlist {
         method: &str,
         credential: Option<&ServiceName>,
     ) -> Result<Pass, Denial> {
+        self.check_path(url, method, credential, Path::Shown)
+    }
+
+    /// The same for a URL whose path is a secret: no refusal names it.
+    pub(crate) fn check_unseen(
+        &self,
+        url: &CheckedUrl,
+        method: &str,
+        credential: Option<&ServiceName>,
+    ) -> Result<Pass, Denial> {
+        self.check_path(url, method, credential, Path::Secret)
+    }
+
+    fn check_path(
+        &self,
+        url: &CheckedUrl,
+        method: &str,
+        credential: Option<&ServiceName>,
+        path: Path,
+    ) -> Result<Pass, Denial> {
         let granted: Vec<_> =
             self.grants.iter().filter(|grant| grant.admits(url.scheme(), url.host(), url.port())).collect();
-        let asked = Asked { url, method, credential, granted: !granted.is_empty() };
+        let asked = Asked { url, method, credential, path, granted: !granted.is_empty() };
         let own = self.tool.as_ref().map(|(_, rules)| rules.as_slice());
         if granted.is_empty() {
             return listed(&asked, &self.permissions.iter().collect::<Vec<_>>(), own.map(|own| own.iter().collect()))
@@ -122,10 +142,10 @@ impl Allowlist {
     }
 
     fn denial(&self, asked: &Asked<'_>, list: List, miss: Miss) -> Denial {
-        let Asked { url, method, credential, granted } = *asked;
+        let Asked { url, method, credential, path, granted } = *asked;
         let host = url.host();
         let scheme = if url.scheme() == Scheme::Http { "http://" } else { "" };
-        let shown: String = format!("{scheme}{}{}", url.authority(), url.path()).chars().take(200).collect();
+        let shown: String = format!("{scheme}{}{}", url.authority(), path.of(url)).chars().take(200).collect();
         let (list, manifest) = match (&self.tool, list) {
             (Some((tool, _)), List::Tool) => {
                 let list = format!("the network list of {tool}");
@@ -189,12 +209,30 @@ enum List {
     Tool,
 }
 
+/// Whether a refusal may name the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Path {
+    Shown,
+    /// It is what authorises.
+    Secret,
+}
+
+impl Path {
+    fn of(self, url: &CheckedUrl) -> &str {
+        match self {
+            Self::Shown => url.path(),
+            Self::Secret => "/…",
+        }
+    }
+}
+
 /// A request as the rules see it.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     url: &'a CheckedUrl,
     method: &'a str,
     credential: Option<&'a ServiceName>,
+    path: Path,
     /// A person granted this scheme, host and port, and the credential may travel over this scheme: rules are asked
     /// for the rest.
     granted: bool,
@@ -294,7 +332,9 @@ impl Asked<'_> {
             rule.insert("ports".into(), json!([self.url.port()]));
         }
         rule.insert("methods".into(), json!([self.method]));
-        if let Ok(path @ PathPattern::Exact(_)) = self.url.path().parse::<PathPattern>() {
+        if self.path == Path::Shown
+            && let Ok(path @ PathPattern::Exact(_)) = self.url.path().parse::<PathPattern>()
+        {
             rule.insert("paths".into(), json!([path.to_string()]));
         }
         if let Some(service) = self.credential {

@@ -5,7 +5,7 @@
 
 use crate::admit::AllowedRequest;
 use crate::error::{Denial, HttpError};
-use crate::placeholder::{Handed, disguise};
+use crate::placeholder::{Handed, Swaps, disguise};
 use bytes::Bytes;
 use sophon_guard::{Hit, KnownSecrets};
 use std::borrow::Cow;
@@ -61,6 +61,12 @@ impl Scanner {
         Ok(changed.await?.map_or_else(|| body.clone(), Bytes::from))
     }
 
+    /// `body` with placeholders for the tokens in it.
+    pub(crate) async fn swap(&self, swaps: &Arc<Swaps>, body: &Bytes) -> Result<Bytes, HttpError> {
+        let swaps = Arc::clone(swaps);
+        self.run(body, move |body| Bytes::from(swaps.apply(body))).await
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         body: &Bytes,
@@ -112,7 +118,10 @@ fn check_body(hit: Option<Hit>) -> Result<(), HttpError> {
 
 fn found(place: &str, hit: &Hit) -> HttpError {
     Denial::new("secret_in_request", format_args!("{place} of the request holds the secret {}", hit.label))
-        .hint("name the credential in the request; the host attaches it where the manifest says")
+        .hint(
+            "name the credential in the request; the host attaches it where the manifest says. A password that is an ordinary \
+             word meets this too, wherever the word stands: connect one that is not",
+        )
         .into()
 }
 

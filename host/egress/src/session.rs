@@ -113,7 +113,7 @@ pub struct EgressSession {
 
 #[derive(Default)]
 pub(crate) struct State {
-    secrets: KnownSecrets,
+    pub(crate) secrets: KnownSecrets,
     /// What the skill was given in place of a credential.
     pub(crate) handed: Arc<Handed>,
     /// Whose secrets these are.
@@ -123,6 +123,8 @@ pub(crate) struct State {
     late: u64,
     /// Whether any of it is.
     late_told: bool,
+    /// What was refused last, without secrets.
+    refused: Option<Denial>,
 }
 
 /// What a hop that was sent came to.
@@ -180,7 +182,19 @@ impl EgressSession {
             return Err(self.redact_error(refused));
         }
         let sent = self.while_open(self.follow(request)).await;
-        sent.and_then(|sent| sent).map_err(|error| self.redact_error(error))
+        sent.and_then(|sent| sent).map_err(|error| {
+            let error = self.redact_error(error);
+            if let Some(refusal) = of_the_operator(&error) {
+                self.state.lock().refused = Some(refusal);
+            }
+            error
+        })
+    }
+
+    /// What was refused last, whatever the skill made of it. Its words are untrusted: they name what the skill asked for.
+    #[must_use]
+    pub fn last_refusal(&self) -> Option<Denial> {
+        self.state.lock().refused.clone()
     }
 
     /// The secrets that requests of this call were given so far: the call's output is scanned for them.
@@ -338,14 +352,17 @@ impl EgressSession {
         Ok(Lent { fields: loan.attached, target, body: loan.body, mark: loan.mark })
     }
 
-    /// Path and query of the URL with the secret in it, which is read anew: it must lead where the checked one does.
+    /// Path and query of the URL with the secret in it, which is read anew: it must lead where the checked one does, to as many segments.
     fn target(&self, allowed: &AllowedRequest, url: &str) -> Result<Zeroizing<String>, HttpError> {
         let unfit = || {
             let why = "what a placeholder in the URL stands for cannot stand in a URL";
             HttpError::from(Denial::new("credential_unfit", why))
         };
         let swapped = CheckedUrl::parse(url, self.inner.wire.limits.url_bytes).map_err(|_refusal| unfit())?;
-        if !swapped.same_origin(allowed.checked_url()) {
+        let written = allowed.checked_url();
+        let depth = |url: &CheckedUrl| url.path().split('/').count();
+        let is_hook = allowed.redeems().is_some_and(|redemption| redemption.hook);
+        if !swapped.same_origin(written) || !is_hook && depth(&swapped) != depth(written) {
             return Err(unfit());
         }
         Ok(Zeroizing::new(swapped.target().to_owned()))
@@ -385,12 +402,15 @@ impl EgressSession {
             Arc::clone(&state.handed)
         };
         self.recorder().token(&redemption.service, "answer", Outcome::Ok).await?;
+        let unhidden = || HttpError::HostUnavailable("the tokens of an answer could not be looked for".into());
+        let swaps = Arc::new(handed.swaps(redemption, &found).ok_or_else(unhidden)?);
         let mut headers = HeaderMap::with_capacity(answer.headers.len());
         for (name, value) in &answer.headers {
-            let hidden = handed.hide_tokens(redemption, &found, value.as_bytes());
+            let hidden = swaps.apply(value.as_bytes());
             headers.append(name, HeaderValue::from_bytes(&hidden).unwrap_or_else(|_never| value.clone()));
         }
-        let body = Bytes::from(handed.hide_tokens(redemption, &found, &answer.body));
+        let hidden = self.inner.scanner.swap(&swaps, &answer.body).await;
+        let body = hidden.map_err(|error| Failure::sent(error).into_error(allowed.method()))?;
         if body.len() != answer.body.len() {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
@@ -546,6 +566,15 @@ fn call_over() -> HttpError {
     Denial::new("call_over", "the call that this request is of is over")
         .hint("send every request before the tool returns")
         .into()
+}
+
+/// What was refused, or not trusted: somebody can allow it, and has to learn of it.
+fn of_the_operator(error: &HttpError) -> Option<Denial> {
+    match error {
+        HttpError::Denied(denial) => Some(denial.clone()),
+        HttpError::Tls(_) => Some(Denial { code: error.code().into(), message: error.to_string(), hint: error.hint() }),
+        _ => None,
+    }
 }
 
 /// Whether a redirect ends a login: the body with the secret does not go along any more.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sophon_guard::{Finding, SanitizedOutput};
-use sophon_skill::{HostGrant, StreamGrant, Unsigned};
+use sophon_skill::{HostGrant, Integration, StreamGrant, Unsigned};
 use sophon_types::{
     ApprovalId, CallId, CanonicalJson, CorrelationId, Digest, FaultKind, FaultReport, Risk, SessionId, SkillName,
     Stage, Timestamp, ToolName, Trust, Version,
@@ -297,6 +297,8 @@ pub struct SkillView {
     pub granted_streams: Vec<StreamGrant>,
     /// Services whose credentials it may use.
     pub credentials: Vec<String>,
+    /// The service that it integrates, and what a person fills in to connect it. Untrusted text.
+    pub integration: Option<Integration>,
     /// Packages that it requires beside itself, each with its version.
     pub requirements: Vec<String>,
     /// Non-secret configuration.

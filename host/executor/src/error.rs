@@ -7,7 +7,7 @@ use sophon_egress::HttpError;
 use sophon_sandbox::SandboxError;
 use sophon_skill::{EnvelopeError, PackageError, RequirementError, TermsError, VerifyError};
 use sophon_store::StoreError;
-use sophon_types::{Fault, FaultKind, JsonError, NameError, Risk, SkillName, Stage, ToolName};
+use sophon_types::{Fault, FaultKind, JsonError, NameError, Risk, ServiceName, SkillName, Stage, ToolName};
 use sophon_vault::VaultError;
 
 /// Why a call was refused before anything of it ran.
@@ -35,6 +35,16 @@ pub enum CallError {
         tool: ToolName,
         /// Each violation, with its place.
         violations: Vec<String>,
+    },
+    /// An argument has the name of a field that the tool gets from a connection, and that no call may change.
+    #[error("{tool}: the argument {argument:?} is a field of the connection of {service}, which no call changes")]
+    ArgumentIsConnected {
+        /// The tool.
+        tool: ToolName,
+        /// The argument.
+        argument: String,
+        /// The service.
+        service: ServiceName,
     },
     /// The idempotency key was used for another call.
     #[error("the idempotency key was used before, with another tool or other arguments")]
@@ -131,7 +141,10 @@ impl Fault for CallError {
             Self::Name(_) | Self::UnknownTool { .. } | Self::UnknownCall | Self::UnknownPlan | Self::UnknownSession => {
                 Stage::Resolve
             }
-            Self::Arguments { .. } | Self::IdempotencyMismatch | Self::IdempotencyKey => Stage::Validate,
+            Self::Arguments { .. }
+            | Self::ArgumentIsConnected { .. }
+            | Self::IdempotencyMismatch
+            | Self::IdempotencyKey => Stage::Validate,
             Self::PlanShape { .. } | Self::Reference { .. } => Stage::Validate,
             Self::Step { cause, .. } => cause.stage(),
             Self::PolicyDenied { .. } | Self::Graver { .. } => Stage::Gate,
@@ -154,7 +167,7 @@ impl Fault for CallError {
             Self::UnknownTool { .. } | Self::UnknownCall | Self::UnknownPlan | Self::UnknownSession => {
                 FaultKind::NotFound
             }
-            Self::Arguments { .. } | Self::Graver { .. } => FaultKind::Unprocessable,
+            Self::Arguments { .. } | Self::ArgumentIsConnected { .. } | Self::Graver { .. } => FaultKind::Unprocessable,
             Self::IdempotencyMismatch => FaultKind::Conflict,
             Self::Lost => FaultKind::Internal,
             Self::PlanShape { .. } | Self::Reference { .. } => FaultKind::Unprocessable,
@@ -178,6 +191,7 @@ impl Fault for CallError {
             Self::UnknownTool { .. } => "unknown_tool",
             Self::UnknownCall => "unknown_call",
             Self::Arguments { .. } => "invalid_arguments",
+            Self::ArgumentIsConnected { .. } => "argument_is_connected",
             Self::IdempotencyMismatch => "idempotency_key_reused",
             Self::IdempotencyKey => "invalid_idempotency_key",
             Self::UnknownPlan => "unknown_plan",
@@ -209,6 +223,9 @@ impl Fault for CallError {
             }
             Self::UnknownCall => Some("use the call_id of the answer to your own call".into()),
             Self::Arguments { .. } => Some("GET /v1/tools gives the schema of each tool's arguments".into()),
+            Self::ArgumentIsConnected { argument, service, .. } => Some(format!(
+                "leave {argument} out: the tool gets it from the connection, which a person changes (sophon credential set {service})"
+            )),
             Self::IdempotencyMismatch => Some("use a new idempotency key for each different call".into()),
             Self::IdempotencyKey => Some("a UUID makes a good key".into()),
             Self::UnknownPlan => Some("use the plan_id of the answer to your own plan".into()),

@@ -384,10 +384,8 @@ impl Granted {
 /// asked where the source names some and nobody has.
 fn check_hosts(ready: &Ready, request: &InstallRequest) -> Result<(), InstallError> {
     let (manifest, report) = (ready.skill.manifest(), ready.skill.package().report());
-    let names_some = manifest.permissions.network.as_ref().is_some_and(|rules| !rules.is_empty());
     let open = request.hosts == HostChoice::Open && request.grants.is_empty();
-    if manifest.runtime == Runtime::Wasm || !manifest.wants_network() || names_some || !open || report.hosts.is_empty()
-    {
+    if manifest.runtime == Runtime::Wasm || !manifest.leaves_hosts_open() || !open || report.hosts.is_empty() {
         return Ok(());
     }
     let hosts = report.hosts.iter().map(|wish| wish.grant().unwrap_or_else(|| wish.host.to_string())).collect();
@@ -463,6 +461,7 @@ fn view(entry: &Entry) -> SkillView {
         credentials: manifest
             .map(|m| m.credentials.iter().map(|used| used.service.to_string()).collect())
             .unwrap_or_default(),
+        integration: manifest.and_then(|m| m.integration.clone()),
         streams: manifest.map(|m| m.permissions.streams.iter().map(ToString::to_string).collect()).unwrap_or_default(),
         granted_streams: ready.map(|ready| ready.skill.streams().to_vec()).unwrap_or_default(),
         requirements: manifest.map(required).unwrap_or_default(),

@@ -16,6 +16,7 @@ mod approvals;
 mod budget;
 mod call;
 mod catalogue;
+mod connected;
 mod effects;
 mod error;
 mod events;

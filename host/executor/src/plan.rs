@@ -309,7 +309,7 @@ impl Executor {
     ) -> Result<(AssessedCall, Record, Arc<crate::catalogue::Ready>, usize), CallError> {
         let (ready, index) = self.resolve(&going.principal, &step.tool)?;
         if complete {
-            self.validate(&ready, index, &step.tool, &arguments).await?;
+            self.validate(&going.principal, &ready, index, &arguments).await?;
         }
         let asked = sophon_approval::CallRequest {
             principal: going.principal.clone(),

@@ -6,7 +6,7 @@ use crate::catalogue::Ready;
 use crate::effects::CallGate;
 use crate::events::{Event, Owner};
 use crate::flight::Flight;
-use crate::outcome::{Ending, audit_outcome};
+use crate::outcome::{Came, Ending, audit_outcome};
 use crate::places::Place;
 use crate::tier::Prepared;
 use futures::FutureExt as _;
@@ -70,7 +70,8 @@ impl Run {
         let secrets = session.secrets();
         self.log(&report, &secrets);
         let record = self.outcome_record(&report);
-        let (ending, findings) = Ending::of(&self.view.tool, report.output, &secrets, &parts.detector, &*parts.entropy);
+        let output = Came { output: report.output, refused: session.last_refusal() };
+        let (ending, findings) = Ending::of(&self.view.tool, output, &secrets, &parts.detector, &*parts.entropy);
         self.flag(&ending, &findings);
         let record = record.then(Action::CallOutcome, audit_outcome(&ending));
         (ending, record)
@@ -101,8 +102,13 @@ impl Run {
     fn broken(&self) -> (Ending, Record) {
         let failure = RunFailure::Host { cause: "a panic in the host".into() };
         let parts = &self.executor.0.parts;
-        let (ending, _) =
-            Ending::of(&self.view.tool, Err(failure), &KnownSecrets::none(), &parts.detector, &*parts.entropy);
+        let (ending, _) = Ending::of(
+            &self.view.tool,
+            Came::of(Err(failure)),
+            &KnownSecrets::none(),
+            &parts.detector,
+            &*parts.entropy,
+        );
         let record = self.record.clone().then(Action::CallOutcome, audit_outcome(&ending));
         (ending, record)
     }

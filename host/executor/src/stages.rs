@@ -12,8 +12,8 @@ use crate::run::Run;
 use crate::tier::Prepared;
 use crate::{CallError, Executor};
 use sophon_approval::{
-    Answer, ApprovedBy, ApprovedCall, Asked, AssessedCall, DeskError, Policy, Question, Setting, Stale, Status,
-    Stopped, assess,
+    Answer, ApprovedBy, ApprovedCall, Asked, AssessedCall, DeskError, FromConnection, Policy, Question, Setting, Stale,
+    Status, Stopped, assess,
 };
 use sophon_audit::{Action, CallChange, CallState, Outcome, Receipt, Record, Resume};
 use sophon_guard::{KnownSecrets, RawOutput, Source};
@@ -67,6 +67,24 @@ struct ToAsk {
     record: Record,
     /// The plan that it is a step of.
     plan: Option<PlanId>,
+}
+
+/// What a call uses of its connections; its intent says so.
+struct Used {
+    /// The names of the services that are connected.
+    credentials: serde_json::Value,
+    /// The fields that stand for arguments which the call does not give.
+    defaults: Vec<FromConnection>,
+}
+
+impl Used {
+    fn told(&self, record: Record) -> Record {
+        let record = record.detail("credentials", self.credentials.clone());
+        match self.defaults.is_empty() {
+            true => record,
+            false => record.detail("connection_defaults", FromConnection::names(&self.defaults)),
+        }
+    }
 }
 
 /// What the gate made of a call.
@@ -176,7 +194,7 @@ impl Executor {
         if inner.flights.ended() {
             return Err(CallError::ShuttingDown);
         }
-        let (prepared, connections, usable) = self.make_ready(principal, &admitted).await?;
+        let (prepared, connections, used) = self.make_ready(principal, &admitted).await?;
         let (row, view) = self.announce(
             admitted.approved.request(),
             &admitted.tool,
@@ -186,7 +204,7 @@ impl Executor {
         );
         // In the air before it is durable: a repeat that finds the row finds the flight as well.
         let flight = inner.flights.begin(view.clone());
-        let intent = admitted.record.clone().detail("credentials", usable);
+        let intent = used.told(admitted.record.clone());
         let intent = match self.commit(row, intent).await? {
             Committed::New(receipt) => receipt,
             Committed::Before(twin) => return Ok(Start::Before(Box::new(self.look(*twin).await?))),
@@ -214,14 +232,17 @@ impl Executor {
         &self,
         principal: &Principal,
         admitted: &Admitted,
-    ) -> Result<(Prepared, Arc<[Connection]>, serde_json::Value), CallError> {
+    ) -> Result<(Prepared, Arc<[Connection]>, Used), CallError> {
         let prepared = self.prepared(&admitted.ready).await?;
-        let (connections, usable) = self.connections(principal, &admitted.ready).await?;
+        let (connections, credentials) = self.connections(principal, &admitted.ready).await?;
+        let manifest = admitted.ready.skill.manifest();
+        let mut defaults = self.defaults(principal, manifest, &manifest.tools[admitted.index]).await?;
+        defaults.retain(|default| default.is_taken(admitted.approved.request().arguments.value()));
         let (now_ready, _) = self.resolve(principal, &admitted.tool)?;
         if !Arc::ptr_eq(&now_ready, &admitted.ready) {
             return Err(CallError::SkillChanged { tool: admitted.tool.clone() });
         }
-        Ok((prepared, connections, usable))
+        Ok((prepared, connections, Used { credentials, defaults }))
     }
 
     /// The row and the view that a new call begins with.
@@ -358,7 +379,9 @@ impl Executor {
         let ToAsk { assessed, record, plan } = to_ask;
         let (policy, now) = (Arc::clone(assessed.policy()), inner.steady.now());
         let question = Question::call(&assessed, policy.version(), now.plus(policy.timeout()), &*inner.parts.entropy);
-        let question = question.of_step(plan);
+        let (skill, asked) = (assessed.skill().manifest(), &assessed.request().principal);
+        let defaults = self.defaults(asked, skill, assessed.tool()).await?;
+        let question = question.of_step(plan).with_defaults(defaults);
         let tool = assessed.tool().name.clone();
         let waits = CallStatus::AwaitingApproval;
         let (row, view) = self.announce(assessed.request(), &tool, assessed.risk(), waits, key);
@@ -410,11 +433,14 @@ impl Executor {
         let approved = inner.gate.redeem(assessed, answer, inner.steady.now()).map_err(DeskError::Superseded)?;
         let admitted = Admitted { approved, ready, index, tool, record };
         let place = self.place_until(&principal, answer.start_by()).await?;
-        let (prepared, connections, usable) = self.make_ready(&principal, &admitted).await?;
+        let (prepared, connections, used) = self.make_ready(&principal, &admitted).await?;
+        if used.defaults.iter().any(|default| !question.defaults().contains(default)) {
+            return Err(DeskError::Superseded(Stale::Connection).into());
+        }
         let asked = admitted.approved.request();
         let now = inner.parts.clock.now();
         let view = beginning(asked, &admitted.tool, admitted.approved.risk(), CallStatus::Running, now);
-        let intent = noted(admitted.record.clone(), &admitted.approved).detail("credentials", usable);
+        let intent = used.told(noted(admitted.record.clone(), &admitted.approved));
         let begins = Resume {
             call: asked.call,
             approval: answer.id(),
@@ -466,7 +492,7 @@ impl Executor {
         if ready.skill.package().digest() != question.skill_digest() {
             return Err(DeskError::Superseded(Stale::Skill).into());
         }
-        self.validate(&ready, index, tool, &arguments).await?;
+        self.validate(&principal, &ready, index, &arguments).await?;
         let asked = sophon_approval::CallRequest {
             principal: principal.clone(),
             call,
@@ -501,7 +527,7 @@ impl Executor {
         let (ready, index) = self.resolve(principal, &tool)?;
         self.check_tier(&ready).await?;
         let setting = self.setting(principal, request.session).await?;
-        self.validate(&ready, index, &tool, &request.arguments).await?;
+        self.validate(principal, &ready, index, &request.arguments).await?;
         let asked = sophon_approval::CallRequest {
             principal: principal.clone(),
             call: CallId::mint_at(inner.parts.clock.now(), &*inner.parts.entropy),
@@ -544,11 +570,12 @@ impl Executor {
         Ok((Arc::clone(ready), index.ok_or_else(|| unknown(None))?))
     }
 
+    /// Whether the arguments fit the tool's schema, and none is what the tool gets from a connection.
     pub(crate) async fn validate(
         &self,
+        principal: &Principal,
         ready: &Arc<Ready>,
         index: usize,
-        tool: &ToolName,
         arguments: &CanonicalJson,
     ) -> Result<(), CallError> {
         let violations = if arguments.as_str().len() <= CHECKED_IN_PLACE {
@@ -559,8 +586,9 @@ impl Executor {
             checked.map_err(|_panic| CallError::Lost)?
         };
         if violations.is_empty() {
-            return Ok(());
+            return self.check_connected(principal, ready, index, arguments.value()).await;
         }
+        let tool = &ready.skill.manifest().tools[index].name;
         // The skill's author wrote the schema: its words are wrapped like everything of a skill.
         let raw = RawOutput::new(Source::error(tool), violations.join("; "));
         let parts = &self.0.parts;

@@ -6,13 +6,10 @@
 use crate::catalogue::Ready;
 use crate::run::Run;
 use crate::{CallError, Executor};
-use serde_json::{Map, Value};
 use sophon_approval::ApprovedCall;
 use sophon_audit::Receipt;
-use sophon_egress::{Deadline, EgressSession, TokenRefused};
-use sophon_sandbox::{
-    BoxedComponent, Limits, NativeSkill, PreparedSkill, RunFailure, RunReport, Tier, ToolErrorKind, tier,
-};
+use sophon_egress::{Deadline, EgressSession};
+use sophon_sandbox::{BoxedComponent, Limits, NativeSkill, PreparedSkill, RunReport, Tier, tier};
 use std::sync::Arc;
 
 /// A skill that is ready to run in its tier.
@@ -91,27 +88,10 @@ impl Run {
         match &self.prepared {
             Prepared::Wasm(skill) => parts.runtime.run(skill, approved, intent, doors, deadline).await,
             Prepared::Boxed(skill) => parts.containers.run_component(skill, approved, intent, doors, deadline).await,
-            Prepared::Native(skill) => match self.fields(session).await {
+            Prepared::Native(skill) => match self.fields(session, approved.request().arguments.value()).await {
                 Ok(fields) => parts.containers.run(skill, approved, intent, doors, deadline, fields).await,
                 Err(failure) => RunReport::refused(failure),
             },
         }
-    }
-
-    /// The fields of the connections, as the public contract has them: side by side. Secret ones are placeholders.
-    async fn fields(&self, session: &EgressSession) -> Result<Map<String, Value>, RunFailure> {
-        let mut fields = Map::new();
-        for used in self.ready.skill.manifest().services() {
-            match session.connection_fields(&used.service).await {
-                Ok(found) => fields.extend(found.into_iter().map(|(name, value)| (name, value.into()))),
-                Err(TokenRefused::NotConnected(_)) if !used.required => {}
-                Err(TokenRefused::Host(error)) => return Err(RunFailure::Host { cause: error.to_string() }),
-                Err(refused) => {
-                    let message = format!("{refused}; a person connects it: sophon credential set {}", used.service);
-                    return Err(RunFailure::Tool { kind: ToolErrorKind::Denied, message });
-                }
-            }
-        }
-        Ok(fields)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::oauth::REFRESH_TOKEN;
 use crate::placeholder::{MAX_POSITIONS, Placing, Position};
+use crate::whole_url::is_whole_url;
 use crate::{Grant, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -244,7 +245,7 @@ impl Meta {
         if fields.is_empty() || fields.len() > MAX_FIELDS {
             return Err(wrong("", "a connection has 1 to 16 fields"));
         }
-        let attach = binding.attach.take().unwrap_or_else(|| default_attach(fields, &binding.plain));
+        let attach = binding.attach.take().unwrap_or_else(|| default_attach(fields, &binding));
         if let Some(field) = attach.secret_field().filter(|field| binding.plain.contains(*field)) {
             return Err(VaultError::InvalidBinding(format!("{field:?} authorises requests, so it is not plain")));
         }
@@ -270,6 +271,24 @@ impl Meta {
         for name in attach.fields().into_iter().chain(placed) {
             if !fields.contains_key(name) {
                 return Err(VaultError::InvalidBinding(format!("there is no field {name:?}")));
+            }
+        }
+        for (name, placing) in binding.placeholders.iter().filter(|(_, placing)| placing.is_url()) {
+            if placing.positions.len() > 1 || placing.shape.is_some() || binding.plain.contains(name) {
+                let why =
+                    format!("{name:?} is a URL as a whole, so it has no other place and no shape, and is not plain");
+                return Err(VaultError::InvalidBinding(why));
+            }
+            if attach.fields().contains(&name.as_str()) {
+                return Err(VaultError::InvalidBinding(format!(
+                    "{name:?} is a URL as a whole, and no header holds it"
+                )));
+            }
+            if !fields.get(name).is_some_and(|value| is_whole_url(value.expose_secret())) {
+                return Err(wrong(
+                    name,
+                    "a field that is placed as a URL is one: https, with a path, without user and fragment",
+                ));
             }
         }
         for name in attach.fields() {
@@ -345,8 +364,9 @@ fn owner_of(user: Option<&UserId>) -> Owner {
     if user.is_some() { Owner::User } else { Owner::Tenant }
 }
 
-fn default_attach(fields: &BTreeMap<String, SecretString>, plain: &BTreeSet<String>) -> Attach {
-    let mut secret = fields.keys().filter(|name| !plain.contains(*name));
+fn default_attach(fields: &BTreeMap<String, SecretString>, binding: &Binding) -> Attach {
+    let is_url = |name: &String| binding.placeholders.get(name).is_some_and(Placing::is_url);
+    let mut secret = fields.keys().filter(|name| !binding.plain.contains(*name) && !is_url(name));
     let token = secret.clone().find(|name| *name == "token");
     let only = secret.next().filter(|_| secret.next().is_none());
     match token.or(only).cloned() {
@@ -427,6 +447,30 @@ mod tests {
             assert!(check(fields, binding.clone()).is_err(), "{fields:?} {binding:?}");
         }
         assert!(check(&[("token", &"x".repeat(MAX_VALUE + 1))], Binding::default()).is_err());
+    }
+
+    #[test]
+    fn a_field_that_is_a_url_as_a_whole_is_one_and_nothing_else() {
+        let placed = |positions: &[&str], shape: Option<&str>| Placing {
+            shape: shape.map(|shape| shape.parse().unwrap()),
+            positions: positions.iter().map(|at| at.parse().unwrap()).collect(),
+        };
+        let binding =
+            |placing: Placing| Binding { placeholders: [("hook".to_owned(), placing)].into(), ..Binding::default() };
+        let hook: &[(&str, &str)] = &[("hook", "https://hooks.example/services/abcdefghijklmnop")];
+        let meta = check(hook, binding(placed(&["url"], None))).unwrap();
+        assert_eq!(meta.binding.attach, Some(Attach::Placeholders), "no header holds it");
+        assert!(check(hook, binding(placed(&["url", "path"], None))).is_err());
+        assert!(check(hook, binding(placed(&["url"], Some("{}:fx")))).is_err());
+        let bearer =
+            Binding { attach: Some(Attach::Bearer { field: "hook".into() }), ..binding(placed(&["url"], None)) };
+        assert!(check(hook, bearer).is_err());
+        let plain = Binding { plain: ["hook".to_owned()].into(), ..binding(placed(&["url"], None)) };
+        assert!(check(hook, plain).is_err());
+        assert!(
+            check(&[("hook", "http://hooks.example/services/abcdefghijklmnop")], binding(placed(&["url"], None)))
+                .is_err()
+        );
     }
 
     #[test]

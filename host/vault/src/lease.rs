@@ -1,5 +1,6 @@
 //! One use of a credential: what egress holds while it sends a request.
 
+use crate::whole_url::secret_parts;
 use crate::{Attach, Binding, Owner, Secret, VaultError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -163,7 +164,13 @@ impl Lease {
             let secret = self.fields.iter().filter(|(name, _)| is_secret(name));
             secret
                 .fold(KnownSecrets::builder(), |set, (name, secret)| {
-                    set.add(&format!("{}.{name}", self.service), opened(secret))
+                    let label = format!("{}.{name}", self.service);
+                    match std::str::from_utf8(opened(secret)) {
+                        Ok(text) if self.binding.placing(Some(name)).is_some_and(|placing| placing.is_url()) => {
+                            secret_parts(text).iter().fold(set, |set, part| set.add(&label, part.as_bytes()))
+                        }
+                        _ => set.add(&label, opened(secret)),
+                    }
                 })
                 .build()
         });

@@ -31,6 +31,7 @@ mod placeholder;
 mod recent;
 mod secret;
 mod vault;
+mod whole_url;
 
 pub use connection::{Attach, Binding, ConnectionInfo, HostBinding, Owner};
 pub use error::VaultError;

@@ -67,6 +67,8 @@ pub enum Position {
     Header(String),
     /// A segment of the URL's path: `path`.
     Path,
+    /// The secret is the URL itself, and the placeholder one of the same host: `url`. The only place of its field.
+    Url,
     /// The value of the parameter of that name in the URL's query: `query:NAME`.
     Query(String),
     /// The value of the field of that name in a form: `form:NAME`.
@@ -84,7 +86,7 @@ pub enum PlacingError {
     )]
     Shape(String),
     /// No position.
-    #[error("{0:?} is not a place in a request: write header:NAME, path, query:NAME, form:NAME or json:KEY.KEY")]
+    #[error("{0:?} is not a place in a request: write header:NAME, path, query:NAME, form:NAME, json:KEY.KEY or url")]
     Position(String),
 }
 
@@ -111,6 +113,14 @@ impl fmt::Display for Shape {
     }
 }
 
+impl Placing {
+    /// Whether the field is a URL as a whole.
+    #[must_use]
+    pub fn is_url(&self) -> bool {
+        self.positions.contains(&Position::Url)
+    }
+}
+
 impl Position {
     /// The header field of that name; nothing where no credential may stand in it.
     #[must_use]
@@ -124,7 +134,11 @@ impl FromStr for Position {
     fn from_str(text: &str) -> Result<Self, PlacingError> {
         let wrong = || PlacingError::Position(cut(text));
         let Some((kind, name)) = text.split_once(':') else {
-            return if text == "path" { Ok(Self::Path) } else { Err(wrong()) };
+            return match text {
+                "path" => Ok(Self::Path),
+                "url" => Ok(Self::Url),
+                _ => Err(wrong()),
+            };
         };
         let named = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
         if !named {
@@ -146,6 +160,7 @@ impl fmt::Display for Position {
         match self {
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Path => f.write_str("path"),
+            Self::Url => f.write_str("url"),
             Self::Query(name) => write!(f, "query:{name}"),
             Self::Form(name) => write!(f, "form:{name}"),
             Self::Json(name) => write!(f, "json:{name}"),
@@ -191,11 +206,12 @@ mod tests {
 
     #[test]
     fn places_and_shapes_are_read_as_they_are_written() {
-        for text in ["header:x-hook-secret", "path", "query:api_key", "form:client_secret", "json:auth.password"] {
+        for text in ["header:x-hook-secret", "path", "url", "query:api_key", "form:client_secret", "json:auth.password"]
+        {
             assert_eq!(text.parse::<Position>().unwrap().to_string(), text);
         }
         assert_eq!("header:X-Hook".parse(), Ok(Position::Header("x-hook".into())));
-        for text in ["", "body", "query:", "header:", "header:a b", "header:Slug", "path:x", "json:a\nb"] {
+        for text in ["", "body", "query:", "header:", "header:a b", "header:Slug", "path:x", "url:x", "json:a\nb"] {
             assert!(text.parse::<Position>().is_err(), "{text}");
         }
         for text in ["{}", "{}:fx", "xoxb-{}", "{}.x"] {

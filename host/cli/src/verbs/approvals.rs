@@ -207,6 +207,7 @@ fn card(value: &Value) -> String {
         row("request", format!("{} {}", field(effect, "method"), field(effect, "url")));
     }
     row("arguments", field(value, "arguments_canonical"));
+    row("from a connection", field(value, "connection_defaults"));
     for (name, places) in [("changed", "changed_since_last_time"), ("edited", "edited")] {
         for change in value[places].as_array().into_iter().flatten() {
             row(name, format!("{}: {} -> {}", field(change, "path"), change["before"], change["after"]));

@@ -6,7 +6,7 @@ use crate::arguments::ForUser;
 use crate::context::Context;
 use crate::door::Door;
 use crate::error::CliError;
-use crate::output::{field, is_interactive, table};
+use crate::output::{Output, field, is_interactive, plain, table};
 use crate::secret_input;
 use clap::{Args, Subcommand};
 use http::Method;
@@ -46,7 +46,8 @@ enum Verb {
 struct Set {
     /// The service, such as `github`.
     service: String,
-    /// The field that the value is for; more than one are asked for one after the other [default: token].
+    /// The field that the value is for; more than one are asked for one after the other [default: those that the installed
+    /// skills of the service declare, else token].
     #[arg(long = "field", value_name = "FIELD")]
     fields: Vec<String>,
     /// The only hosts that it may travel to: `host[:port]` [default: exact hosts of the manifest and
@@ -65,11 +66,12 @@ struct Set {
     /// Never attach it; it is used where the skill's requests hold its placeholder.
     #[arg(long, conflicts_with_all = ["basic", "header"])]
     placeholders: bool,
-    /// A field that is not secret, such as a URL or a user's name.
+    /// A field that is not secret, such as a URL or a user's name; those that the installed skills of the service declare as
+    /// none need not be named.
     #[arg(long, value_name = "FIELD")]
     plain: Vec<String>,
     /// Where the placeholder of a field may stand besides header fields that are made for credentials: `header:NAME`, `path`,
-    /// `query:NAME`, `form:NAME` or `json:KEY`.
+    /// `query:NAME`, `form:NAME` or `json:KEY`; `url`: the field is a URL as a whole, such as a webhook's.
     #[arg(long = "place", value_name = "FIELD=PLACE", value_parser = key_and_value)]
     places: Vec<(String, String)>,
     /// How the placeholder of a field has to look, such as `{}:fx`.
@@ -84,11 +86,10 @@ impl Credential {
         let output = context.output();
         match self.verb {
             Verb::Set(set) => {
-                let (attach, fields) = (set.attach()?, fields(&set.fields)?);
                 let config = context.config()?;
                 crate::telemetry::quiet(&config.log)?;
                 let door = Door::open(context, set.acting.clone().into()).await?;
-                let connected = set.connect(context, &door, attach, fields).await;
+                let connected = set.connect(context, &door).await;
                 let closed = door.close().await;
                 let answer = connected?;
                 closed?;
@@ -124,14 +125,50 @@ struct Proposed {
     place: String,
 }
 
+/// A field that an installed skill declares of the service.
+#[derive(Debug, PartialEq, Eq)]
+struct Declared {
+    key: String,
+    label: String,
+    is_secret: bool,
+    is_required: bool,
+}
+
+/// What the installed skills that integrate the service declare of it. A field that one of them calls a secret is one.
+fn of_service(skills: &Value, service: &str) -> Vec<Declared> {
+    let mut found: Vec<Declared> = Vec::new();
+    let skills = skills["skills"].as_array().into_iter().flatten();
+    let integrations = skills.map(|skill| &skill["integration"]).filter(|of| of["service"] == service);
+    for declared in integrations.flat_map(|of| of["fields"].as_array().into_iter().flatten()) {
+        let (key, is_secret) = (field(declared, "key"), declared["type"] == "secret");
+        match found.iter_mut().find(|known| known.key == key) {
+            Some(known) => known.is_secret |= is_secret,
+            None => found.push(Declared {
+                label: field(declared, "label"),
+                is_required: declared["required"] == true,
+                key,
+                is_secret,
+            }),
+        }
+    }
+    found
+}
+
+/// Whether a field is a secret by its name, whatever a manifest says: that is its author's word.
+fn sounds_secret(key: &str) -> bool {
+    const ENDS: [&str; 9] =
+        ["token", "secret", "password", "passphrase", "apikey", "accesskey", "privatekey", "webhook", "webhookurl"];
+    let name: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    ENDS.iter().any(|end| name.ends_with(end))
+}
+
 impl Set {
-    async fn connect(
-        &self,
-        context: &Context,
-        door: &Door,
-        attach: Option<Value>,
-        fields: Value,
-    ) -> Result<Value, CliError> {
+    async fn connect(&self, context: &Context, door: &Door) -> Result<Value, CliError> {
+        let attach = self.attach()?;
+        let skills = door.json(Method::GET, "/v1/skills", None).await?.value;
+        let declared = of_service(&skills, &self.service);
+        let fields = fields(&self.fields, &declared)?;
+        let plain = self.plain(&declared, &fields, context.output());
         let mut body = Map::new();
         body.insert("owner".into(), owner(&self.acting).into());
         if let Some(attach) = attach {
@@ -140,14 +177,14 @@ impl Set {
         if !self.hosts.is_empty() {
             body.insert("hosts".into(), json!(self.hosts));
         }
-        if !self.plain.is_empty() {
-            body.insert("plain".into(), json!(self.plain));
+        if !plain.is_empty() {
+            body.insert("plain".into(), json!(plain));
         }
         let mut places = self.places.clone();
         let mut proposed = Vec::new();
         if places.is_empty() {
-            proposed = self.proposed(door).await?;
-            proposed.retain(|found| fields.get(&found.field).is_some() && !self.plain.contains(&found.field));
+            proposed = self.proposed(door, &skills).await?;
+            proposed.retain(|found| fields.get(&found.field).is_some() && !plain.contains(&found.field));
             if is_interactive() {
                 places = chosen(context, std::mem::take(&mut proposed))?;
             }
@@ -173,9 +210,8 @@ impl Set {
     }
 
     /// Where the sources of the tenant's skills put secrets of the service.
-    async fn proposed(&self, door: &Door) -> Result<Vec<Proposed>, CliError> {
+    async fn proposed(&self, door: &Door, skills: &Value) -> Result<Vec<Proposed>, CliError> {
         let mut proposed: Vec<Proposed> = Vec::new();
-        let skills = door.json(Method::GET, "/v1/skills", None).await?.value;
         for skill in skills["skills"].as_array().into_iter().flatten() {
             let name = field(skill, "name");
             // One that cannot be read proposes nothing.
@@ -193,6 +229,36 @@ impl Set {
             }
         }
         Ok(proposed)
+    }
+
+    /// The fields that are not secret: those that are named so, and those that no installed skill calls a secret.
+    fn plain(&self, declared: &[Declared], fields: &Value, output: Output) -> Vec<String> {
+        let mut plain = self.plain.clone();
+        let attached = |key: &str| match (&self.basic, self.fields.as_slice()) {
+            (Some(basic), _) => basic.split_once(':').is_some_and(|(_, password)| password == key),
+            (None, [only]) => only == key && !self.placeholders,
+            _ => false,
+        };
+        for Declared { key, label, is_secret, .. } in declared {
+            let placed = self.places.iter().chain(&self.shapes).any(|(field, _)| field == key);
+            if *is_secret || placed || fields.get(key).is_none() || plain.contains(key) || attached(key) {
+                continue;
+            }
+            if sounds_secret(key) {
+                output.note(&format!(
+                    "{label} ({key}): kept as a secret, though its skill says that it is none; --plain {key} if so"
+                ));
+            } else {
+                output.note(&format!("{label} ({key}): not secret, skills get it as it is"));
+                plain.push(key.clone());
+            }
+        }
+        plain
+    }
+
+    /// Whether a field is placed as a URL as a whole, which no header holds.
+    fn is_url(&self, field: &str) -> bool {
+        self.places.iter().any(|(placed, place)| placed == field && place == "url")
     }
 
     fn placing(&self, places: &[(String, String)]) -> Value {
@@ -225,7 +291,10 @@ impl Set {
                 let field = only.unwrap_or("token");
                 Some(json!({"type": "header", "name": name, "prefix": self.prefix, "field": field}))
             }
-            None => only.filter(|_first| self.fields.len() == 1).map(|field| json!({"type": "bearer", "field": field})),
+            None => {
+                let alone = only.filter(|field| self.fields.len() == 1 && !self.is_url(field));
+                alone.map(|field| json!({"type": "bearer", "field": field}))
+            }
         })
     }
 }
@@ -253,7 +322,22 @@ pub(super) fn owner(acting: &ForUser) -> &'static str {
     if acting.user.is_some() { "user" } else { "tenant" }
 }
 
-fn fields(names: &[String]) -> Result<Value, CliError> {
+fn fields(names: &[String], declared: &[Declared]) -> Result<Value, CliError> {
+    if is_interactive() && names.is_empty() && !declared.is_empty() {
+        let mut values = Map::new();
+        for field in declared {
+            let optional = if field.is_required { "" } else { ", or nothing" };
+            let question = plain(&format!("{} ({}{optional})", field.label, field.key));
+            let value = match field.is_secret || sounds_secret(&field.key) {
+                true => secret_input::ask(&question)?.expose_secret().to_owned(),
+                false => crate::output::asked(&format!("{question}:"))?,
+            };
+            if !value.is_empty() {
+                values.insert(field.key.clone(), value.into());
+            }
+        }
+        return Ok(values.into());
+    }
     if is_interactive() {
         let usual = ["token".to_owned()];
         let names = if names.is_empty() { &usual } else { names };
@@ -285,6 +369,37 @@ fn from_text(names: &[String], text: &str) -> Result<Value, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_installed_skills_say_of_a_service_is_put_together() {
+        let skill = |service: &str, fields: &[(&str, &str)]| {
+            let fields: Vec<Value> = fields
+                .iter()
+                .map(|(key, kind)| json!({"key": key, "label": key.to_uppercase(), "type": kind, "required": true}))
+                .collect();
+            json!({"integration": {"service": service, "fields": fields}})
+        };
+        let skills = json!({"skills": [
+            skill("svc", &[("base", "url"), ("user", "text"), ("pin", "text")]),
+            skill("other", &[("else", "text")]),
+            json!({"name": "none"}),
+            skill("svc", &[("pin", "secret"), ("key", "secret")]),
+        ]});
+        let found = of_service(&skills, "svc");
+        let shown: Vec<(&str, bool)> = found.iter().map(|field| (field.key.as_str(), field.is_secret)).collect();
+        assert_eq!(shown, [("base", false), ("user", false), ("pin", true), ("key", true)]);
+        assert_eq!(found[0].label, "BASE");
+        for (key, secret) in [
+            ("token", true),
+            ("clientSecret", true),
+            ("api_key", true),
+            ("webhookUrl", true),
+            ("projectKey", false),
+            ("email", false),
+        ] {
+            assert_eq!(sounds_secret(key), secret, "{key}");
+        }
+    }
 
     #[test]
     fn what_is_written_becomes_fields() {

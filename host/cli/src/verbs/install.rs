@@ -145,9 +145,7 @@ impl Package {
 /// and none where the package cannot be read, of which the host says more.
 fn proposed(archive: &Bytes) -> Vec<Wish> {
     let Ok(package) = sophon_skill::Package::read(archive.clone()) else { return Vec::new() };
-    let manifest = package.manifest();
-    let names_some = manifest.permissions.network.as_ref().is_some_and(|rules| !rules.is_empty());
-    if names_some || !manifest.wants_network() { Vec::new() } else { package.analyse().hosts }
+    if package.manifest().leaves_hosts_open() { package.analyse().hosts } else { Vec::new() }
 }
 
 /// Asks for each host; one of a family is typed.

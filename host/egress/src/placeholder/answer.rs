@@ -10,8 +10,9 @@
 use super::json::{Place, Twice, read};
 use super::request::{Body, form};
 use super::{Handed, Redemption};
+use aho_corasick::{AhoCorasick, MatchKind};
 use sophon_guard::MIN_SECRET_BYTES;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A token in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,31 +25,41 @@ pub(crate) struct Found {
 /// Names of OAuth 2.0 and OpenID Connect, without case and separators.
 const OAUTH: [&str; 3] = ["accesstoken", "refreshtoken", "idtoken"];
 
-/// Names that services give to what a login returns. A text without a name is one as well.
-const LOGIN: [&str; 22] = [
-    "token",
-    "authtoken",
-    "authenticationtoken",
-    "bearertoken",
-    "bearer",
-    "sessiontoken",
-    "sessionid",
-    "session",
-    "sessionkey",
-    "sid",
-    "jwt",
-    "jwttoken",
-    "apitoken",
-    "apikey",
-    "securitytoken",
-    "ticket",
-    "accesskey",
-    "authkey",
-    "secret",
-    "authorization",
-    "synotoken",
-    "csrftoken",
+/// Names that services give to what a login returns, and what they end in: `client_token`, `ssoJwt`. A text without a name is
+/// one as well.
+const LOGIN_ENDS: [&str; 8] = ["token", "jwt", "ticket", "sessid", "sessionid", "apikey", "accesskey", "secret"];
+
+/// More of them, which many other names end in.
+const LOGIN: [&str; 5] = ["bearer", "session", "sessionkey", "authkey", "authorization"];
+
+/// Names that end like one of a token, and say where a list goes on, or whose account it is.
+const HARMLESS_ENDS: [&str; 12] = [
+    "pagetoken",
+    "nexttoken",
+    "previoustoken",
+    "continuationtoken",
+    "paginationtoken",
+    "cursortoken",
+    "synctoken",
+    "deltatoken",
+    "skiptoken",
+    "accountsid",
+    "objectsid",
+    "usersid",
 ];
+
+/// Whether a field of that name holds what a login returns; `plain` is the name without case and separators.
+fn is_of_login(name: &str, plain: &str) -> bool {
+    let ends = |ends: &[&str]| ends.iter().any(|end| plain.ends_with(end));
+    plain.is_empty() || LOGIN.contains(&plain) || (ends(&LOGIN_ENDS) || is_sid(name)) && !ends(&HARMLESS_ENDS)
+}
+
+/// Whether the last word of a name is `sid`: `connect.sid` and `loginSid`, and not `statusId`.
+fn is_sid(name: &str) -> bool {
+    let Some((before, end)) = name.len().checked_sub(3).and_then(|at| name.split_at_checked(at)) else { return false };
+    let apart = before.chars().next_back().is_none_or(|last| !last.is_ascii_alphanumeric());
+    end == "Sid" || apart && end.eq_ignore_ascii_case("sid")
+}
 
 /// Header fields of an answer to a user and password, or to a login, that hold a token.
 const FIELDS: [&str; 7] = [
@@ -74,8 +85,8 @@ pub(crate) fn tokens(
 ) -> Result<BTreeSet<Found>, Unreadable> {
     let login = redemption.is_login();
     let is_token = |name: &str| {
-        let name: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-        OAUTH.contains(&name.as_str()) || login && (LOGIN.contains(&name.as_str()) || name.is_empty())
+        let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+        OAUTH.contains(&plain.as_str()) || login && is_of_login(name, &plain)
     };
     let mut found = BTreeSet::new();
     let mut take = |name: &str, token: &str| {
@@ -122,40 +133,45 @@ fn fields(media_type: Option<&str>, body: &[u8]) -> Option<Vec<(String, String)>
     (is_form && text.chars().all(plain)).then(|| form(text))
 }
 
+/// What stands for tokens of an answer, in every spelling that is swapped.
+pub(crate) struct Swaps {
+    /// The longest of those that begin at one place first: one token may be part of another.
+    spellings: AhoCorasick,
+    /// By spelling.
+    placeholders: Vec<String>,
+}
+
 impl Handed {
-    /// `bytes` with every token that this run has a placeholder for replaced by it, as it is and as JSON or a URL writes it.
-    pub(crate) fn hide_tokens(&self, redemption: &Redemption, found: &BTreeSet<Found>, bytes: &[u8]) -> Vec<u8> {
-        // The longest first: one token may be part of another.
-        let mut tokens: Vec<&Found> = found.iter().collect();
-        tokens.sort_by_key(|found| std::cmp::Reverse(found.token.len()));
-        let mut hidden = bytes.to_vec();
-        for Found { token, .. } in tokens {
+    /// How the tokens in an answer become the placeholders that this run has for them, as they are and as JSON or a URL writes
+    /// them.
+    pub(crate) fn swaps(&self, redemption: &Redemption, found: &BTreeSet<Found>) -> Option<Swaps> {
+        let mut spelled: BTreeMap<String, &str> = BTreeMap::new();
+        for Found { token, .. } in found {
             let Some(placeholder) = self.token(&redemption.service, token.as_bytes()) else { continue };
-            let mut spellings = vec![token.clone()];
             if let Ok(json) = serde_json::to_string(token) {
                 let json = json[1..json.len() - 1].to_owned();
-                spellings.push(json.replace('/', "\\/"));
-                spellings.push(json);
+                spelled.insert(json.replace('/', "\\/"), placeholder);
+                spelled.insert(json, placeholder);
             }
             let mut encoded = String::new();
             super::request::encode(token.as_bytes(), &mut encoded);
-            spellings.push(encoded);
-            for spelling in spellings {
-                hidden = replaced(&hidden, spelling.as_bytes(), placeholder.as_bytes());
+            spelled.insert(encoded, placeholder);
+        }
+        // What a token is goes before what another one is written as.
+        for Found { token, .. } in found {
+            if let Some(placeholder) = self.token(&redemption.service, token.as_bytes()) {
+                spelled.insert(token.clone(), placeholder);
             }
         }
-        hidden
+        let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(spelled.keys());
+        let placeholders = spelled.into_values().map(str::to_owned).collect();
+        built.ok().map(|spellings| Swaps { spellings, placeholders })
     }
 }
 
-fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.windows(from.len()).position(|window| window == from) {
-        out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(to);
-        rest = &rest[at + from.len()..];
+impl Swaps {
+    /// `bytes` with every token replaced, in one pass over them.
+    pub(crate) fn apply(&self, bytes: &[u8]) -> Vec<u8> {
+        self.spellings.replace_all_bytes(bytes, &self.placeholders)
     }
-    out.extend_from_slice(rest);
-    out
 }

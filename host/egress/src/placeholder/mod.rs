@@ -10,13 +10,14 @@ mod json;
 mod request;
 mod text;
 
-pub(crate) use answer::tokens;
+pub(crate) use answer::{Swaps, tokens};
 pub(crate) use request::Body;
 
 use crate::admit::HttpRequest;
 use crate::credential::field;
 use crate::dispatch::Attached;
 use crate::error::{Denial, HttpError};
+use crate::url::CheckedUrl;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -52,6 +53,8 @@ struct Item {
     service: ServiceName,
     /// Where it may stand besides the header fields that are made for credentials.
     positions: BTreeSet<Position>,
+    /// The URL that it stands for as a whole; the random text is then the path of one on the same host.
+    url: Option<Arc<Zeroizing<String>>>,
     stands_for: StandsFor,
 }
 
@@ -74,6 +77,8 @@ pub(crate) struct Redemption {
     pub(crate) basic: bool,
     /// In the URL.
     pub(crate) url: bool,
+    /// As the URL itself.
+    pub(crate) hook: bool,
     /// In the body, which is of this kind.
     pub(crate) body: Option<Body>,
 }
@@ -117,14 +122,20 @@ impl Handed {
         service: &ServiceName,
         field: Option<&str>,
         placing: Option<&Placing>,
+        url: Option<&CheckedUrl>,
     ) -> String {
         let shape = placing.and_then(|placing| placing.shape.as_ref());
-        let whole = shape.map_or_else(|| core.to_owned(), |shape| format!("{}{core}{}", shape.before(), shape.after()));
+        let whole = match (url, shape) {
+            (Some(url), _) => format!("https://{}/{core}", url.authority()),
+            (None, Some(shape)) => format!("{}{core}{}", shape.before(), shape.after()),
+            (None, None) => core.to_owned(),
+        };
         let item = Item {
             core: core.to_owned(),
             whole: whole.clone(),
             service: service.clone(),
             positions: placing.map(|placing| placing.positions.clone()).unwrap_or_default(),
+            url: url.map(|url| Arc::new(Zeroizing::new(url.as_str().to_owned()))),
             stands_for: StandsFor::Field(field.map(str::to_owned)),
         };
         self.add(item);
@@ -134,7 +145,8 @@ impl Handed {
     /// Hands out `core` for a token that an answer to `redemption` held; it may stand where what was redeemed may.
     pub(crate) fn add_token(&mut self, core: &str, redemption: &Redemption, name: &str, token: &[u8]) {
         let of_service = self.items.iter().filter(|item| item.service == redemption.service);
-        let mut positions: BTreeSet<Position> = of_service.flat_map(|item| item.positions.iter().cloned()).collect();
+        let places = of_service.flat_map(|item| item.positions.iter());
+        let mut positions: BTreeSet<Position> = places.filter(|at| **at != Position::Url).cloned().collect();
         // A refresh token goes back the way the secret went.
         match redemption.body {
             Some(Body::Form) => drop(positions.insert(Position::Form(name.to_owned()))),
@@ -146,6 +158,7 @@ impl Handed {
             whole: core.to_owned(),
             service: redemption.service.clone(),
             positions,
+            url: None,
             stands_for: StandsFor::Token(Arc::new(Zeroizing::new(token.to_vec()))),
         });
     }
@@ -169,6 +182,7 @@ impl Handed {
             whole: core.to_owned(),
             service: service.clone(),
             positions: BTreeSet::new(),
+            url: None,
             stands_for: StandsFor::Scoped(Arc::new(Zeroizing::new(token.to_vec()))),
         });
     }
@@ -271,6 +285,21 @@ impl Handed {
         Ok(found)
     }
 
+    /// The placeholder that `url` is as a whole: its host, and no other path. A query may stand behind it.
+    fn hook(&self, url: &str) -> Option<&Item> {
+        let path = request::path(url).strip_prefix('/')?;
+        let item = self.items.iter().find(|item| item.url.is_some() && item.core == path)?;
+        let (asked, own) = (CheckedUrl::parse(url, usize::MAX).ok()?, CheckedUrl::parse(&item.whole, usize::MAX).ok()?);
+        asked.same_origin(&own).then_some(item)
+    }
+
+    /// What is sent where `url` is a placeholder as a whole: rules about methods and paths are asked about this.
+    pub(crate) fn hooked(&self, url: &str, most: usize) -> Option<CheckedUrl> {
+        let secret = self.hook(url)?.url.as_ref()?;
+        let whole = request::swap_hook(secret, url, |text| Some(Zeroizing::new(text.to_vec())))?;
+        CheckedUrl::parse(&whole, most).ok()
+    }
+
     /// Whether the connection, as it is now authenticated, says that what `redemption` holds may stand there.
     pub(crate) fn agrees(&self, redemption: &Redemption, binding: &Binding) -> bool {
         let fields = self.items.iter().filter(|item| item.service == redemption.service);
@@ -308,7 +337,19 @@ impl Handed {
                 fields.push(field(name, &value)?);
             }
         }
-        let url = if redemption.url { Some(request::swap_url(url, fill)?) } else { None };
+        let url = match self.hook(url).filter(|_| redemption.hook) {
+            Some(item) => {
+                let StandsFor::Field(field) = &item.stands_for else { return None };
+                let secret = lease.stands_for(field.as_deref())?;
+                #[expect(clippy::disallowed_methods, reason = "egress is where a secret is attached to a request")]
+                let secret = std::str::from_utf8(secret.expose()).ok()?;
+                // Connected anew: what was checked is not what would be sent.
+                let same = CheckedUrl::parse(secret, usize::MAX).ok()?.as_str() == item.url.as_ref()?.as_str();
+                Some(request::swap_hook(same.then_some(secret)?, url, fill)?)
+            }
+            None if redemption.url => Some(request::swap_url(url, fill)?),
+            None => None,
+        };
         let body = match redemption.body {
             Some(kind) => Some(Bytes::from(request::swap_body(kind, body, fill)?.to_vec())),
             None => None,
@@ -374,11 +415,11 @@ struct Redeems<'h> {
 }
 
 impl<'h> Redeems<'h> {
-    /// The item in `text`, which may stand there where `allowed` says so.
+    /// The item in `text`, which may stand there where `allowed` says so; `here` is the place, where a person may name it.
     fn take(
         &mut self,
         text: &[u8],
-        place: impl Fn() -> String,
+        (place, here): (&str, Option<&Position>),
         allowed: impl Fn(&Item) -> bool,
     ) -> Result<Option<&mut Redemption>, HttpError> {
         if self.handed.look(text)?.is_none() {
@@ -389,7 +430,7 @@ impl<'h> Redeems<'h> {
         let mut service = None;
         for item in items {
             if !allowed(item) {
-                return Err(misplaced(item, &place()));
+                return Err(misplaced(item, place, here));
             }
             let known = self.found.as_ref().map(|found| &found.service).or(service);
             if let Some(known) = known.filter(|known| **known != item.service) {
@@ -404,39 +445,50 @@ impl<'h> Redeems<'h> {
             service = Some(&item.service);
         }
         let Some(service) = service else { return Ok(None) };
-        let empty =
-            || Redemption { service: service.clone(), fields: Vec::new(), basic: false, url: false, body: None };
+        let empty = || Redemption {
+            service: service.clone(),
+            fields: Vec::new(),
+            basic: false,
+            url: false,
+            hook: false,
+            body: None,
+        };
         Ok(Some(self.found.get_or_insert_with(empty)))
     }
 
     fn header(&mut self, name: &str, value: &[u8]) -> Result<(), HttpError> {
         let lower = name.to_ascii_lowercase();
-        let place = || format!("the header field {}", name.chars().take(60).collect::<String>());
+        let place = format!("the header field {}", name.chars().take(60).collect::<String>());
         let pair = basic(name, value);
         let text = pair.as_deref().unwrap_or(value);
         let here = Position::header(name);
         let allowed = |item: &Item| {
             is_made_for_credentials(name) || here.as_ref().is_some_and(|here| item.positions.contains(here))
         };
-        if let Some(redemption) = self.take(text, place, allowed)? {
+        if let Some(redemption) = self.take(text, (&place, here.as_ref()), allowed)? {
             redemption.basic |= pair.is_some();
             if !redemption.fields.contains(&lower) {
                 redemption.fields.push(lower);
             }
         }
-        self.take(name.as_bytes(), || "the name of a header field".into(), |_| false)?;
+        self.take(name.as_bytes(), ("the name of a header field", None), |_| false)?;
         Ok(())
     }
 
     fn url(&mut self, url: &str) -> Result<(), HttpError> {
         let mut found = false;
+        let hook = self.handed.hook(url).map(|item| item.core.as_str());
         request::url_places(url, |text, position, place| {
-            let allowed = |item: &Item| position.is_some_and(|position| item.positions.contains(position));
-            found |= self.take(text, || place.to_owned(), allowed)?.is_some();
+            let allowed = |item: &Item| {
+                let whole = position == Some(&Position::Path) && hook == Some(item.core.as_str());
+                whole || position.is_some_and(|position| item.positions.contains(position))
+            };
+            found |= self.take(text, (place, position), allowed)?.is_some();
             Ok(())
         })?;
         if let Some(redemption) = self.found.as_mut().filter(|_| found) {
             redemption.url = true;
+            redemption.hook = hook.is_some();
         }
         Ok(())
     }
@@ -450,12 +502,12 @@ impl<'h> Redeems<'h> {
         let mut found = false;
         let read = request::body_places(kind, body, |text, position, place| {
             let allowed = |item: &Item| position.is_some_and(|position| item.positions.contains(position));
-            found |= self.take(text, || place.to_owned(), allowed)?.is_some();
+            found |= self.take(text, (place, position), allowed)?.is_some();
             Ok(())
         })?;
         // What is no form and no JSON has no place for it, and neither has one that two readers read differently.
         if !read {
-            self.take(body, || "the body".into(), |_| false)?;
+            self.take(body, ("the body", None), |_| false)?;
             if found {
                 return Err(disguise("the body"));
             }
@@ -467,18 +519,44 @@ impl<'h> Redeems<'h> {
     }
 }
 
-fn misplaced(item: &Item, place: &str) -> HttpError {
-    let hint = if item.positions.is_empty() {
-        "send it in a header field that is made for credentials, such as Authorization or X-Api-Key; another place is named \
-         by the person who connected the service (`sophon credential set --place FIELD=header:NAME`)"
-            .to_owned()
-    } else {
+fn misplaced(item: &Item, place: &str, here: Option<&Position>) -> HttpError {
+    if item.url.is_some() {
+        return Denial::new("placeholder_misplaced", format_args!("{place} holds the placeholder of {}", item.service))
+            .hint("it stands for a URL as a whole: send requests to it as it is, with nothing but a query behind it")
+            .into();
+    }
+    let mut hint =
+        String::from("send it in a header field that is made for credentials, such as Authorization or X-Api-Key");
+    if !item.positions.is_empty() {
         let places: Vec<String> = item.positions.iter().map(ToString::to_string).collect();
-        format!("send it in a header field that is made for credentials, or in {}", places.join(", "))
-    };
+        hint.push_str(&format!(", or in {}", places.join(", ")));
+    }
+    if let Some(flag) = here.and_then(|here| item.flag(here)) {
+        hint.push_str(&format!(
+            "; where {} takes it here, the person who connected it does so again with {flag}",
+            item.service
+        ));
+    } else if item.positions.is_empty() {
+        hint.push_str(
+            "; another place is named by the person who connected the service (`sophon credential set --place \
+             FIELD=header:NAME`)",
+        );
+    }
     Denial::new("placeholder_misplaced", format_args!("{place} holds the placeholder of {}", item.service))
         .hint(hint)
         .into()
+}
+
+impl Item {
+    /// What lets it stand here. The name of a place is the skill's own text: one that is no plain name is not repeated.
+    fn flag(&self, here: &Position) -> Option<String> {
+        let StandsFor::Field(Some(field)) = &self.stands_for else { return None };
+        let here = here.to_string();
+        let (_, name) = here.split_once(':').unwrap_or_default();
+        let plain = name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-[]".contains(&b));
+        let quote = if name.contains('[') { "'" } else { "" };
+        plain.then(|| format!("--place {quote}{field}={here}{quote}"))
+    }
 }
 
 pub(crate) fn disguise(place: &str) -> HttpError {

@@ -156,13 +156,37 @@ pub(super) fn swap_url(url: &str, fill: impl Fill) -> Option<Zeroizing<String>> 
             swapped.push('/');
         }
         if segment.contains(PLACEHOLDER_PREFIX) {
-            encode(&fill(&decoded(segment, Plus::IsPlus))?, &mut swapped);
+            encode_segment(&fill(&decoded(segment, Plus::IsPlus))?, &mut swapped)?;
         } else {
             swapped.push_str(segment);
         }
     }
     if let Some(query) = parts.query {
         swapped.push('?');
+        swap_pairs(query, &fill, &mut swapped)?;
+    }
+    Some(swapped)
+}
+
+/// The path of a URL, as it is written.
+pub(super) fn path(url: &str) -> &str {
+    Parts::of(url).path
+}
+
+/// `secret`, which is a URL, in place of the one that stands for it: of that only the query stays, behind the secret's own.
+pub(super) fn swap_hook(secret: &str, url: &str, fill: impl Fill) -> Option<Zeroizing<String>> {
+    let (secret, asked) = (Parts::of(secret), Parts::of(url));
+    let mut swapped = Zeroizing::new(String::with_capacity(secret.origin.len() + secret.path.len() + url.len() + 64));
+    swapped.push_str(secret.origin);
+    swapped.push_str(if secret.path.is_empty() { "/" } else { secret.path });
+    let mut between = '?';
+    if let Some(query) = secret.query {
+        swapped.push(between);
+        swapped.push_str(query);
+        between = '&';
+    }
+    if let Some(query) = asked.query.filter(|query| !query.is_empty()) {
+        swapped.push(between);
         swap_pairs(query, &fill, &mut swapped)?;
     }
     Some(swapped)
@@ -261,9 +285,28 @@ fn decoded(text: &str, plus: Plus) -> Vec<u8> {
 
 /// Percent-encoding that every part of a URL and every form reads the same (RFC 3986, 2.3).
 pub(super) fn encode(bytes: &[u8], out: &mut String) {
+    encode_but(b"", bytes, out);
+}
+
+/// One segment of a path: what may stand in one stays as it is (`pchar`, RFC 3986, 3.3), because not every service reads
+/// `%3A` as a colon there. Whatever ends a segment, a path or a query is encoded, so that it stays this one segment; nothing
+/// where it would lead to another one.
+fn encode_segment(bytes: &[u8], out: &mut String) -> Option<()> {
+    let hollow = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'.' | b' '));
+    if hollow(bytes) {
+        return None;
+    }
+    // Some servers take `..;x` for `..`.
+    let name = bytes.split(|byte| *byte == b';').next().unwrap_or_default();
+    encode_but(if hollow(name) { b"" } else { b"!$&'()*+,;=:@" }, bytes, out);
+    Some(())
+}
+
+/// Percent-encodes everything but letters, digits, `-._~` and what is in `kept`.
+fn encode_but(kept: &[u8], bytes: &[u8], out: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) || kept.contains(byte) {
             out.push(char::from(*byte));
         } else {
             out.push('%');
@@ -277,4 +320,37 @@ pub(super) fn encode(bytes: &[u8], out: &mut String) {
 pub(super) fn form(text: &str) -> Vec<(String, String)> {
     let read = |part: &str| String::from_utf8_lossy(&decoded(part, Plus::IsBlank)).into_owned();
     text.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, value)| (read(name), read(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_17_what_is_swapped_into_a_path_stays_one_segment() {
+        let core = format!("{PLACEHOLDER_PREFIX}{}", "a".repeat(40));
+        let url = format!("https://api.example.com/bot{core}/send?x=1");
+        let alone = format!("https://api.example.com/{core}/send");
+        let swap = |url: &str, secret: &str| {
+            let filled = |text: &[u8]| {
+                let text = String::from_utf8(text.to_vec()).unwrap().replace(&core, secret);
+                Some(Zeroizing::new(text.into_bytes()))
+            };
+            swap_url(url, filled).map(|url| url.trim_start_matches("https://api.example.com").to_owned())
+        };
+        let check = |secret: &str, expected: &str| {
+            assert_eq!(swap(&url, secret), Some(format!("/bot{expected}/send?x=1")), "{secret}");
+        };
+        check("123456:ABC-def_9~", "123456:ABC-def_9~");
+        check("a!$&'()*+,;=:@b", "a!$&'()*+,;=:@b");
+        check("a/b?c#d%2fe\\f", "a%2Fb%3Fc%23d%252fe%5Cf");
+        check("../../x y\"<>^`{|}", "..%2F..%2Fx%20y%22%3C%3E%5E%60%7B%7C%7D");
+        check("\r\n\u{fc}", "%0D%0A%C3%BC");
+        // What some reader takes for another place.
+        assert_eq!(swap(&alone, ".."), None);
+        assert_eq!(swap(&alone, ". ."), None);
+        assert_eq!(swap(&alone, "..;abcdef"), Some("/..%3Babcdef/send".into()));
+        assert_eq!(swap(&alone, ";a=b"), Some("/%3Ba%3Db/send".into()));
+        assert_eq!(swap(&alone, "a;b"), Some("/a;b/send".into()));
+    }
 }

@@ -8,7 +8,7 @@ fn handed() -> (Handed, String, String) {
     let mut handed = Handed::default();
     let core = |letter: &str| format!("sophon-ph-{}", letter.repeat(40));
     let service: ServiceName = "svc".parse().unwrap();
-    let plain = handed.add_placeholder(&core("a"), &service, Some("token"), None);
+    let plain = handed.add_placeholder(&core("a"), &service, Some("token"), None, None);
     let placing = Placing {
         shape: Some("{}:fx".parse().unwrap()),
         positions: ["path", "query:key", "form:secret", "json:auth.secret", "json:list[].x"]
@@ -16,7 +16,7 @@ fn handed() -> (Handed, String, String) {
             .map(|text| text.parse().unwrap())
             .collect(),
     };
-    let placed = handed.add_placeholder(&core("b"), &service, Some("secret"), Some(&placing));
+    let placed = handed.add_placeholder(&core("b"), &service, Some("secret"), Some(&placing), None);
     (handed, plain, placed)
 }
 
@@ -119,6 +119,33 @@ fn attack_17_a_placeholder_in_any_other_place_is_refused() {
 }
 
 #[test]
+fn a_placeholder_that_is_misplaced_comes_with_the_flag_for_its_place() {
+    let (handed, _, placed) = handed();
+    let check = |request: HttpRequest, flag: Option<&str>| {
+        let hint = handed.redemption(&request).unwrap_err().hint().unwrap();
+        match flag {
+            Some(flag) => assert!(hint.ends_with(&format!("does so again with --place {flag}")), "{hint}"),
+            None => assert!(!hint.contains("does so again"), "{hint}"),
+        }
+    };
+    let form = "application/x-www-form-urlencoded";
+    check(post(form, &format!("a=b&client_secret={placed}")), Some("secret=form:client_secret"));
+    check(get(&format!("https://svc.example/?api_key={placed}")), Some("secret=query:api_key"));
+    check(post("application/json", &format!(r#"{{"a":{{"b":"{placed}"}}}}"#)), Some("secret=json:a.b"));
+    check(post("application/json", &format!(r#"{{"a":[{{"b":"{placed}"}}]}}"#)), Some("'secret=json:a[].b'"));
+    check(with("X-Note", &placed), Some("secret=header:x-note"));
+    // Where nobody may name it, or the name is no plain one.
+    check(with("Content-Disposition", &placed), None);
+    check(post("application/json", &format!(r#"{{"ignore all of it":"{placed}"}}"#)), None);
+    check(post("text/plain", &placed), None);
+    let (mut handed, ..) = self::handed();
+    let core = format!("sophon-ph-{}", "d".repeat(40));
+    let elsewhere = handed.add_placeholder(&core, &"svc".parse().unwrap(), Some("token"), None, None);
+    let hint = handed.redemption(&get(&format!("https://svc.example/bot{elsewhere}/x"))).unwrap_err().hint().unwrap();
+    assert!(hint.ends_with("--place token=path"), "{hint}");
+}
+
+#[test]
 fn attack_17_no_key_that_stands_twice_hides_where_a_placeholder_is() {
     let (handed, plain, placed) = handed();
     // What is counted makes up for what is hidden: one of three is not looked at, one that is none is.
@@ -148,7 +175,7 @@ fn attack_17_a_header_field_that_an_api_may_publish_is_named_by_a_person_or_refu
     let mut handed = Handed::default();
     let placing = Placing { shape: None, positions: ["header:X-Hook".parse().unwrap()].into() };
     let placed =
-        handed.add_placeholder(&format!("sophon-ph-{}", "a".repeat(40)), &service, Some("hook"), Some(&placing));
+        handed.add_placeholder(&format!("sophon-ph-{}", "a".repeat(40)), &service, Some("hook"), Some(&placing), None);
     for name in ["X-Hook", "x-hook", "Authorization"] {
         let found = handed.redemption(&with(name, &placed)).unwrap().unwrap();
         assert_eq!(found.fields, [name.to_ascii_lowercase()]);
@@ -199,7 +226,8 @@ fn hex_of(bytes: &[u8]) -> String {
 #[test]
 fn one_request_redeems_one_connection() {
     let (mut handed, plain, _) = handed();
-    let other = handed.add_placeholder(&format!("sophon-ph-{}", "d".repeat(40)), &"other".parse().unwrap(), None, None);
+    let other =
+        handed.add_placeholder(&format!("sophon-ph-{}", "d".repeat(40)), &"other".parse().unwrap(), None, None, None);
     let mut request = with("X-Api-Key", &plain);
     request.headers.push(("X-Other-Key".into(), other.clone().into_bytes()));
     assert!(handed.redemption(&request).unwrap_err().to_string().contains("one connection"));
@@ -208,7 +236,7 @@ fn one_request_redeems_one_connection() {
 }
 
 fn redemption(body: Option<Body>) -> Redemption {
-    Redemption { service: "svc".parse().unwrap(), fields: vec![], basic: false, url: false, body }
+    Redemption { service: "svc".parse().unwrap(), fields: vec![], basic: false, url: false, hook: false, body }
 }
 
 #[test]
@@ -240,6 +268,54 @@ fn tokens_of_answers_are_told_by_their_names() {
             names(&ordinary, "application/json", body),
             ["access_token=at-12345678", "x-auth-token=header-token-1"]
         );
+    }
+}
+
+#[test]
+fn attack_16_tokens_of_a_login_are_told_by_what_their_names_end_in() {
+    let found = |redemption: &Redemption, name: &str| {
+        let body =
+            serde_json::json!({"auth": {name: "s.0123456789abcdef", "lease_duration": "0123456789"}}).to_string();
+        !tokens(redemption, Some("application/json"), &[], body.as_bytes()).unwrap().is_empty()
+    };
+    let (login, ordinary) = (redemption(Some(Body::Json)), redemption(None));
+    for name in [
+        "client_token",
+        "clientToken",
+        "wrapping_token",
+        "x-auth-token",
+        "ssoJwt",
+        "loginTicket",
+        "connect.sid",
+        "loginSid",
+        "SID",
+        "PHPSESSID",
+        "newSessionId",
+        "adminApiKey",
+        "awsAccessKey",
+        "signing-secret",
+        "session",
+        "bearer",
+    ] {
+        assert!(found(&login, name), "{name}");
+        assert!(!found(&ordinary, name), "{name}: an ordinary answer has such fields too");
+    }
+    for name in [
+        "nextPageToken",
+        "next_token",
+        "continuationToken",
+        "syncToken",
+        "statusId",
+        "businessId",
+        "address_id",
+        "accountSid",
+        "objectSid",
+        "accessor",
+        "token_type",
+        "secretName",
+        "id",
+    ] {
+        assert!(!found(&login, name), "{name}");
     }
 }
 
@@ -289,7 +365,7 @@ fn attack_16_a_token_of_an_answer_becomes_a_placeholder_in_every_spelling() {
     let found = tokens(&login, Some("application/json"), &[], body.as_bytes()).unwrap();
     let token = "a/b+c\"12345678";
     handed.add_token(&format!("sophon-ph-{}", "e".repeat(40)), &login, "access_token", token.as_bytes());
-    let hidden = String::from_utf8(handed.hide_tokens(&login, &found, body.as_bytes())).unwrap();
+    let hidden = String::from_utf8(handed.swaps(&login, &found).unwrap().apply(body.as_bytes())).unwrap();
     let placeholder = handed.token(&login.service, token.as_bytes()).unwrap();
     assert_eq!(
         hidden,
@@ -301,6 +377,25 @@ fn attack_16_a_token_of_an_answer_becomes_a_placeholder_in_every_spelling() {
     assert!(handed.redemption(&with("Authorization", &format!("Bearer {placeholder}"))).unwrap().is_some());
     let elsewhere = post("application/x-www-form-urlencoded", &format!("text={placeholder}"));
     assert!(handed.redemption(&elsewhere).is_err());
+}
+
+#[test]
+fn attack_16_of_tokens_that_are_part_of_each_other_the_longest_is_replaced() {
+    let (mut handed, ..) = handed();
+    let login = redemption(Some(Body::Json));
+    // The second is how a URL writes the first.
+    let list = ["abc/12345678", "abc%2F12345678", "abc/12345678-and-more"];
+    let mut found = BTreeSet::new();
+    for (token, letter) in list.iter().zip(["e", "f", "d"]) {
+        found.insert(answer::Found { name: "token".into(), token: (*token).to_owned() });
+        handed.add_token(&format!("sophon-ph-{}", letter.repeat(40)), &login, "token", token.as_bytes());
+    }
+    let swaps = handed.swaps(&login, &found).unwrap();
+    let swapped = String::from_utf8(swaps.apply(list.join(" ").as_bytes())).unwrap();
+    let expected: Vec<String> =
+        ["e", "f", "d"].iter().map(|letter| format!("sophon-ph-{}", letter.repeat(40))).collect();
+    assert_eq!(swapped, expected.join(" "));
+    assert!(handed.swaps(&login, &BTreeSet::new()).unwrap().apply(b"nothing") == b"nothing");
 }
 
 proptest::proptest! {

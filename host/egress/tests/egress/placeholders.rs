@@ -9,8 +9,8 @@ use bytes::Bytes;
 use secrecy::SecretString;
 use sophon_audit::Action;
 use sophon_egress::EgressSession;
-use sophon_egress::{HttpError, HttpRequest, TokenRefused};
-use sophon_skill::Manifest;
+use sophon_egress::{FieldValue, HttpError, HttpRequest, TokenRefused};
+use sophon_skill::{Field, Manifest};
 use sophon_types::{CorrelationId, Fault as _, Principal, Role, ServiceName};
 use sophon_vault::{
     Asked, Attach, Binding, Callback, OauthParts, Owner, Placing, Started, Transport, TransportError, TransportRequest,
@@ -183,14 +183,71 @@ async fn attack_17_native_code_that_declared_tokens_has_those_and_no_field_of_th
 
     let sent = async |manifest: &Manifest| {
         let session = world.session(manifest, &[]).await;
-        let fields = session.connection_fields(&github).await.unwrap();
+        let fields = session.connection_fields(&github, &[]).await.unwrap();
         assert_eq!(fields.keys().collect::<Vec<_>>(), ["access_token"]);
-        let bearer = format!("Bearer {}", fields["access_token"]);
+        let bearer = format!("Bearer {}", fields["access_token"].text());
         session.send(with_header(URL, "Authorization", &bearer)).await.unwrap();
         world.cables.log.all().pop().unwrap().header("authorization").unwrap().to_owned()
     };
+    // Under the one secret that a manifest declares too, because no manifest knows how the vault calls a token.
+    let named = async |manifest: &Manifest, fields: &[&str]| {
+        let session = world.session(manifest, &[]).await;
+        let found = session.connection_fields(&github, &declared(fields)).await.unwrap();
+        assert!(found.values().all(|value| *value == found["access_token"]), "{found:?}");
+        found.into_keys().collect::<Vec<_>>()
+    };
+    for manifest in [opted_in(), crate::world::manifest(NAMED)] {
+        assert_eq!(named(&manifest, &["token:secret", "base:url"]).await, ["access_token", "token"]);
+        assert_eq!(named(&manifest, &["access_token:secret", "base:url"]).await, ["access_token"]);
+        assert_eq!(named(&manifest, &["key:secret", "pin:secret"]).await, ["access_token"], "which one is not guessed");
+    }
     assert_eq!(sent(&opted_in()).await, "Bearer the-narrow-token");
     assert_eq!(sent(&crate::world::manifest(NAMED)).await, "Bearer the-whole-token");
+}
+
+/// A skill that integrates `github` with these fields (`KEY:TYPE`), and names the service nowhere else.
+fn integration(fields: &[&str]) -> Manifest {
+    let listed: Vec<_> = fields
+        .iter()
+        .map(|field| {
+            let (key, kind) = field.split_once(':').unwrap();
+            serde_json::json!({"key": key, "type": kind})
+        })
+        .collect();
+    let text = serde_json::json!({
+        "name": "probe", "version": "1.0.0", "author": "A", "license": "MIT", "description": "d", "category": "utility",
+        "runtime": "python", "entrypoint": "main.py", "integration": {"service": "github", "fields": listed},
+        "tools": [{"name": "go", "description": "d", "riskLevel": "none", "parameters": {"type": "object"}}],
+    });
+    Manifest::parse(text.to_string().as_bytes()).unwrap()
+}
+
+fn declared(fields: &[&str]) -> Vec<Field> {
+    integration(fields).integration.unwrap().fields
+}
+
+#[tokio::test]
+async fn a_skill_that_only_integrates_a_service_sends_its_credential_to_the_granted_host() {
+    let world = connected().await;
+    let session = world.session(&integration(&["token:secret"]), &["api.example.com"]).await;
+    let fields = session.connection_fields(&"github".parse().unwrap(), &declared(&["token:secret"])).await.unwrap();
+    session.send(with_header(URL, "Authorization", &format!("Bearer {}", fields["token"].text()))).await.unwrap();
+    let seen = world.cables.log.all().pop().unwrap();
+    assert_eq!(seen.header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
+}
+
+#[tokio::test]
+async fn attack_16_native_code_gets_the_fields_that_its_manifest_declares() {
+    let (_world, session, _) = placed(&[], None).await;
+    let got = async |fields: &[&str]| {
+        let found = session.connection_fields(&"github".parse().unwrap(), &declared(fields)).await.unwrap();
+        found.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(got(&["secret:secret", "other:text"]).await, ["secret"]);
+    assert_eq!(got(&["user:text"]).await, ["user"]);
+    assert_eq!(got(&["other:text"]).await, [""; 0]);
+    // A manifest that declares nothing of the connection asks for all of it.
+    assert_eq!(got(&[]).await, ["secret", "user"]);
 }
 
 #[tokio::test]
@@ -241,9 +298,9 @@ async fn placed(positions: &[&str], shape: Option<&str>) -> (World, EgressSessio
     let actor = Principal { role: Role::Approver, ..world.principal() };
     world.vault.put(&actor, Owner::User, &"github".parse().unwrap(), fields, binding).await.unwrap();
     let session = world.session(&crate::world::manifest(NAMED), &[]).await;
-    let fields = session.connection_fields(&"github".parse().unwrap()).await.unwrap();
-    assert_eq!(fields["user"], "ann");
-    let secret = fields["secret"].clone();
+    let fields = session.connection_fields(&"github".parse().unwrap(), &[]).await.unwrap();
+    assert_eq!(fields["user"], FieldValue::Plain("ann".into()));
+    let secret = fields["secret"].text().to_owned();
     (world, session, secret)
 }
 
@@ -255,6 +312,8 @@ fn post(media_type: &str, body: String) -> HttpRequest {
 }
 
 const QUOTED: &str = "s3cr%2Bet%2Fwith%20%22quotes%22%20%26%20%3D%25%C3%BC";
+/// The same in a path, where fewer characters mean something.
+const SEGMENT: &str = "s3cr+et%2Fwith%20%22quotes%22%20&%20=%25%C3%BC";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 #[tokio::test]
@@ -263,7 +322,7 @@ async fn a_placeholder_is_swapped_where_the_connection_names_it_encoded_for_its_
     world.script(|_| answer(200, &[], b"{}"));
     let seen = || world.cables.log.all().pop().unwrap();
     session.send(HttpRequest::new("GET", format!("https://api.example.com/hook/{secret}/send?a=%20b"))).await.unwrap();
-    assert_eq!(seen().target(), format!("/hook/{QUOTED}/send?a=%20b"));
+    assert_eq!(seen().target(), format!("/hook/{SEGMENT}/send?a=%20b"));
     session.send(HttpRequest::new("GET", format!("{URL}?a=1&key={secret}&b=2"))).await.unwrap();
     assert_eq!(seen().target(), format!("/x?a=1&key={QUOTED}&b=2"));
     session.send(post(FORM, format!("user=ann&pass={secret}&x=+y"))).await.unwrap();
@@ -452,4 +511,113 @@ async fn attack_17_a_placeholder_that_strays_raises_an_alarm() {
     assert!(session.send(HttpRequest::new("GET", "https://evil.example/x")).await.is_err());
     assert_eq!(alarms().await, 5);
     assert!(world.cables.log.all().is_empty());
+}
+
+/// What of it authorises.
+const HOOK_SECRET: &str = "abcDEF-0123456789xyz_tail";
+
+/// A connection whose field is a URL as a whole, and what a skill gets for it.
+async fn hooked(rules: &str, query: &str) -> (World, EgressSession, String) {
+    let world = World::new(tight()).await;
+    let hook = format!("https://api.example.com/hooks/123456789012345678/{HOOK_SECRET}{query}");
+    let fields = BTreeMap::from([("hook".to_owned(), SecretString::from(hook))]);
+    let placing = Placing { shape: None, positions: ["url".parse().unwrap()].into() };
+    let binding = Binding { placeholders: BTreeMap::from([("hook".to_owned(), placing)]), ..Binding::default() };
+    let actor = Principal { role: Role::Approver, ..world.principal() };
+    world.vault.put(&actor, Owner::User, &"github".parse().unwrap(), fields, binding).await.unwrap();
+    let session = world.session(&crate::world::manifest(rules), &[]).await;
+    let fields = session.connection_fields(&"github".parse().unwrap(), &[]).await.unwrap();
+    let hook = fields["hook"].text().to_owned();
+    (world, session, hook)
+}
+
+fn posted(url: impl Into<String>) -> HttpRequest {
+    let mut request = HttpRequest::new("POST", url);
+    request.headers = vec![("Content-Type".into(), b"application/json".to_vec())];
+    request.body = Some(Bytes::from_static(b"{\"content\":\"hello\"}"));
+    request
+}
+
+#[tokio::test]
+async fn attack_16_a_secret_that_is_a_url_is_a_placeholder_on_its_own_host() {
+    for (own, asked, sent) in [
+        ("", "", ""),
+        ("", "?wait=true", "?wait=true"),
+        ("?v=2", "", "?v=2"),
+        ("?v=2", "?wait=true&a=%20", "?v=2&wait=true&a=%20"),
+    ] {
+        let (world, session, hook) = hooked(NAMED, own).await;
+        assert!(hook.starts_with("https://api.example.com/sophon-ph-") && !hook.contains(HOOK_SECRET), "{hook}");
+        // The other side says back where it was asked.
+        world.script(|seen| answer(200, &[("Location", seen.target())], seen.target().as_bytes()));
+        let response = session.send(posted(format!("{hook}{asked}"))).await.unwrap();
+        let seen = world.cables.log.all().pop().unwrap();
+        assert_eq!(seen.target(), format!("/hooks/123456789012345678/{HOOK_SECRET}{sent}"));
+        assert_eq!(response.url, format!("{hook}{asked}"));
+        assert!(!String::from_utf8_lossy(&response.body).contains(HOOK_SECRET), "{response:?}");
+        assert!(response.headers.iter().all(|(_, value)| !String::from_utf8_lossy(value).contains(HOOK_SECRET)));
+        assert!(session.secrets().find(HOOK_SECRET.as_bytes()).is_some());
+        // An ordinary request to the same host holds nothing of it.
+        session.send(HttpRequest::new("GET", "https://api.example.com/hooks/x")).await.unwrap();
+        let audit = world.audit_text().await;
+        assert!(!audit.contains(HOOK_SECRET) && audit.contains("credential.use"), "{audit}");
+    }
+}
+
+#[tokio::test]
+async fn attack_17_a_url_that_is_a_placeholder_is_sent_as_it_is_or_not_at_all() {
+    let (world, session, hook) = hooked(NAMED, "").await;
+    let core = hook.rsplit('/').next().unwrap();
+    for url in [
+        format!("{hook}/messages"),
+        format!("{hook}/"),
+        format!("{hook}/../x"),
+        format!("https://api.example.com/x/{core}"),
+        format!("https://api.example.com/x{core}"),
+        format!("https://api.example.com/?to={core}"),
+        format!("https://api.example.com//{core}"),
+        format!("https://other.example.com/{core}"),
+        format!("https://evil.example/{core}"),
+        format!("http://api.example.com/{core}"),
+        format!("https://api.example.com:8443/{core}"),
+    ] {
+        let error = session.send(posted(url.clone())).await.unwrap_err();
+        assert_eq!(error.code(), "placeholder_misplaced", "{url}: {error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("as it is")), "{url}");
+    }
+    let mut body = posted(URL);
+    body.body = Some(Bytes::from(format!("{{\"content\":\"{hook}\"}}")));
+    assert_eq!(code(session.send(body).await), Some("placeholder_misplaced"));
+    assert!(world.cables.log.all().is_empty());
+    // Connected anew, it is another secret, and nothing that was checked before is sent.
+    let fields = BTreeMap::from([(
+        "hook".to_owned(),
+        SecretString::from("https://api.example.com/admin/another-0123456789-secret"),
+    )]);
+    let placing = Placing { shape: None, positions: ["url".parse().unwrap()].into() };
+    let binding = Binding { placeholders: BTreeMap::from([("hook".to_owned(), placing)]), ..Binding::default() };
+    let actor = Principal { role: Role::Approver, ..world.principal() };
+    world.vault.put(&actor, Owner::User, &"github".parse().unwrap(), fields, binding).await.unwrap();
+    assert_eq!(code(session.send(posted(&hook)).await), Some("credential_unfit"));
+    assert!(world.cables.log.all().is_empty());
+}
+
+#[tokio::test]
+async fn attack_12_rules_hold_for_the_url_that_is_sent_and_not_for_its_placeholder() {
+    let rule = |more: &str| format!(r#"[{{"host":"api.example.com","credential":"github",{more}}}]"#);
+    let (world, session, hook) = hooked(&rule(r#""methods":["POST"],"paths":["/hooks/*"]"#), "").await;
+    session.send(posted(&hook)).await.unwrap();
+    assert_eq!(world.cables.log.all().len(), 1);
+    assert_eq!(code(session.send(HttpRequest::new("GET", &hook)).await), Some("method_not_allowed"));
+    for (more, expected) in
+        [(r#""paths":["/other/*"]"#, "path_not_allowed"), (r#""methods":["GET"]"#, "method_not_allowed")]
+    {
+        let (world, session, hook) = hooked(&rule(more), "").await;
+        let error = session.send(posted(&hook)).await.unwrap_err();
+        assert_eq!(error.code(), expected, "{error}");
+        let said = format!("{error} {:?}", error.hint());
+        assert!(!said.contains(HOOK_SECRET) && !said.contains("123456789012345678"), "{said}");
+        assert!(world.cables.log.all().is_empty());
+        assert!(!world.audit_text().await.contains(HOOK_SECRET));
+    }
 }

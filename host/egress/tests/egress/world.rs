@@ -255,7 +255,7 @@ impl World {
             correlation: CorrelationId::mint(&*self.entropy),
             allowlist: Arc::new(Allowlist::compile(manifest, Some(tool), &grants)),
             streams: Arc::new([]),
-            credentials: manifest.credentials.clone().into(),
+            credentials: manifest.services().into(),
             approved: Risk::Critical,
             intent: intent.unwrap(),
             gate: self.gate.clone(),

@@ -149,7 +149,7 @@ impl Executor {
         let (timetable, first) = checked.map_err(|_panic| CallError::Lost)??;
         let tool: ToolName = tool.parse()?;
         let (ready, index) = self.resolve(principal, &tool)?;
-        self.validate(&ready, index, &tool, &arguments).await?;
+        self.validate(principal, &ready, index, &arguments).await?;
         let id = ScheduleId::mint(&*parts.entropy);
         let row = ScheduleRow {
             id,

@@ -5,7 +5,7 @@ use crate::untrusted;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sophon_approval::{Change, Reason, Terms};
+use sophon_approval::{Change, FromConnection, Reason, Terms};
 use sophon_executor::{ApprovalView, Standing};
 use sophon_guard::Detector;
 use sophon_store::SessionRow;
@@ -83,6 +83,9 @@ pub(crate) struct ApprovalBody {
     arguments: Value,
     /// The arguments as canonical text (RFC 8785): what runs, byte for byte.
     arguments_canonical: String,
+    /// Arguments that are not given, and for which fields of a connection stand: `FIELD (SERVICE)`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    connection_defaults: Vec<String>,
     /// JSON Schema of the arguments, where they may be edited.
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<Value>,
@@ -173,7 +176,10 @@ impl ApprovalBody {
         let (row, question) = (card.row.clone(), &card.question);
         let plan = question.call_id().is_none().then(|| question.subject().to_owned());
         let parameters = question.is_editable().then(|| untrusted::schema(question.schema().clone(), entropy));
+        let arguments: Value = serde_json::from_str(card.arguments()).unwrap_or_default();
+        let defaults = question.defaults().iter().filter(|default| default.is_taken(&arguments));
         Self {
+            connection_defaults: FromConnection::names(defaults),
             approval_id: row.id.to_string(),
             kind: question.kind().as_str().into(),
             status: card.status.as_str().into(),
@@ -192,7 +198,7 @@ impl ApprovalBody {
             destructive: question.is_destructive(),
             effects: question.effects().to_vec(),
             hosts: question.hosts().to_vec(),
-            arguments: serde_json::from_str(card.arguments()).unwrap_or_default(),
+            arguments,
             arguments_canonical: card.arguments().to_owned(),
             parameters,
             editable: question.is_editable(),

@@ -58,7 +58,7 @@ pub(crate) struct PlacingBody {
     /// What stands around it, such as `{}:fx`: `{}` once, and at most 32 letters, digits and `.:_~-`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) shape: Option<String>,
-    /// `path`, `query:NAME`, `form:NAME` or `json:KEY.KEY`.
+    /// `header:NAME`, `path`, `query:NAME`, `form:NAME`, `json:KEY.KEY`, or `url`: the field is a URL as a whole.
     #[serde(default)]
     #[schema(example = json!(["query:api_key"]))]
     pub(crate) positions: Vec<String>,

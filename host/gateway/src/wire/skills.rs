@@ -4,7 +4,7 @@ use crate::extract::WireBody;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sophon_executor::SkillView;
-use sophon_skill::{HostGrant, Report, StreamGrant};
+use sophon_skill::{Field, HostGrant, Integration, Report, StreamGrant};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -80,6 +80,9 @@ pub(crate) struct SkillBody {
     allow_streams: Vec<String>,
     /// Services whose credentials it may use.
     credentials: Vec<String>,
+    /// The service that it integrates, and what a person fills in to connect it. The author's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    integration: Option<IntegrationBody>,
     /// Packages that it requires beside itself, each with its version.
     requirements: Vec<String>,
     /// Non-secret configuration.
@@ -88,6 +91,46 @@ pub(crate) struct SkillBody {
     installed_by: String,
     /// When.
     installed_at: String,
+}
+
+/// How a service is connected.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct IntegrationBody {
+    /// The service.
+    service: String,
+    /// Its name for people.
+    display_name: String,
+    /// What the person fills in.
+    fields: Vec<FieldBody>,
+}
+
+/// A field of a connection.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FieldBody {
+    /// Its name in the connection.
+    key: String,
+    /// Its name for people.
+    label: String,
+    /// secret, text, url or email.
+    r#type: String,
+    /// Whether it must be filled in.
+    required: bool,
+}
+
+impl From<Integration> for IntegrationBody {
+    fn from(integration: Integration) -> Self {
+        let field = |field: Field| FieldBody {
+            r#type: super::name_of(&field.kind),
+            key: field.key,
+            label: field.label,
+            required: field.required,
+        };
+        Self {
+            service: integration.service.to_string(),
+            display_name: integration.display_name,
+            fields: integration.fields.into_iter().map(field).collect(),
+        }
+    }
 }
 
 /// Why an installed skill cannot be run.
@@ -126,6 +169,7 @@ impl From<SkillView> for SkillBody {
             streams: view.streams,
             allow_streams: view.granted_streams.iter().map(ToString::to_string).collect(),
             credentials: view.credentials,
+            integration: view.integration.map(IntegrationBody::from),
             requirements: view.requirements,
             settings: view.settings,
             installed_by: view.installed_by,

@@ -2,7 +2,7 @@
 
 use super::presets::BoxLimits;
 use crate::{Limits, RunFailure, ToolErrorKind};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sophon_guard::{RawOutput, Source};
 
 /// What the runner ends with where the skill went for the network by itself.
@@ -106,15 +106,39 @@ fn value(output: &[u8], limits: &Limits) -> Result<Value, RunFailure> {
     }
 }
 
-/// The public contract prints failures as `{"error": "…"}`.
 fn result(value: Value, source: Source) -> Result<RawOutput, RunFailure> {
-    if let Some(object) = value.as_object()
-        && object.len() == 1
-        && let Some(Value::String(error)) = object.get("error")
-    {
-        return Err(RunFailure::Tool { kind: ToolErrorKind::Failed, message: cut(error).to_owned() });
+    match failure(&value) {
+        Some(message) => Err(RunFailure::Tool { kind: ToolErrorKind::Failed, message: cut(&message).to_owned() }),
+        None => Ok(RawOutput::structured(source, value)),
     }
-    Ok(RawOutput::structured(source, value))
+}
+
+/// What a failure says. The public contract prints `{"error": "…"}`; in the wild the error is also an object or a list, and
+/// more about it stands beside it. An object that has a result as well, or says that it succeeded, is none.
+fn failure(value: &Value) -> Option<String> {
+    let object = value.as_object()?;
+    let error = object.get("error").filter(|error| says_something(error))?;
+    let succeeded =
+        ["result", "data"].iter().any(|key| object.contains_key(*key)) || object.get("success") == Some(&true.into());
+    if succeeded {
+        return None;
+    }
+    let error = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
+    let beside = object.iter().filter(|(key, value)| *key != "error" && (*key != "success" || **value != false));
+    let beside: Map<String, Value> = beside.map(|(key, value)| (key.clone(), value.clone())).collect();
+    Some(if beside.is_empty() { error } else { format!("{error} {}", Value::Object(beside)) })
+}
+
+/// Whether an error is one: many skills print the key always.
+fn says_something(error: &Value) -> bool {
+    match error {
+        Value::Null | Value::Bool(false) => false,
+        Value::Bool(true) => true,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(object) => !object.is_empty(),
+    }
 }
 
 fn last_line(words: &str) -> String {
@@ -162,6 +186,39 @@ mod tests {
             let (found, text) = judged(ended, output, words).unwrap_err();
             assert_eq!(found, expected, "{output:?} {words:?}: {text}");
             assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_told_by_its_error_whatever_form_it_has() {
+        let fine = Ended::Code { code: 0, processes: 1 };
+        for (output, words) in [
+            (r#"{"error": "no such repo"}"#, "no such repo"),
+            (r#"{"success": false, "error": "no such repo"}"#, "no such repo"),
+            (r#"{"error": [{"code": 7003, "message": "no route"}]}"#, r#"[{"code":7003,"message":"no route"}]"#),
+            (r#"{"error": {"type": "denied"}}"#, r#"{"type":"denied"}"#),
+            (r#"{"error": "HTTP 400", "status": 400, "detail": "zone"}"#, r#"HTTP 400 {"detail":"zone","status":400}"#),
+            (r#"{"error": true, "message": "it broke"}"#, r#"true {"message":"it broke"}"#),
+            (r#"{"error": 17}"#, "17"),
+        ] {
+            let (code, text) = judged(fine, output, "").unwrap_err();
+            assert_eq!((code, text.as_str()), ("tool_failed", format!("failed: {words}").as_str()), "{output}");
+        }
+        for output in [
+            r#"{"error": null, "items": []}"#,
+            r#"{"error": false}"#,
+            r#"{"error": ""}"#,
+            r#"{"error": []}"#,
+            r#"{"error": {}}"#,
+            r#"{"error": 0, "count": 3}"#,
+            r#"{"error": "one of three was skipped", "data": [1, 2]}"#,
+            r#"{"error": "a warning", "result": null}"#,
+            r#"{"success": true, "error": "none"}"#,
+            r#"{"errors": ["x"]}"#,
+            r#"[{"error": "x"}]"#,
+            r#""error""#,
+        ] {
+            assert_eq!(judged(fine, output, ""), Ok(()), "{output}");
         }
     }
 

@@ -153,6 +153,20 @@ impl Manifest {
             || self.tools.iter().any(|tool| tool.network.is_some())
     }
 
+    /// Whether a person has to choose its hosts: it asks for the network and names none, or it is a Python skill that
+    /// integrates a service and says nothing of its sandbox, which some public manifests leave out.
+    #[must_use]
+    pub fn leaves_hosts_open(&self) -> bool {
+        let names_some = self.permissions.network.as_ref().is_some_and(|rules| !rules.is_empty());
+        let python = match &self.runtime {
+            Runtime::Python => true,
+            Runtime::Sandbox { language } => language == "python",
+            Runtime::Wasm | Runtime::CSharp | Runtime::Container => false,
+        };
+        let silent = python && self.integration.is_some() && self.document.value().get("sandbox").is_none();
+        !names_some && (self.wants_network() || silent)
+    }
+
     /// The rules that hold for a tool: its own list where it has one, else the skill's.
     #[must_use]
     pub fn network_of(&self, tool: &Tool) -> &[NetworkRule] {

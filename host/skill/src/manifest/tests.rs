@@ -124,7 +124,7 @@ fn public_skills_load_unchanged() {
     assert_eq!(manifest.credentials[0].access, Access::Proxy);
     assert_eq!(manifest.tools[0].name.as_str(), "tickets.search");
     assert_eq!(manifest.tools[1].name.as_str(), "tickets.mail.send");
-    assert!(manifest.wants_network() && manifest.permissions.network.is_none());
+    assert!(manifest.wants_network() && manifest.permissions.network.is_none() && manifest.leaves_hosts_open());
     assert!(manifest.unknown_keys().is_empty(), "{:?}", manifest.unknown_keys());
 
     for (runtime, entrypoint) in [("python", "main.py"), ("csharp", "Hello.dll"), ("container", "Dockerfile")] {
@@ -334,4 +334,24 @@ proptest! {
             prop_assert!(errors.violations.iter().all(|violation| !violation.hint.is_empty()));
         }
     }
+}
+
+#[test]
+fn an_integration_in_python_that_says_nothing_of_its_sandbox_leaves_its_hosts_open() {
+    let base = json!({
+        "name": "pages", "version": "1.0.0", "description": "Pages.", "author": "Ann", "license": "MIT",
+        "runtime": "sandbox", "language": "python", "entrypoint": "main.py", "category": "integration",
+        "integration": {"service": "pages", "fields": [{"key": "token", "type": "secret"}]},
+        "tools": [{"name": "pages.read", "description": "Reads.", "riskLevel": "none", "parameters": {"type": "object"}}],
+    });
+    let open = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut manifest = base.clone();
+        change(&mut manifest);
+        parse(&manifest).unwrap().leaves_hosts_open()
+    };
+    assert!(open(&|_| {}));
+    assert!(!open(&|manifest| manifest["sandbox"] = json!({"network": false})));
+    assert!(!open(&|manifest| drop(manifest.as_object_mut().unwrap().remove("integration"))));
+    assert!(open(&|manifest| manifest["sandbox"] = json!({"network": true})));
+    assert!(!open(&|manifest| manifest["permissions"] = json!({"network": ["api.example.com"]})));
 }

@@ -84,6 +84,51 @@ print(json.dumps(found))
     assert_eq!((&*seen[2].method, seen[2].body.as_deref()), ("POST", Some(&b"{\"a\": 1}"[..])));
 }
 
+/// The authority of somebody's private server, as a person would have filled it into a connection.
+const PRIVATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBjDCCATGgAwIBAgIUSg6E3dk1oXfMvwgPJsOT6y/R9kMwCgYIKoZIzj0EAwIw
+GjEYMBYGA1UEAwwPUHJpdmF0ZSBjbHVzdGVyMCAXDTI2MTEzMDE4MDI0NVoYDzIx
+MjYxMTA2MTgwMjQ1WjAaMRgwFgYDVQQDDA9Qcml2YXRlIGNsdXN0ZXIwWTATBgcq
+hkjOPQIBBggqhkjOPQMBBwNCAAT+ITx9UJPMuaE0hGnNXWW870fNkLftdeONVSFI
+7nHVu9ViL24NYAyWLu+71SgsBEVn9vLZ+xc4fJOa4IjbMqp2o1MwUTAdBgNVHQ4E
+FgQUmTIfO123rD4mEAQKLk/21zxotcAwHwYDVR0jBBgwFoAUmTIfO123rD4mEAQK
+Lk/21zxotcAwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEA6xsL
+fsM6PBka8GMYFUDVcc45sLVFlUXFQT8iyudCSPQCIQDDY6G6EXvZUpdIRoytHpvN
+Ds+v7I/0/ZsREUDq9seBYg==
+-----END CERTIFICATE-----
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_skill_that_brings_an_authority_of_its_own_still_trusts_the_proxy() {
+    let Some(lab) = Lab::open().await else { return };
+    let source = r#"
+import json, ssl, urllib.request
+private = params["private"]
+with open("/tmp/private.pem", "w") as file:
+    file.write(private)
+bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+loaded = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+loaded.load_verify_locations("/tmp/private.pem")
+contexts = [ssl.create_default_context(cadata=private), ssl.create_default_context(cafile="/tmp/private.pem"), bare, loaded,
+            ssl.create_default_context(), ssl._create_unverified_context()]
+found = []
+for context in contexts:
+    with urllib.request.urlopen("https://api.example.com/x", timeout=10, context=context) as answer:
+        found.append(answer.status)
+opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=contexts[0]))
+found.append(opener.open("https://api.example.com/x", timeout=10).status)
+# Its own authority is still asked, and a name still has to fit.
+print(json.dumps({"found": found, "names": [context.check_hostname for context in contexts],
+                  "kept": len(contexts[0].get_ca_certs())}))
+"#;
+    let skill = lab.skill(source, "").await;
+    let found = value(lab.call(&skill, &json!({"private": PRIVATE}).to_string()).await);
+    assert_eq!(found["found"], json!([200, 200, 200, 200, 200, 200, 200]));
+    assert_eq!(found["names"], json!([true, true, true, true, true, false]));
+    assert_eq!(found["kept"], 2, "each authority once, however often it is used");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_skill_that_says_error_has_failed_and_so_has_one_without_a_value() {
     let Some(lab) = Lab::open().await else { return };

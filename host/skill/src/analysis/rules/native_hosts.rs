@@ -38,7 +38,7 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
                 let message = format!("the code names {}, which no rule of permissions.network covers", wish.shown());
                 findings.warning(&wish.place, message, format!("if the skill talks to it, {line}"));
             }
-            None if manifest.wants_network() => {
+            None if manifest.leaves_hosts_open() => {
                 let message = format!("the code names {}; a person has to grant it", wish.shown());
                 findings.note(&wish.place, message, wish.advice());
             }
