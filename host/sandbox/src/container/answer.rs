@@ -65,7 +65,8 @@ pub(super) fn processes_exceeded(within: &BoxLimits) -> RunFailure {
 fn limit_named(words: &str, within: &BoxLimits) -> Option<RunFailure> {
     let what = |what: String| Some(RunFailure::LimitExceeded { what });
     let said = |some: &[&str]| some.iter().any(|word| words.contains(word));
-    if said(&["[Errno 28]", "No space left on device", "[Errno 27]", "File too large"]) {
+    if said(&["[Errno 28]", "No space left on device", "[Errno 27]", "File too large", "too large for the file system"])
+    {
         return what(format!("{} MiB of files", within.workspace >> 20));
     }
     if said(&["[Errno 11]", "Resource temporarily unavailable", "can't start new thread"]) {
@@ -74,7 +75,7 @@ fn limit_named(words: &str, within: &BoxLimits) -> Option<RunFailure> {
     if said(&["[Errno 24]", "Too many open files"]) {
         return what(format!("{} open files", within.open_files));
     }
-    if said(&["MemoryError", "[Errno 12]", "Cannot allocate memory"]) {
+    if said(&["MemoryError", "OutOfMemoryException", "[Errno 12]", "Cannot allocate memory"]) {
         return Some(out_of_memory(within));
     }
     None
@@ -106,10 +107,10 @@ fn value(output: &[u8], limits: &Limits) -> Result<Value, RunFailure> {
     }
 }
 
-/// The public contract prints failures as `{"error": "…"}`.
+/// The public contract prints failures as `{"error": "…"}`, or as `{"success": false, "error": "…"}` with what else there is.
 fn result(value: Value, source: Source) -> Result<RawOutput, RunFailure> {
     if let Some(object) = value.as_object()
-        && object.len() == 1
+        && (object.len() == 1 || object.get("success") == Some(&Value::Bool(false)))
         && let Some(Value::String(error)) = object.get("error")
     {
         return Err(RunFailure::Tool { kind: ToolErrorKind::Failed, message: cut(error).to_owned() });
@@ -143,7 +144,14 @@ mod tests {
     fn every_end_has_a_name_of_its_own() {
         let fine = Ended::Code { code: 0, processes: 1 };
         let code = |code| Ended::Code { code, processes: 1 };
-        assert_eq!(judged(fine, " {\"a\": 1}\n", ""), Ok(()));
+        for value in [
+            " {\"a\": 1}\n",
+            "{\"success\": true, \"error\": \"none\"}",
+            "{\"success\": false}",
+            "{\"a\": 1, \"error\": \"x\"}",
+        ] {
+            assert_eq!(judged(fine, value, ""), Ok(()), "{value}");
+        }
         for (ended, output, words, expected, part) in [
             (fine, "", "", "bad_result", "printed nothing"),
             (fine, " \n", "", "bad_result", "printed nothing"),
@@ -151,11 +159,14 @@ mod tests {
             (fine, "{} x", "", "bad_result", "behind the JSON value"),
             (fine, "hello", "", "bad_result", "not JSON"),
             (fine, "{\"error\": \"no such repo\"}", "", "tool_failed", "no such repo"),
+            (fine, "{\"success\": false, \"error\": \"no such repo\", \"code\": 4}", "", "tool_failed", "no such repo"),
             (code(3), "1", "Traceback\nValueError: x\n", "skill_exited", "with status 3: ValueError: x"),
             (code(71), "", "socket.gaierror: x", "sockets_not_allowed", "gaierror"),
             (code(1), "", "OSError: [Errno 28] No space left on device", "limit_exceeded", "64 MiB of files"),
             (code(1), "", "BlockingIOError: [Errno 11] x", "limit_exceeded", "12 processes"),
             (code(1), "", "MemoryError", "out_of_memory", "256 MiB"),
+            (code(1), "", "System.OutOfMemoryException: x", "out_of_memory", "256 MiB"),
+            (code(1), "", "System.OutOfMemoryException: can't start new thread", "limit_exceeded", "12 processes"),
             (Ended::Signal { signal: 9, processes: 1 }, "", "", "skill_exited", "by signal 9"),
             (Ended::Signal { signal: 9, processes: 12 }, "", "", "limit_exceeded", "12 processes"),
         ] {
