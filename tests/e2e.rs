@@ -16,6 +16,7 @@ mod bad_state;
 mod calls;
 mod cli;
 mod crash;
+mod csharp;
 mod egress;
 mod events;
 mod faults;

@@ -1,12 +1,14 @@
 # What native skills run in: an engine, gVisor, images. Sourced after say.sh and provide.sh.
 
-# provide_containers DIR: prints the address of an engine that has gVisor and the images
+# provide_containers DIR: prints the address of an engine that has gVisor and the images; the one for C# where SOPHON_DOTNET names a
+# runtime
 provide_containers() {
-    local address
+    local address dotnet=()
     provide dockerd "native skills run in containers" docker.io
     provide_runsc
     address=$("$here/engine" start "$1") || die "no engine" "read $1/dockerd.log"
-    "$here/build-images" "$address" >&2 || die "no images" "scripts/build-images $address"
+    if [[ ${SOPHON_DOTNET:-} ]]; then dotnet=(--dotnet "$SOPHON_DOTNET"); fi
+    "$here/build-images" "${dotnet[@]}" "$address" >&2 || die "no images" "scripts/build-images ${dotnet[*]} $address"
     say "native skills: [containers] engine = \"$address\""
     echo "$address"
 }

@@ -52,8 +52,22 @@ pub enum SandboxError {
         /// Why.
         cause: String,
     },
+    /// Skills of this runtime run here, and such a one does not.
+    #[error("{skill}: skills of the runtime {runtime:?} {what}")]
+    Unfit {
+        /// The skill.
+        skill: SkillName,
+        /// The manifest's runtime.
+        runtime: String,
+        /// What they cannot do.
+        what: &'static str,
+        /// What would help.
+        hint: &'static str,
+    },
     /// This kind of skill has no tier on this host.
-    #[error("{skill}: the runtime {runtime:?} cannot run here")]
+    #[error(
+        "{skill}: the runtime {runtime:?} cannot run here; those that can are wasm, python, csharp, and sandbox in Python"
+    )]
     NoTier {
         /// The skill.
         skill: SkillName,
@@ -73,7 +87,7 @@ impl Fault for SandboxError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Engine(_) => FaultKind::Internal,
-            Self::NoTier { .. } => FaultKind::Denied,
+            Self::NoTier { .. } | Self::Unfit { .. } => FaultKind::Denied,
             Self::Containers { .. } | Self::Requirements { .. } => FaultKind::Unavailable,
             _ => FaultKind::Unprocessable,
         }
@@ -86,6 +100,7 @@ impl Fault for SandboxError {
             Self::Link { .. } => "component_does_not_link",
             Self::TooDemanding { .. } => "component_too_demanding",
             Self::NoTier { .. } => "runtime_not_available",
+            Self::Unfit { .. } => "runtime_unfit",
             Self::Containers { .. } => "gvisor_not_available",
             Self::Requirements { .. } => "requirements_not_available",
         }
@@ -104,6 +119,7 @@ impl Fault for SandboxError {
             }
             Self::TooDemanding { .. } => "compose the skill of fewer modules, memories and tables".into(),
             Self::Containers { cause, .. } => cause.hint().to_owned(),
+            Self::Unfit { hint, .. } => (*hint).to_owned(),
             Self::Requirements { .. } => "install the skill again, which fetches what it requires".into(),
             Self::NoTier { .. } => "build the skill as a WebAssembly component (`runtime: \"wasm\"`)".into(),
         })
@@ -337,6 +353,7 @@ mod tests {
             SandboxError::Link { skill: skill.clone(), cause: text() },
             SandboxError::TooDemanding { skill: skill.clone(), what: text() },
             SandboxError::NoTier { skill: skill.clone(), runtime: text() },
+            SandboxError::Unfit { skill: skill.clone(), runtime: text(), what: "", hint: "" },
             SandboxError::Requirements { skill: skill.clone(), cause: text() },
             SandboxError::Containers { skill, cause: crate::Unavailable::Off },
         ];

@@ -32,7 +32,7 @@ pub use compile::{CodeCache, Compilation, CompileLimits, Worker, compile_worker}
 pub use confine::{Confinement, Needs, confine, folder_of, landlock_here};
 pub use container::{
     BOX_TABLE, BoxLimits, BoxRow, BoxedComponent, ContainerConfig, ContainerFacts, ContainerRuntime, EngineFacts,
-    InsideProgram, NativeSkill, Network, Unavailable, sweep_requirements,
+    ImageKind, InsideProgram, NativeSkill, Network, Unavailable, sweep_requirements,
 };
 pub use doors::{
     Access, Connection, Doors, HttpDoor, LogLevel, LogLine, MemoryState, Progress, ProgressListener, StateDoor,

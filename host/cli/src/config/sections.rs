@@ -91,7 +91,7 @@ pub(crate) struct ContainersSection {
     pub(crate) engine: Option<String>,
     /// The name that the engine knows gVisor's runtime by.
     pub(crate) runtime: String,
-    /// Images in place of those that `scripts/build-images` makes: `python`, `base`.
+    /// Images in place of those that `scripts/build-images` makes: `python`, `csharp`, `base`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) images: BTreeMap<String, String>,
     /// Sandboxes at one time, waiting ones included.

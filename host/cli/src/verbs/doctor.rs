@@ -116,8 +116,13 @@ async fn native(context: &Context) -> Check {
             let EngineFacts { version, cgroups, platform, kernel, .. } = facts.engine;
             let platform = platform.unwrap_or_else(|| "its usual platform".into());
             let message = format!(
-                "gVisor answers in the engine {version} (runtime {}, {platform}, cgroups {cgroups}, kernel {kernel})",
-                facts.runtime
+                "gVisor answers in the engine {version} (runtime {}, {platform}, cgroups {cgroups}, kernel {kernel}); {}",
+                facts.runtime,
+                if facts.csharp {
+                    "there are images for Python and C#"
+                } else {
+                    "there is an image for Python, none for C# (scripts/build-images --dotnet makes it)"
+                }
             );
             check(NAME, Status::Ok, message, None)
         }

@@ -65,7 +65,8 @@ pub(super) fn processes_exceeded(within: &BoxLimits) -> RunFailure {
 fn limit_named(words: &str, within: &BoxLimits) -> Option<RunFailure> {
     let what = |what: String| Some(RunFailure::LimitExceeded { what });
     let said = |some: &[&str]| some.iter().any(|word| words.contains(word));
-    if said(&["[Errno 28]", "No space left on device", "[Errno 27]", "File too large"]) {
+    if said(&["[Errno 28]", "No space left on device", "[Errno 27]", "File too large", "too large for the file system"])
+    {
         return what(format!("{} MiB of files", within.workspace >> 20));
     }
     if said(&["[Errno 11]", "Resource temporarily unavailable", "can't start new thread"]) {
@@ -74,7 +75,7 @@ fn limit_named(words: &str, within: &BoxLimits) -> Option<RunFailure> {
     if said(&["[Errno 24]", "Too many open files"]) {
         return what(format!("{} open files", within.open_files));
     }
-    if said(&["MemoryError", "[Errno 12]", "Cannot allocate memory"]) {
+    if said(&["MemoryError", "OutOfMemoryException", "[Errno 12]", "Cannot allocate memory"]) {
         return Some(out_of_memory(within));
     }
     None
@@ -114,13 +115,14 @@ fn result(value: Value, source: Source) -> Result<RawOutput, RunFailure> {
 }
 
 /// What a failure says. The public contract prints `{"error": "…"}`; in the wild the error is also an object or a list, and
-/// more about it stands beside it. An object that has a result as well, or says that it succeeded, is none.
+/// more about it stands beside it. An object that says that it succeeded is
+/// none, nor is one that has a result as well and does not say that it failed.
 fn failure(value: &Value) -> Option<String> {
     let object = value.as_object()?;
     let error = object.get("error").filter(|error| says_something(error))?;
-    let succeeded =
-        ["result", "data"].iter().any(|key| object.contains_key(*key)) || object.get("success") == Some(&true.into());
-    if succeeded {
+    let success = object.get("success").and_then(Value::as_bool);
+    let has_result = ["result", "data"].iter().any(|key| object.contains_key(*key));
+    if success.unwrap_or(has_result) {
         return None;
     }
     let error = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
@@ -167,7 +169,14 @@ mod tests {
     fn every_end_has_a_name_of_its_own() {
         let fine = Ended::Code { code: 0, processes: 1 };
         let code = |code| Ended::Code { code, processes: 1 };
-        assert_eq!(judged(fine, " {\"a\": 1}\n", ""), Ok(()));
+        for value in [
+            " {\"a\": 1}\n",
+            "{\"success\": true, \"error\": \"none\"}",
+            "{\"success\": false}",
+            "{\"a\": 1, \"error\": \"x\"}",
+        ] {
+            assert_eq!(judged(fine, value, ""), Ok(()), "{value}");
+        }
         for (ended, output, words, expected, part) in [
             (fine, "", "", "bad_result", "printed nothing"),
             (fine, " \n", "", "bad_result", "printed nothing"),
@@ -175,11 +184,14 @@ mod tests {
             (fine, "{} x", "", "bad_result", "behind the JSON value"),
             (fine, "hello", "", "bad_result", "not JSON"),
             (fine, "{\"error\": \"no such repo\"}", "", "tool_failed", "no such repo"),
+            (fine, "{\"success\": false, \"error\": \"no such repo\", \"code\": 4}", "", "tool_failed", "no such repo"),
             (code(3), "1", "Traceback\nValueError: x\n", "skill_exited", "with status 3: ValueError: x"),
             (code(71), "", "socket.gaierror: x", "sockets_not_allowed", "gaierror"),
             (code(1), "", "OSError: [Errno 28] No space left on device", "limit_exceeded", "64 MiB of files"),
             (code(1), "", "BlockingIOError: [Errno 11] x", "limit_exceeded", "12 processes"),
             (code(1), "", "MemoryError", "out_of_memory", "256 MiB"),
+            (code(1), "", "System.OutOfMemoryException: x", "out_of_memory", "256 MiB"),
+            (code(1), "", "System.OutOfMemoryException: can't start new thread", "limit_exceeded", "12 processes"),
             (Ended::Signal { signal: 9, processes: 1 }, "", "", "skill_exited", "by signal 9"),
             (Ended::Signal { signal: 9, processes: 12 }, "", "", "limit_exceeded", "12 processes"),
         ] {

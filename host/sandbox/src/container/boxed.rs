@@ -27,6 +27,8 @@ pub(super) struct Recipe {
     pub(super) image: String,
     /// The program and its arguments.
     pub(super) command: Vec<String>,
+    /// What it finds in its environment, beside what all do.
+    pub(super) variables: &'static [&'static str],
     /// Files of this host that it sees.
     pub(super) shown: Vec<Shown>,
     /// What it may use.
@@ -112,7 +114,7 @@ async fn prove(link: &mut Link) -> Result<(), Unavailable> {
 
 async fn load(link: &mut Link, recipe: &Recipe, authority: &Authority) -> Result<(), String> {
     let said = async {
-        for variable in environment(recipe.limits.network) {
+        for variable in environment(recipe) {
             link.say(Kind::Env, 0, variable.as_bytes()).await?;
         }
         let mut file = AUTHORITY.as_bytes().to_vec();
@@ -146,16 +148,10 @@ async fn ready(link: &mut Link, file_size: u64) -> Result<(), String> {
 }
 
 /// Everything that the command finds in its environment.
-fn environment(network: Network) -> Vec<String> {
-    let mut variables = vec![
-        "PATH=/usr/bin".to_owned(),
-        "HOME=/tmp".to_owned(),
-        "TMPDIR=/tmp".to_owned(),
-        "LANG=C.UTF-8".to_owned(),
-        "PYTHONDONTWRITEBYTECODE=1".to_owned(),
-        "PYTHONUTF8=1".to_owned(),
-    ];
-    if network == Network::Egress {
+fn environment(recipe: &Recipe) -> Vec<String> {
+    let usual = ["PATH=/usr/bin", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C.UTF-8"];
+    let mut variables: Vec<String> = usual.iter().chain(recipe.variables).map(ToString::to_string).collect();
+    if recipe.limits.network == Network::Egress {
         for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
             variables.push(format!("{name}=http://{FORWARDER}"));
         }

@@ -11,7 +11,7 @@ use super::link::{Broken, Sender};
 use super::presets::{BoxLimits, Network};
 use super::proxied::room;
 use super::tenancy::Who;
-use super::{ContainerRuntime, Open, Unavailable};
+use super::{ContainerRuntime, ImageKind, Open, Unavailable};
 use crate::inside::{Answer, Ask, Begin, Done, FromInside, Head, Messages, Reply, Service, StateAsk, encode};
 use crate::wasm::{Invocation, output};
 use crate::{Access, Doors, Limits, RunFailure, RunReport, SandboxError, Usage};
@@ -99,11 +99,12 @@ impl ContainerRuntime {
                 unavailable(Unavailable::broken("this program cannot be the executor inside a sandbox"))
             })?;
         let open = self.opened().await.map_err(unavailable)?;
-        let image = open.image(self.inner.config.image("base")).await.map_err(unavailable)?;
+        let image = open.image(&self.inner.config, ImageKind::Base).await.map_err(unavailable)?;
         let limits = Limits::for_skill(manifest, &self.inner.ceiling);
         let recipe = Recipe {
             image,
             command: vec![PROGRAM.to_owned(), inside.word.clone()],
+            variables: ImageKind::Base.variables(),
             shown: vec![Shown { file: inside.program.display().to_string(), at: PROGRAM }],
             limits: box_limits(manifest, &limits),
         };

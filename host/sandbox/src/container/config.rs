@@ -1,5 +1,6 @@
 //! Where the engine is, and how much of the machine native skills may have.
 
+use super::ImageKind;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ pub struct ContainerConfig {
     pub runtime: String,
     /// Whose sandboxes these are: one value for each home, so that two homes may share an engine.
     pub owner: String,
-    /// Images in place of those that `scripts/build-images` makes: `python`, `base`.
+    /// Images in place of those that `scripts/build-images` makes: `python`, `csharp`, `base`.
     pub images: BTreeMap<String, String>,
     /// Sandboxes at one time, waiting ones included.
     pub concurrent: usize,
@@ -40,11 +41,7 @@ impl Default for ContainerConfig {
 }
 
 impl ContainerConfig {
-    pub(super) fn image(&self, kind: &'static str) -> &str {
-        match (self.images.get(kind), kind) {
-            (Some(name), _) => name,
-            (None, "base") => "sophon-base:1",
-            (None, _) => "sophon-python:1",
-        }
+    pub(super) fn image(&self, kind: ImageKind) -> &str {
+        self.images.get(kind.as_str()).map_or(kind.made_here(), String::as_str)
     }
 }

@@ -12,6 +12,7 @@ mod boxed;
 mod component;
 mod config;
 mod engine;
+mod kind;
 mod layer;
 mod life;
 mod link;
@@ -28,6 +29,7 @@ mod unavailable;
 pub use component::{BoxedComponent, InsideProgram};
 pub use config::ContainerConfig;
 pub use engine::EngineFacts;
+pub use kind::ImageKind;
 pub use layer::sweep_requirements;
 pub use presets::{BOX_TABLE, BoxLimits, BoxRow, Network};
 pub use unavailable::Unavailable;
@@ -40,7 +42,7 @@ use layer::Laid;
 use life::Lives;
 use parking_lot::Mutex;
 use pool::Pool;
-use sophon_skill::{Layer, Manifest, Protocol, Runtime, Tool, VerifiedPackage};
+use sophon_skill::{Layer, Manifest, Preset, Protocol, Runtime, Tool, VerifiedPackage};
 use sophon_types::{Digest, Entropy, SkillName};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -78,6 +80,8 @@ pub struct ContainerFacts {
     pub runtime: String,
     /// Sandboxes that an earlier run of this home had left and that were removed just now.
     pub leftovers: usize,
+    /// Whether there is an image for skills in C#.
+    pub csharp: bool,
 }
 
 /// A native skill that can be run.
@@ -141,9 +145,11 @@ impl ContainerRuntime {
     /// [`Unavailable`], with what to do about it. Nothing native runs then; asked again, it looks again.
     pub async fn open(&self) -> Result<ContainerFacts, Unavailable> {
         let open = self.opened().await?;
-        open.image(self.inner.config.image("python")).await?;
+        let config = &self.inner.config;
+        open.image(config, ImageKind::Python).await?;
+        let csharp = open.image(config, ImageKind::CSharp).await.is_ok();
         let leftovers = open.lives.sweep().await.map_err(Unavailable::broken)?;
-        Ok(ContainerFacts { engine: open.facts.clone(), runtime: self.inner.config.runtime.clone(), leftovers })
+        Ok(ContainerFacts { engine: open.facts.clone(), runtime: config.runtime.clone(), leftovers, csharp })
     }
 
     async fn opened(&self) -> Result<Arc<Open>, Unavailable> {
@@ -177,12 +183,13 @@ impl ContainerRuntime {
         let pool = Pool::new(engine.clone(), Arc::clone(&lives), config);
         let open = Open { engine, lives, pool, facts, images: Mutex::default() };
         // The proof: a sandbox whose kernel answers as gVisor's does. Every later one is asked as well.
-        let image = open.image(config.image("base")).await?;
+        let image = open.image(config, ImageKind::Base).await?;
         let nothing = Recipe {
             image,
             command: Vec::new(),
+            variables: &[],
             shown: Vec::new(),
-            limits: BoxLimits::of(sophon_skill::Preset::LockedDown),
+            limits: BoxLimits::of(Preset::LockedDown),
         };
         open.pool.prove(&nothing).await?;
         Ok(open)
@@ -211,21 +218,21 @@ impl ContainerRuntime {
         layer: Option<Layer>,
     ) -> Result<Arc<NativeSkill>, SandboxError> {
         let skill = || manifest.name.clone();
-        Self::check_runtime(manifest)?;
+        let kind = Self::kind_of(manifest)?;
         let missing = |cause: String| SandboxError::Requirements { skill: skill(), cause };
         if layer.is_none() && !manifest.requirements.is_empty() {
             return Err(missing("they are not installed".into()));
         }
         let unavailable = |cause| SandboxError::Containers { skill: skill(), cause };
         let open = self.opened().await.map_err(unavailable)?;
-        let image = open.image(self.inner.config.image("python")).await.map_err(unavailable)?;
-        let command = ["/usr/bin/python3.11", "-I", "-B", "/sophon/runner.py"].map(str::to_owned).to_vec();
+        let image = open.image(&self.inner.config, kind).await.map_err(unavailable)?;
         let laid = match layer {
             Some(layer) => Some((self.lay(layer).await.map_err(missing)?, open.pool.clone())),
             None => None,
         };
         let shown = laid.iter().map(|(laid, _)| laid.shown()).collect();
-        let recipe = Recipe { image, command, shown, limits: BoxLimits::for_skill(manifest) };
+        let limits = BoxLimits::for_skill(manifest);
+        let recipe = Recipe { image, command: kind.command(), variables: kind.variables(), shown, limits };
         open.pool.expect(&recipe);
         Ok(Arc::new(NativeSkill {
             name: skill(),
@@ -239,20 +246,36 @@ impl ContainerRuntime {
         }))
     }
 
-    /// Whether skills of this runtime can be run here at all, engine or not.
+    /// Whether such a skill can be run here at all, engine or not.
     ///
     /// # Errors
-    /// [`SandboxError::NoTier`].
+    /// [`SandboxError::NoTier`] and [`SandboxError::Unfit`].
     pub fn check_runtime(manifest: &Manifest) -> Result<(), SandboxError> {
-        let runs = match &manifest.runtime {
-            Runtime::Wasm | Runtime::Python => true,
-            Runtime::Sandbox { language } => language == "python",
-            _ => false,
+        if manifest.runtime == Runtime::Wasm { Ok(()) } else { Self::kind_of(manifest).map(drop) }
+    }
+
+    /// The kind of image that a native skill runs in.
+    fn kind_of(manifest: &Manifest) -> Result<ImageKind, SandboxError> {
+        let (skill, runtime) = (manifest.name.clone(), manifest.runtime.to_string());
+        let Some(kind) = ImageKind::of(&manifest.runtime) else {
+            return Err(SandboxError::NoTier { skill, runtime });
         };
-        if runs {
-            return Ok(());
+        if kind != ImageKind::CSharp {
+            return Ok(kind);
         }
-        Err(SandboxError::NoTier { skill: manifest.name.clone(), runtime: manifest.runtime.to_string() })
+        let (what, hint) = if manifest.sandbox.preset == Some(Preset::LockedDown) {
+            let what = "cannot be locked down: .NET does not run without threads of its own, and whoever may start threads \
+                        may start processes";
+            (what, "choose the preset restricted, which has the fewest, or write the skill in Python")
+        } else if !manifest.entrypoint.to_ascii_lowercase().ends_with(".dll") {
+            ("have an assembly for their entrypoint", "build the skill, and name its .dll as the entrypoint")
+        } else if !manifest.requirements.is_empty() {
+            let hint = "leave requirements out, and put the assemblies that the skill needs beside its entrypoint";
+            ("require nothing beside their package: requirements are those of Python", hint)
+        } else {
+            return Ok(kind);
+        };
+        Err(SandboxError::Unfit { skill, runtime, what, hint })
     }
 
     /// Writes requirements down where sandboxes see them.
@@ -273,12 +296,13 @@ impl ContainerRuntime {
 }
 
 impl Open {
-    async fn image(&self, name: &str) -> Result<String, Unavailable> {
+    async fn image(&self, config: &ContainerConfig, kind: ImageKind) -> Result<String, Unavailable> {
+        let name = config.image(kind);
         if let Some(id) = self.images.lock().get(name) {
             return Ok(id.clone());
         }
         let found = self.engine.image(name).await.map_err(Unavailable::broken)?;
-        let (id, protocol) = found.ok_or_else(|| Unavailable::NoImage { name: name.to_owned() })?;
+        let (id, protocol) = found.ok_or_else(|| Unavailable::NoImage { name: name.to_owned(), kind })?;
         let wanted = sophon_init::PROTOCOL.to_string();
         if protocol.as_deref() != Some(&*wanted) {
             let protocol = protocol.unwrap_or_else(|| "none".into());

@@ -3,6 +3,7 @@
 //! These are the bounds that the kernel of the sandbox and the engine enforce. What the host counts itself (time, output,
 //! requests) stands with the limits of every call, in [`Limits`](crate::Limits).
 
+use super::ImageKind;
 use sophon_skill::{Manifest, Preset};
 
 const MIB: u64 = 1 << 20;
@@ -87,6 +88,8 @@ pub struct BoxLimits {
     pub cpu: u64,
     /// Processes and threads of the skill's user.
     pub processes: u64,
+    /// Threads beside those, which what runs the skill needs for itself.
+    pub runtime_threads: u64,
     /// Threads of the host's kernel.
     pub host_tasks: u64,
     /// Descriptors of a process.
@@ -124,6 +127,7 @@ impl BoxLimits {
             memory: memory * MIB,
             cpu,
             processes,
+            runtime_threads: 0,
             host_tasks,
             open_files,
             workspace: workspace * MIB,
@@ -137,6 +141,7 @@ impl BoxLimits {
     #[must_use]
     pub fn for_skill(manifest: &Manifest) -> Self {
         let mut limits = Self::of(manifest.sandbox.preset.unwrap_or(Preset::Standard));
+        limits.runtime_threads = ImageKind::of(&manifest.runtime).map_or(0, ImageKind::threads);
         let asked = [manifest.permissions.max_memory_mb, manifest.sandbox.max_memory_mb];
         if let Some(mb) = asked.into_iter().flatten().min() {
             limits.memory = (u64::from(mb) * MIB).clamp(96 * MIB, Self::of(Preset::Minimal).memory);

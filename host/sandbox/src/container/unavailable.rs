@@ -1,5 +1,6 @@
 //! Why native skills cannot run on this machine, and what to do about it.
 
+use super::ImageKind;
 use std::fmt;
 
 /// Native skills are refused: what they would be locked up in is not there.
@@ -31,6 +32,8 @@ pub enum Unavailable {
     NoImage {
         /// Its name.
         name: String,
+        /// What it is for.
+        kind: ImageKind,
     },
     /// An image is not one of this host's.
     Image(String),
@@ -58,6 +61,9 @@ impl Unavailable {
             Self::NotGvisor { .. } => {
                 "let [containers] runtime name a runtime that is gVisor's runsc; no other is used"
             }
+            Self::NoImage { kind: ImageKind::CSharp, .. } => {
+                "make the image: scripts/build-images --dotnet with the archive of the .NET runtime, and the engine's address"
+            }
             Self::NoImage { .. } | Self::Image(_) => "make the images: scripts/build-images with the engine's address",
             Self::Broken(_) => "see what sophon doctor says, and the engine's own log",
         }
@@ -75,7 +81,7 @@ impl fmt::Display for Unavailable {
             Self::NotGvisor { kernel } => {
                 write!(f, "the runtime is not gVisor: the kernel that answers inside is {kernel}")
             }
-            Self::NoImage { name } => write!(f, "the engine has no image {name}"),
+            Self::NoImage { name, .. } => write!(f, "the engine has no image {name}"),
             Self::Image(what) => write!(f, "an image cannot be used: {what}"),
             Self::Broken(cause) => f.write_str(cause),
         }

@@ -97,6 +97,21 @@ fn is_pe(data: &[u8]) -> Option<bool> {
     Some(at >= 0x40 && data.get(at..)?.starts_with(b"PE\0\0"))
 }
 
+/// Whether it is, as a whole, an assembly of .NET: a PE file whose directory has a CLI header (ECMA-335, II.25.3.3).
+pub(super) fn is_assembly(data: &[u8]) -> bool {
+    let cli = || {
+        let at = u32_at(data, 0x3c, u32::from_le_bytes)? as usize;
+        let optional = at.checked_add(24)?;
+        let directory = match u16_at(data, optional)? {
+            0x10b => 96,
+            0x20b => 112,
+            _ => return None,
+        };
+        u32_at(data, optional + directory + 14 * 8, u32::from_le_bytes)
+    };
+    data.starts_with(b"MZ") && is_pe(data) == Some(true) && cli().is_some_and(|cli| cli != 0)
+}
+
 /// A processor of the list in `mach/machine.h` and a file type in use.
 fn is_macho(data: &[u8], order: fn([u8; 4]) -> u32) -> Option<bool> {
     let processor = u32_at(data, 4, order)? & 0x00ff_ffff;

@@ -5,6 +5,7 @@
 //! compilers emit for skills, and what the rules need is noted in the same pass; then each rule looks at the facts. A
 //! new rule is one file in `rules/`, one line in its table, and one section of the manual.
 
+mod assembly;
 mod document;
 mod facts;
 mod flaw;

@@ -1,13 +1,14 @@
 //! What is analysed together: a component, its manifest, and as much of the rest as is at hand.
 
-use super::document;
 use super::facts::{Carrier, CarrierKind, Facts};
 use super::python::{Source, positions};
 use super::report::Report;
 use super::rules::{Context, Findings, MALFORMED, is_known, wishes};
 use super::strings::Strings;
+use super::{assembly, document};
 use crate::manifest::{Manifest, Runtime};
 use crate::package::Package;
+use crate::text::quote;
 
 /// What is analysed together. More of it makes the report more complete; what is missing is no finding.
 #[derive(Debug, Clone)]
@@ -101,7 +102,19 @@ impl<'a> Subject<'a> {
                 Err(flaw) => unread.push(flaw),
             }
         }
-        let wishes = wishes(&python, manifest);
+        let is_assembly = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            manifest.runtime == Runtime::CSharp && (name.ends_with(".dll") || name.ends_with(".exe"))
+        };
+        let literals = python.iter().flat_map(|source| {
+            source
+                .literals()
+                .map(|(token, _)| (format!("{}, line {}", source.name, token.line), token.text.to_string()))
+        });
+        let assemblies = files.iter().filter(|(name, _)| is_assembly(name)).flat_map(|(name, data)| {
+            assembly::urls(data).map(move |(at, text)| (format!("file {}, byte {at:#x}", quote(name)), text))
+        });
+        let wishes = wishes(literals.chain(assemblies), manifest);
         let positions = positions(&python, manifest);
         let context = Context {
             facts: &Facts::default(),

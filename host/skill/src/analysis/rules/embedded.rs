@@ -1,7 +1,7 @@
 //! SA016: a skill is a component. Programs within it are there for somebody else.
 
 use super::{Check, Context, Findings, Rule};
-use crate::analysis::magic::{Weight, embedded};
+use crate::analysis::magic::{Embedded, Weight, embedded, is_assembly};
 use crate::analysis::report::Severity;
 use crate::analysis::strings::Origin;
 use crate::manifest::Runtime;
@@ -13,7 +13,7 @@ pub(super) const RULE: Rule = Rule {
     what: "A data segment, a custom section or another file of the package holds a program for a processor (ELF, PE, \
            Mach-O, Java). A warning for WebAssembly besides the component's own modules, archives, and scripts \
            (#! lines, Python or JavaScript source), and for programs in a skill whose runtime is csharp or container; \
-           native skills may hold scripts.",
+           native skills may hold scripts, and a skill whose runtime is csharp consists of assemblies.",
     why: "Nothing in the sandbox can run a native program, so it is there to be carried out of it: in a result, or \
           over the network. Scripts and archives may have a use, which a person should know of.",
     advice: "leave it out; where a script or an archive is data that the skill needs, say in README.md what it is",
@@ -26,7 +26,9 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
     let (is_native, are_programs) =
         (*runtime != Runtime::Wasm, matches!(runtime, Runtime::CSharp | Runtime::Container));
     for (carrier, bytes) in context.carriers.iter().enumerate() {
-        for found in embedded(bytes.data).into_iter().filter(|found| !(is_native && found.is_script())) {
+        let itself = *runtime == Runtime::CSharp && is_assembly(bytes.data);
+        let expected = |found: &Embedded| (is_native && found.is_script()) || (itself && found.at == 0);
+        for found in embedded(bytes.data).into_iter().filter(|found| !expected(found)) {
             let place = context.place(Origin { carrier, at: found.at, width: 1 });
             let message = format!("there is {} within the data", found.what);
             match found.weight {

@@ -15,7 +15,7 @@ pub(super) const RULE: Rule = Rule {
     id: "SA031",
     title: "host that a person has to choose",
     severity: Severity::Warning,
-    what: "The source of a native skill names hosts in its URLs. A note for each where the manifest asks for the network \
+    what: "The source of a native skill, or a text in its assemblies, names hosts in its URLs. A note for each where the manifest asks for the network \
            and names none itself: the person who installs chooses among them. A warning where the manifest names hosts \
            and this one is not among them, or does not ask for the network at all.",
     why: "A skill of the public contract asks for the network as a whole. It is granted the hosts that a person has \
@@ -50,18 +50,15 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
     }
 }
 
-/// The hosts that the sources name, each once, in the order in which they are named.
-pub(in crate::analysis) fn wishes(sources: &[crate::analysis::python::Source<'_>], manifest: &Manifest) -> Vec<Wish> {
+/// The hosts that the code's texts name (each with its place), each once, in the order in which they are named.
+pub(in crate::analysis) fn wishes(texts: impl Iterator<Item = (String, String)>, manifest: &Manifest) -> Vec<Wish> {
     let mut seen = BTreeSet::new();
     let mut wishes = Vec::new();
-    for source in sources {
-        for (token, _) in source.literals() {
-            for (scheme, host, port) in named(&token.text) {
-                let known = is_name_only(&host) || !seen.insert((host.clone(), port, scheme));
-                if !known && wishes.len() < MOST {
-                    let place = format!("{}, line {}", source.name, token.line);
-                    wishes.push(Wish { host, scheme, port, place });
-                }
+    for (place, text) in texts {
+        for (scheme, host, port) in named(&text) {
+            let known = is_name_only(&host) || !seen.insert((host.clone(), port, scheme));
+            if !known && wishes.len() < MOST {
+                wishes.push(Wish { host, scheme, port, place: place.clone() });
             }
         }
     }

@@ -188,6 +188,42 @@ fn a_runtime_that_is_not_analysed_says_so() {
     assert_eq!(listed(&report), ["SA002 warning", "SA011 note"], "{report}");
 }
 
+#[test]
+fn the_hosts_of_assemblies_are_read_and_assemblies_are_no_surprise() {
+    // As much of an assembly as is looked at: the headers of a PE file with a directory of .NET, and literals.
+    let mut assembly = vec![0; 0x200];
+    assembly[..2].copy_from_slice(b"MZ");
+    assembly[0x3c] = 0x80;
+    assembly[0x80..0x84].copy_from_slice(b"PE\0\0");
+    assembly[0x98..0x9a].copy_from_slice(&0x10b_u16.to_le_bytes());
+    assembly[0x98 + 96 + 14 * 8] = 0x20;
+    for text in ["https://api.tickets.net/v2/", "https://{0}.tickets.org"] {
+        assembly.push(u8::try_from(text.len() * 2 + 1).unwrap());
+        assembly.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
+        assembly.push(0);
+    }
+    let with = |assembly: &[u8], beside: &str| {
+        let package = skill("");
+        let mut manifest: Value = serde_json::from_slice(package.archive().file("manifest.json").unwrap()).unwrap();
+        manifest["runtime"] = json!("csharp");
+        manifest["entrypoint"] = json!("Tickets.dll");
+        let files = BTreeMap::from([
+            ("manifest.json".to_owned(), manifest.to_string().into_bytes()),
+            ("Tickets.dll".to_owned(), assembly.to_vec()),
+            (beside.to_owned(), assembly.to_vec()),
+        ]);
+        Package::read(crate::pack(&files).unwrap()).unwrap().analyse()
+    };
+    let report = with(&assembly, "Library.dll");
+    assert_eq!(listed(&report), ["SA002 warning", "SA011 note", "SA031 note", "SA031 note"], "{report}");
+    let shown: Vec<_> = report.hosts.iter().map(|wish| wish.host.to_string()).collect();
+    assert_eq!(shown, ["api.tickets.net", "*.tickets.org"]);
+    assert!(report.hosts[0].place.starts_with("file \"Tickets.dll\", byte 0x201"), "{report}");
+    assembly[0x98 + 96 + 14 * 8] = 0;
+    let native = with(&assembly, "fast.exe");
+    assert!(listed(&native).contains(&"SA016 warning".to_owned()), "what is no assembly is still found: {native}");
+}
+
 proptest! {
     #[test]
     fn whatever_a_source_holds_the_analysis_ends(source in "\\PC{0,200}|([a-z_.]{1,8}[ (='\"\n\\\\]){0,30}") {
