@@ -114,20 +114,50 @@ fn result(value: Value, source: Source) -> Result<RawOutput, RunFailure> {
     }
 }
 
-/// What a failure says. The public contract prints `{"error": "…"}`; in the wild the error is also an object or a list, and
-/// more about it stands beside it. An object that says that it succeeded is
-/// none, nor is one that has a result as well and does not say that it failed.
+/// What stands beside an error and says more of it. Beside anything else an `error` is a part of a result: of a server that was
+/// asked whether it answers, say.
+const DIAGNOSTICS: [&str; 18] = [
+    "code",
+    "description",
+    "detail",
+    "details",
+    "errorcode",
+    "errordescription",
+    "errors",
+    "hint",
+    "kind",
+    "message",
+    "reason",
+    "requestid",
+    "retryafter",
+    "status",
+    "statuscode",
+    "title",
+    "tool",
+    "type",
+];
+
+/// What a failure says. The public contract prints `{"error": "…"}` or `{"success": false, "error": "…"}`; in the wild the error
+/// is also an object or a list, and more about it stands beside it.
 fn failure(value: &Value) -> Option<String> {
     let object = value.as_object()?;
     let error = object.get("error").filter(|error| says_something(error))?;
-    let success = object.get("success").and_then(Value::as_bool);
-    let has_result = ["result", "data"].iter().any(|key| object.contains_key(*key));
-    if success.unwrap_or(has_result) {
-        return None;
+    let is_diagnostic = |key: &str| {
+        let plain: String = key.chars().filter(char::is_ascii_alphanumeric).collect();
+        DIAGNOSTICS.contains(&&*plain.to_ascii_lowercase())
+    };
+    let beside: Map<String, Value> = object
+        .iter()
+        .filter(|(key, value)| *key != "error" && (*key != "success" || **value != false))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    match object.get("success").and_then(Value::as_bool) {
+        Some(true) => return None,
+        Some(false) => {}
+        None if beside.keys().all(|key| is_diagnostic(key)) => {}
+        None => return None,
     }
     let error = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
-    let beside = object.iter().filter(|(key, value)| *key != "error" && (*key != "success" || **value != false));
-    let beside: Map<String, Value> = beside.map(|(key, value)| (key.clone(), value.clone())).collect();
     Some(if beside.is_empty() { error } else { format!("{error} {}", Value::Object(beside)) })
 }
 

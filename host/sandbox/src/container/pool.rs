@@ -262,6 +262,12 @@ impl Pool {
         self.0.shelves.lock().shelves.values().map(|shelf| shelf.ready.len()).sum()
     }
 
+    /// Whether one is being started.
+    #[cfg(test)]
+    pub(super) fn is_starting(&self) -> bool {
+        self.0.starting.available_permits() < std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
     /// Lets all go that wait, and starts no more.
     pub(super) async fn close(&self) {
         let gone: Vec<Boxed> = {

@@ -59,17 +59,23 @@ async fn a_call_of_another_kind_lets_no_more_go_than_it_needs() {
     lab.skill("print(1)", &sandbox("restricted", 10)).await;
     lab.wait_for(2).await;
     // Two places are free: nothing has to go, and with the third and the fourth taken one has.
-    let slow = "import time\ntime.sleep(6)\nprint(2)";
+    let slow = "import time\ntime.sleep(10)\nprint(2)";
     let minimal = lab.skill(slow, &sandbox("locked-down", 30)).await;
     let lab = Arc::new(lab);
-    let calls = ["ann", "bob", "cid"].map(|user| {
+    let open = lab.runtime.opened().await.unwrap();
+    let mut calls = Vec::new();
+    for user in ["ann", "bob", "cid"] {
         let (lab, skill) = (Arc::clone(&lab), Arc::clone(&minimal));
-        tokio::spawn(async move { lab.call_of(&who(user, user), &skill, "{}").await })
-    });
+        calls.push(tokio::spawn(async move { lab.call_of(&who(user, user), &skill, "{}").await }));
+        // One after the other: on a busy machine a start takes longer than a call waits for its turn.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        while open.pool.is_starting() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
     for call in calls {
         assert_eq!(value(call.await.unwrap()), serde_json::json!(2));
     }
-    let open = lab.runtime.opened().await.unwrap();
     assert!(open.pool.waiting() >= 1, "one call emptied every shelf");
     lab.runtime.close().await;
     assert_eq!(lab.left().await, 0);
