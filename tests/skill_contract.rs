@@ -113,6 +113,22 @@ fn attack_41_a_default_of_a_connection_is_on_the_card_and_may_not_change_before_
     assert_eq!(ended(&given), "succeeded");
     approve(&second);
     assert_eq!(ended(&taken), "cancelled");
+    // Nor does one whose default is gone: it would be another call.
+    let (_, taken, third) = asks(json!({}));
+    stage.connect("zones", json!({"token": SECRET, "userId": "somebody"}), &["userId"], json!({}));
+    approve(&third);
+    assert_eq!(ended(&taken), "cancelled");
+    // A yes to a plan is bound to them as well.
+    stage.connect_zones("third");
+    let steps = json!({"steps": [{"name": "one", "tool": "zones.destroy", "arguments": {}}]});
+    let plan = stage.gateway.request(&stage.agent, "POST", "/v1/plans", Some(&steps)).expect(202);
+    let path = format!("/v1/approvals/{}", plan["approval_id"].as_str().expect("an id"));
+    let card = stage.gateway.request(&ann, "GET", &path, None).expect(200);
+    assert_eq!(card["connection_defaults"], json!(["zone (zones)"]), "{card}");
+    stage.connect_zones("fourth");
+    approve(&path).expect(200);
+    let path = format!("/v1/plans/{}?wait=30", plan["plan_id"].as_str().expect("an id"));
+    assert_eq!(stage.gateway.request(&stage.agent, "GET", &path, None).expect(200)["status"], "failed");
     assert_eq!(stage.targets(), ["/zones/first", "/zones/given"]);
 }
 
@@ -138,20 +154,29 @@ fn whatever_a_skill_prints_its_failure_names_the_grant_that_is_missing() {
     assert_eq!(error["code"], "tool_failed");
     let (message, hint) = (error["message"].as_str().expect("a message"), error["hint"].as_str().expect("a hint"));
     assert!(message.contains("AttributeError") && message.contains("host_not_allowed"), "{error}");
-    assert!(hint.contains("host_not_allowed") && hint.contains("--allow-host elsewhere.example"), "{error}");
+    // The hint has the skill's words in it, so it stands inside the markers.
+    assert!(message.contains("--allow-host elsewhere.example") && !hint.contains("elsewhere"), "{error}");
+    assert!(hint.contains("host_not_allowed"), "{error}");
 }
 
 #[test]
-fn fields_that_an_installed_skill_calls_no_secret_are_plain_without_being_told() {
+fn a_field_that_a_skill_calls_no_secret_is_one_until_a_person_says_so() {
     let Some(stage) = Stage::new(|_| answer(json!({}))) else { return };
     stage.install_source(&zones(), PURGE);
     let fields = json!({"base_url": stage.upstream.url(""), "token": SECRET, "zone": "mine"});
-    let set =
-        Cli::new(&stage.home, ["credential", "set", "zones", "--user", "ann"]).stdin(&fields.to_string()).expect(0);
-    for shown in ["Address (base_url): not secret", "Zone (zone): not secret"] {
+    let words = ["credential", "set", "zones", "--user", "ann"];
+    let set = Cli::new(&stage.home, words).stdin(&fields.to_string()).expect(0);
+    for shown in ["--plain base_url (Address)", "--plain zone (Zone)"] {
         assert!(set.stderr.contains(shown), "{}", set.stderr);
     }
     assert!(!set.stderr.contains("Token") && !set.stderr.contains(SECRET), "{}", set.stderr);
+    let set = Cli::new(&stage.home, words.into_iter().chain(["--json"])).stdin(&fields.to_string()).expect(0);
+    assert_eq!(set.json()["proposed_plain"], json!(["base_url", "zone"]));
+    let error = stage.gateway.failure(&stage.agent, "zones.purge", json!({}));
+    assert!(!error.to_string().contains("mine"), "{error}");
+    let plain = words.into_iter().chain(["--plain", "base_url", "--plain", "zone"]);
+    let set = Cli::new(&stage.home, plain).stdin(&fields.to_string()).expect(0);
+    assert!(!set.stderr.contains("--plain"), "{}", set.stderr);
     let found = stage.gateway.value(&stage.agent, "zones.purge", json!({}));
     assert_eq!(found["zone"], "mine");
     assert_eq!(stage.seen()[0].header("authorization"), Some(format!("Bearer {SECRET}").as_str()));

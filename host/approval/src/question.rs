@@ -120,6 +120,12 @@ impl FromConnection {
         arguments.get(&self.field).is_none_or(serde_json::Value::is_null)
     }
 
+    /// Whether two calls take the same, in whatever order.
+    #[must_use]
+    pub fn are_the_same(these: &[Self], those: &[Self]) -> bool {
+        these.len() == those.len() && these.iter().all(|one| those.contains(one))
+    }
+
     /// What to show: each field with its service.
     #[must_use]
     pub fn names<'d>(of: impl IntoIterator<Item = &'d Self>) -> Vec<String> {
@@ -138,6 +144,9 @@ pub struct StepAsked {
     pub arguments: Digest,
     /// Its risk.
     pub risk: Risk,
+    /// What stands for arguments that it does not give.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub defaults: Vec<FromConnection>,
 }
 
 /// A question: everything that a person sees and that an answer is bound to. Kept sealed by the vault while it waits.

@@ -67,4 +67,4 @@ pub use resolve::{Resolve, SystemResolver};
 pub use session::{CallScope, ConnectionState, EgressSession, HttpResponse, ServiceConnection};
 pub use stream::Carry;
 pub use tls::Roots;
-pub use token::{FieldValue, SharedField, TokenRefused, shared_fields};
+pub use token::{ConnectionFields, FieldValue, SharedField, TokenRefused, shared_fields};

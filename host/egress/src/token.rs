@@ -14,7 +14,7 @@ use sophon_audit::Outcome;
 use sophon_guard::KnownSecrets;
 use sophon_skill::{Access, CredentialUse, Field, FieldKind, Scheme};
 use sophon_types::ServiceName;
-use sophon_vault::{Attach, ConnectionInfo, VaultError};
+use sophon_vault::{Attach, ConnectionInfo, Owner, VaultError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -61,6 +61,17 @@ impl FieldValue {
             Self::Plain(text) | Self::Placeholder(text) => text,
         }
     }
+}
+
+/// What native code gets of one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionFields {
+    /// Whose it is.
+    pub owner: Owner,
+    /// Its version: what is plain is of this one.
+    pub version: u64,
+    /// The fields.
+    pub values: BTreeMap<String, FieldValue>,
 }
 
 /// A field that native code gets of a connection.
@@ -208,7 +219,7 @@ impl EgressSession {
         &self,
         service: &ServiceName,
         fields: &[Field],
-    ) -> Result<BTreeMap<String, FieldValue>, TokenRefused> {
+    ) -> Result<ConnectionFields, TokenRefused> {
         let used = self.declared(service.as_str())?;
         let (declared, access) = (used.service.clone(), used.access);
         let (vault, principal) = (&self.inner.vault, &self.scope.principal);
@@ -218,6 +229,7 @@ impl EgressSession {
         let is_bearer = matches!(found.binding.attach, Some(Attach::Bearer { .. }));
         let is_scoped = access == Access::ScopedToken && found.oauth.is_some() && is_bearer;
         let shared = shared_fields(&found, access, fields);
+        let (mut owner, mut version) = (found.owner, found.version);
         let mut values = BTreeMap::new();
         for SharedField { name, field, .. } in shared.iter().filter(|shared| !shared.is_plain) {
             let text = match is_scoped {
@@ -229,13 +241,14 @@ impl EgressSession {
         if shared.iter().any(|shared| shared.is_plain) {
             let lease = vault.lease(&purpose(&self.scope), &declared, &self.scope.intent).await;
             let lease = lease.map_err(|error| unavailable(&error))?;
+            (owner, version) = (lease.owner(), lease.version());
             // What is plain is said by what is authenticated now, not by the look before.
             for (name, value) in lease.plain_fields().filter(|(name, _)| shared.iter().any(|field| field.name == *name))
             {
                 values.insert(name.to_owned(), FieldValue::Plain(value.into_owned()));
             }
         }
-        Ok(values)
+        Ok(ConnectionFields { owner, version, values })
     }
 
     fn declared(&self, service: &str) -> Result<&CredentialUse, TokenRefused> {

@@ -8,7 +8,7 @@ use crate::catalogue::Ready;
 use crate::run::Run;
 use crate::{CallError, Executor};
 use serde_json::{Map, Value};
-use sophon_approval::FromConnection;
+use sophon_approval::{AssessedCall, FromConnection};
 use sophon_egress::{EgressSession, FieldValue, TokenRefused, shared_fields};
 use sophon_sandbox::{RunFailure, ToolErrorKind};
 use sophon_skill::{Field, FieldKind, Manifest, Protocol, Runtime, Tool};
@@ -91,6 +91,14 @@ impl Executor {
         }
         Ok(defaults)
     }
+
+    /// Those that this call takes.
+    pub(crate) async fn taken(&self, call: &AssessedCall) -> Result<Vec<FromConnection>, CallError> {
+        let asked = call.request();
+        let mut taken = self.defaults(&asked.principal, call.skill().manifest(), call.tool()).await?;
+        taken.retain(|default| default.is_taken(asked.arguments.value()));
+        Ok(taken)
+    }
 }
 
 impl Run {
@@ -104,21 +112,24 @@ impl Run {
         let manifest = self.ready.skill.manifest();
         let tool = &manifest.tools[self.index];
         let denied = |message: String| RunFailure::Tool { kind: ToolErrorKind::Denied, message };
+        let together = are_together(manifest);
         let mut fields = Map::new();
         for used in manifest.services() {
             let declared = declared(manifest, &used.service);
             let found = match session.connection_fields(&used.service, declared).await {
                 Ok(found) => found,
-                Err(TokenRefused::NotConnected(_)) if !used.required => continue,
+                Err(TokenRefused::NotConnected(_)) if !used.required && !self.takes_of(&used.service) => continue,
                 Err(TokenRefused::Host(error)) => return Err(RunFailure::Host { cause: error.to_string() }),
                 Err(refused) => {
                     let how = format!("a person connects it: sophon credential set {}", used.service);
                     return Err(denied(format!("{refused}; {how}")));
                 }
             };
-            for (name, value) in found {
+            // What a person saw, or what is on record, is of one version; another may say something else.
+            let mut taken = Vec::new();
+            for (name, value) in found.values {
                 let is_default = matches!(value, FieldValue::Plain(_)) && is_default(tool, declared, &name);
-                match (are_together(manifest) && is_given(arguments, &name), is_default) {
+                match (together && is_given(arguments, &name), is_default) {
                     (true, true) => {}
                     // Connected anew since the arguments were checked.
                     (true, false) => {
@@ -126,11 +137,30 @@ impl Run {
                             format!("the argument {name:?} is a field of the connection of {} now", used.service);
                         return Err(denied(what));
                     }
-                    (false, _) => drop(fields.insert(name, value.text().into())),
+                    (false, is_default) => {
+                        if together && is_default {
+                            taken.push(FromConnection {
+                                field: name.clone(),
+                                service: used.service.clone(),
+                                owner: found.owner.as_str().to_owned(),
+                                version: found.version,
+                            });
+                        }
+                        fields.insert(name, value.text().into());
+                    }
                 }
+            }
+            let recorded = self.defaults.iter().filter(|default| default.service == used.service);
+            if !FromConnection::are_the_same(&taken, &recorded.cloned().collect::<Vec<_>>()) {
+                let what = format!("the connection of {} was changed after the call was recorded", used.service);
+                return Err(denied(what));
             }
         }
         Ok(fields)
+    }
+
+    fn takes_of(&self, service: &ServiceName) -> bool {
+        self.defaults.iter().any(|default| default.service == *service)
     }
 }
 

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shape::Step;
 use sophon_approval::{
-    Answer, Asked, AssessedCall, DeskError, Policy, Question, Reason, Setting, Status, StepAsked, Told, Waiting, weight,
+    Answer, ApprovedBy, Asked, AssessedCall, DeskError, FromConnection, Policy, Question, Reason, Setting, Status,
+    StepAsked, Told, Waiting, weight,
 };
 use sophon_audit::{Action, CallChange, Outcome, Record};
 use sophon_store::{BegunPlan, PlanRow};
@@ -235,7 +236,11 @@ impl Executor {
             let call = self.step_assessed(&going, step, (asked.arguments.clone(), checked), &policy).await;
             assessed.push(call.map_err(|error| CallError::Step { name: step.name.clone(), cause: Box::new(error) })?.0);
         }
-        let (asks, body, question) = self.weigh(&going, assessed, setting, &policy)?;
+        let mut defaults = Vec::with_capacity(assessed.len());
+        for call in &assessed {
+            defaults.push(self.taken(call).await?);
+        }
+        let (asks, body, question) = self.weigh(&going, (assessed, defaults), setting, &policy)?;
         let now = inner.steady.now();
         let sealed = serde_json::to_vec(&going.plan).unwrap_or_default();
         let row = PlanRow {
@@ -327,7 +332,7 @@ impl Executor {
     fn weigh(
         &self,
         going: &Going,
-        assessed: Vec<AssessedCall>,
+        (assessed, defaults): (Vec<AssessedCall>, Vec<Vec<FromConnection>>),
         setting: Setting,
         policy: &Policy,
     ) -> Result<(bool, CanonicalJson, Question), CallError> {
@@ -342,7 +347,7 @@ impl Executor {
         }
         let mut steps = Vec::with_capacity(assessed.len());
         let mut gravest: Option<&AssessedCall> = None;
-        for (call, step) in assessed.iter().zip(&going.plan.steps) {
+        for ((call, step), defaults) in assessed.iter().zip(&going.plan.steps).zip(defaults) {
             match gate.judge(call, setting, now) {
                 Ok(passes) => asks |= !passes,
                 Err(stopped) => return Err(CallError::PolicyDenied { message: stopped.to_string() }),
@@ -360,6 +365,7 @@ impl Executor {
                 skill_digest: *call.skill().package().digest(),
                 arguments: call.request().arguments.digest(),
                 risk: call.risk(),
+                defaults,
             });
         }
         reasons.sort_by_key(|reason| std::cmp::Reverse(reason.risk));
@@ -465,8 +471,10 @@ impl Executor {
         *items += weight(arguments.value());
         let policy = inner.gate.policy();
         let (assessed, record, ready, index) = self.step_assessed(going, step, (arguments, true), &policy).await?;
+        let mut shown = None;
         let approved = match answer.filter(|_| step.references.is_empty()) {
             Some(answer) => {
+                shown = answer.question().steps().get(n).map(|asked| asked.defaults.clone());
                 let approved = inner.gate.redeem_step(assessed, n, answer, inner.steady.now());
                 approved.map_err(DeskError::Superseded)?
             }
@@ -485,13 +493,17 @@ impl Executor {
             None => {
                 let setting = Setting { in_plan: true, ..self.setting(&going.principal, going.plan.session).await? };
                 match self.gated(assessed, setting, &record).await? {
-                    Ok(approved) => approved,
+                    Ok(approved) => {
+                        // A standing yes was given to no connection's value.
+                        shown = matches!(approved.by(), ApprovedBy::Grant(_)).then(Vec::new);
+                        approved
+                    }
                     // A person decides about this step by itself.
                     Err(assessed) => return self.ask_and_wait(going.id, *assessed, record).await,
                 }
             }
         };
-        self.run_step(&going.principal, approved, (ready, index), record).await
+        self.run_step(&going.principal, approved, (ready, index), record, shown).await
     }
 
     /// Puts a step that could not be run on record, so that its call has an end.
@@ -539,7 +551,8 @@ impl Executor {
     /// Ends plans that nobody goes on with: their end could not be written when it came.
     pub(crate) async fn end_lost_plans(&self) -> Result<(), CallError> {
         for row in self.0.parts.store.plans().unfinished().await? {
-            if self.0.plans.0.lock().contains_key(&row.id) {
+            // It is known until its end is durable; what ended since the list was made is not lost.
+            if self.0.plans.0.lock().contains_key(&row.id) || self.has_ended(row.id).await {
                 continue;
             }
             let Ok(going) = self.going(&row) else { continue };

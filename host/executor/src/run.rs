@@ -10,7 +10,7 @@ use crate::outcome::{Came, Ending, audit_outcome};
 use crate::places::Place;
 use crate::tier::Prepared;
 use futures::FutureExt as _;
-use sophon_approval::ApprovedCall;
+use sophon_approval::{ApprovedCall, FromConnection};
 use sophon_audit::{Action, CallChange, CallState, Outcome, Receipt, Record};
 use sophon_egress::{CallScope, Deadline, EgressSession};
 use sophon_guard::{Finding, KnownSecrets, RawOutput, Source};
@@ -27,6 +27,8 @@ pub(crate) struct Run {
     pub(crate) prepared: Prepared,
     pub(crate) index: usize,
     pub(crate) connections: Arc<[Connection]>,
+    /// The fields of connections that stand for arguments, as its intent has them.
+    pub(crate) defaults: Vec<FromConnection>,
     pub(crate) record: Record,
     pub(crate) owner: Owner,
     pub(crate) view: CallView,

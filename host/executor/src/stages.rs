@@ -51,6 +51,8 @@ struct Admitted {
     index: usize,
     tool: ToolName,
     record: Record,
+    /// Where somebody said yes to it: what they saw of its connections standing for arguments.
+    shown: Option<Vec<FromConnection>>,
 }
 
 /// A call that is durable, with the evidence that lets it run.
@@ -219,6 +221,7 @@ impl Executor {
             prepared,
             index: admitted.index,
             connections,
+            defaults: used.defaults,
             record: admitted.record,
             owner: Owner::of(principal),
             view,
@@ -241,6 +244,10 @@ impl Executor {
         let (now_ready, _) = self.resolve(principal, &admitted.tool)?;
         if !Arc::ptr_eq(&now_ready, &admitted.ready) {
             return Err(CallError::SkillChanged { tool: admitted.tool.clone() });
+        }
+        // What is there now and was not seen, and what was seen and is not there any more.
+        if admitted.shown.as_ref().is_some_and(|shown| !FromConnection::are_the_same(shown, &defaults)) {
+            return Err(DeskError::Superseded(Stale::Connection).into());
         }
         Ok((prepared, connections, Used { credentials, defaults }))
     }
@@ -275,18 +282,20 @@ impl Executor {
         (row, view)
     }
 
-    /// Runs a step of a plan to its end; how it ended.
+    /// Runs a step of a plan to its end; how it ended. `shown` is what a person saw of connections standing for arguments,
+    /// where one said yes to it.
     pub(crate) async fn run_step(
         &self,
         principal: &Principal,
         approved: ApprovedCall,
         (ready, index): (Arc<Ready>, usize),
         record: Record,
+        shown: Option<Vec<FromConnection>>,
     ) -> Result<CallView, CallError> {
         let (call, tool) = (approved.request().call, approved.tool().name.clone());
         let record = noted(record, &approved);
         let place = self.place_until(principal, self.0.steady.now().plus(STEP_WAITS)).await?;
-        let admitted = Admitted { approved, ready, index, tool, record };
+        let admitted = Admitted { approved, ready, index, tool, record, shown };
         if let Start::Now(ready) = self.commence(principal, admitted, None, place).await? {
             let ReadyToRun { run, approved, intent, place } = *ready;
             run.see_through(approved, intent, place).await;
@@ -362,6 +371,8 @@ impl Executor {
         let inner = &self.0;
         match inner.gate.pass(assessed, setting, inner.parts.clock.now()) {
             Ok(approved) => Ok(Ok(approved)),
+            // A standing yes was given to arguments, and not to what a connection puts in the place of one.
+            Err(Stopped::Ask(needs)) if !self.taken(&needs.call).await?.is_empty() => Ok(Err(Box::new(needs.call))),
             Err(Stopped::Ask(needs)) => {
                 Ok(inner.desk.mint(&inner.gate, needs.call, record, inner.steady.now()).await?.map_err(Box::new))
             }
@@ -431,12 +442,11 @@ impl Executor {
         let arguments = CanonicalJson::parse(answer.arguments().as_bytes())?;
         let (assessed, record, ready, index) = self.assess_again(question, arguments).await?;
         let approved = inner.gate.redeem(assessed, answer, inner.steady.now()).map_err(DeskError::Superseded)?;
-        let admitted = Admitted { approved, ready, index, tool, record };
+        let value = approved.request().arguments.value();
+        let shown = question.defaults().iter().filter(|default| default.is_taken(value)).cloned().collect();
+        let admitted = Admitted { approved, ready, index, tool, record, shown: Some(shown) };
         let place = self.place_until(&principal, answer.start_by()).await?;
         let (prepared, connections, used) = self.make_ready(&principal, &admitted).await?;
-        if used.defaults.iter().any(|default| !question.defaults().contains(default)) {
-            return Err(DeskError::Superseded(Stale::Connection).into());
-        }
         let asked = admitted.approved.request();
         let now = inner.parts.clock.now();
         let view = beginning(asked, &admitted.tool, admitted.approved.risk(), CallStatus::Running, now);
@@ -459,6 +469,7 @@ impl Executor {
             prepared,
             index: admitted.index,
             connections,
+            defaults: used.defaults,
             record: admitted.record,
             owner: Owner::of(&principal),
             view,
@@ -540,7 +551,9 @@ impl Executor {
         Ok(match self.gated(assessed, setting, &record).await? {
             Ok(approved) => {
                 let record = noted(record, &approved);
-                Admission::Run(Box::new(Admitted { approved, ready, index, tool, record }))
+                // A standing yes was given to no connection's value.
+                let shown = matches!(approved.by(), ApprovedBy::Grant(_)).then(Vec::new);
+                Admission::Run(Box::new(Admitted { approved, ready, index, tool, record, shown }))
             }
             Err(assessed) => Admission::Ask(Box::new(ToAsk { assessed: *assessed, record, plan: None })),
         })

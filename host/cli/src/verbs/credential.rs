@@ -6,7 +6,7 @@ use crate::arguments::ForUser;
 use crate::context::Context;
 use crate::door::Door;
 use crate::error::CliError;
-use crate::output::{Output, field, is_interactive, plain, table};
+use crate::output::{field, is_interactive, plain as plainly, table};
 use crate::secret_input;
 use clap::{Args, Subcommand};
 use http::Method;
@@ -66,8 +66,8 @@ struct Set {
     /// Never attach it; it is used where the skill's requests hold its placeholder.
     #[arg(long, conflicts_with_all = ["basic", "header"])]
     placeholders: bool,
-    /// A field that is not secret, such as a URL or a user's name; those that the installed skills of the service declare as
-    /// none need not be named.
+    /// A field that is not secret, such as a URL or a user's name; on a terminal it is asked of those that the
+    /// installed skills of the service declare as none.
     #[arg(long, value_name = "FIELD")]
     plain: Vec<String>,
     /// Where the placeholder of a field may stand besides header fields that are made for credentials: `header:NAME`, `path`,
@@ -167,8 +167,8 @@ impl Set {
         let attach = self.attach()?;
         let skills = door.json(Method::GET, "/v1/skills", None).await?.value;
         let declared = of_service(&skills, &self.service);
-        let fields = fields(&self.fields, &declared)?;
-        let plain = self.plain(&declared, &fields, context.output());
+        let plain = self.plain(&declared)?;
+        let fields = fields(&self.fields, &declared, &plain)?;
         let mut body = Map::new();
         body.insert("owner".into(), owner(&self.acting).into());
         if let Some(attach) = attach {
@@ -190,9 +190,20 @@ impl Set {
             }
         }
         body.insert("placeholders".into(), self.placing(&places));
+        let given: Vec<String> = fields.as_object().into_iter().flat_map(Map::keys).cloned().collect();
         body.insert("fields".into(), fields);
         let path = format!("/v1/credentials/{}", part(&self.service));
         let mut answer = door.json(Method::PUT, &path, Some(&body.into())).await?.value;
+        let kept = |field: &&Declared| given.contains(&field.key) && !plain.contains(&field.key);
+        let kept: Vec<&Declared> = self.may_be_plain(&declared).filter(kept).collect();
+        if !kept.is_empty() && !is_interactive() {
+            let output = context.output();
+            output.note("Its skills call these no secret, and get placeholders of them. Where they may read them:");
+            for Declared { key, label, .. } in &kept {
+                output.note(&format!("  --plain {key} ({})", plainly(label)));
+            }
+            answer["proposed_plain"] = kept.iter().map(|field| field.key.as_str()).collect();
+        }
         if !proposed.is_empty() {
             // Nobody was asked, so nothing of it holds.
             let output = context.output();
@@ -231,29 +242,34 @@ impl Set {
         Ok(proposed)
     }
 
-    /// The fields that are not secret: those that are named so, and those that no installed skill calls a secret.
-    fn plain(&self, declared: &[Declared], fields: &Value, output: Output) -> Vec<String> {
-        let mut plain = self.plain.clone();
+    /// The fields that installed skills call no secret, and of which nothing else says that they are one. That is the word of
+    /// their authors, so none of them is plain before a person says so.
+    fn may_be_plain<'d>(&'d self, declared: &'d [Declared]) -> impl Iterator<Item = &'d Declared> {
         let attached = |key: &str| match (&self.basic, self.fields.as_slice()) {
             (Some(basic), _) => basic.split_once(':').is_some_and(|(_, password)| password == key),
             (None, [only]) => only == key && !self.placeholders,
             _ => false,
         };
-        for Declared { key, label, is_secret, .. } in declared {
+        declared.iter().filter(move |Declared { key, is_secret, .. }| {
             let placed = self.places.iter().chain(&self.shapes).any(|(field, _)| field == key);
-            if *is_secret || placed || fields.get(key).is_none() || plain.contains(key) || attached(key) {
-                continue;
-            }
-            if sounds_secret(key) {
-                output.note(&format!(
-                    "{label} ({key}): kept as a secret, though its skill says that it is none; --plain {key} if so"
-                ));
-            } else {
-                output.note(&format!("{label} ({key}): not secret, skills get it as it is"));
-                plain.push(key.clone());
+            !*is_secret && !placed && !sounds_secret(key) && !self.plain.contains(key) && !attached(key)
+        })
+    }
+
+    /// The fields that skills get as they are: those that are named so, and on a terminal those of which a person says it.
+    fn plain(&self, declared: &[Declared]) -> Result<Vec<String>, CliError> {
+        let mut plain = self.plain.clone();
+        if is_interactive() {
+            let asked_for = |key: &String| self.fields.is_empty() || self.fields.contains(key);
+            for Declared { key, label, .. } in self.may_be_plain(declared).filter(|field| asked_for(&field.key)) {
+                let question =
+                    format!("{} ({key}): its skill calls it no secret. May skills read it? [y/N]", plainly(label));
+                if matches!(crate::output::asked(&question)?.to_ascii_lowercase().as_str(), "y" | "yes") {
+                    plain.push(key.clone());
+                }
             }
         }
-        plain
+        Ok(plain)
     }
 
     /// Whether a field is placed as a URL as a whole, which no header holds.
@@ -322,15 +338,15 @@ pub(super) fn owner(acting: &ForUser) -> &'static str {
     if acting.user.is_some() { "user" } else { "tenant" }
 }
 
-fn fields(names: &[String], declared: &[Declared]) -> Result<Value, CliError> {
+fn fields(names: &[String], declared: &[Declared], read: &[String]) -> Result<Value, CliError> {
     if is_interactive() && names.is_empty() && !declared.is_empty() {
         let mut values = Map::new();
         for field in declared {
             let optional = if field.is_required { "" } else { ", or nothing" };
-            let question = plain(&format!("{} ({}{optional})", field.label, field.key));
-            let value = match field.is_secret || sounds_secret(&field.key) {
-                true => secret_input::ask(&question)?.expose_secret().to_owned(),
-                false => crate::output::asked(&format!("{question}:"))?,
+            let question = plainly(&format!("{} ({}{optional})", field.label, field.key));
+            let value = match read.contains(&field.key) {
+                true => crate::output::asked(&format!("{question}:"))?,
+                false => secret_input::ask(&question)?.expose_secret().to_owned(),
             };
             if !value.is_empty() {
                 values.insert(field.key.clone(), value.into());

@@ -183,7 +183,7 @@ async fn attack_17_native_code_that_declared_tokens_has_those_and_no_field_of_th
 
     let sent = async |manifest: &Manifest| {
         let session = world.session(manifest, &[]).await;
-        let fields = session.connection_fields(&github, &[]).await.unwrap();
+        let fields = session.connection_fields(&github, &[]).await.unwrap().values;
         assert_eq!(fields.keys().collect::<Vec<_>>(), ["access_token"]);
         let bearer = format!("Bearer {}", fields["access_token"].text());
         session.send(with_header(URL, "Authorization", &bearer)).await.unwrap();
@@ -192,7 +192,7 @@ async fn attack_17_native_code_that_declared_tokens_has_those_and_no_field_of_th
     // Under the one secret that a manifest declares too, because no manifest knows how the vault calls a token.
     let named = async |manifest: &Manifest, fields: &[&str]| {
         let session = world.session(manifest, &[]).await;
-        let found = session.connection_fields(&github, &declared(fields)).await.unwrap();
+        let found = session.connection_fields(&github, &declared(fields)).await.unwrap().values;
         assert!(found.values().all(|value| *value == found["access_token"]), "{found:?}");
         found.into_keys().collect::<Vec<_>>()
     };
@@ -230,7 +230,8 @@ fn declared(fields: &[&str]) -> Vec<Field> {
 async fn a_skill_that_only_integrates_a_service_sends_its_credential_to_the_granted_host() {
     let world = connected().await;
     let session = world.session(&integration(&["token:secret"]), &["api.example.com"]).await;
-    let fields = session.connection_fields(&"github".parse().unwrap(), &declared(&["token:secret"])).await.unwrap();
+    let fields =
+        session.connection_fields(&"github".parse().unwrap(), &declared(&["token:secret"])).await.unwrap().values;
     session.send(with_header(URL, "Authorization", &format!("Bearer {}", fields["token"].text()))).await.unwrap();
     let seen = world.cables.log.all().pop().unwrap();
     assert_eq!(seen.header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
@@ -240,7 +241,7 @@ async fn a_skill_that_only_integrates_a_service_sends_its_credential_to_the_gran
 async fn attack_16_native_code_gets_the_fields_that_its_manifest_declares() {
     let (_world, session, _) = placed(&[], None).await;
     let got = async |fields: &[&str]| {
-        let found = session.connection_fields(&"github".parse().unwrap(), &declared(fields)).await.unwrap();
+        let found = session.connection_fields(&"github".parse().unwrap(), &declared(fields)).await.unwrap().values;
         found.into_keys().collect::<Vec<_>>()
     };
     assert_eq!(got(&["secret:secret", "other:text"]).await, ["secret"]);
@@ -298,7 +299,7 @@ async fn placed(positions: &[&str], shape: Option<&str>) -> (World, EgressSessio
     let actor = Principal { role: Role::Approver, ..world.principal() };
     world.vault.put(&actor, Owner::User, &"github".parse().unwrap(), fields, binding).await.unwrap();
     let session = world.session(&crate::world::manifest(NAMED), &[]).await;
-    let fields = session.connection_fields(&"github".parse().unwrap(), &[]).await.unwrap();
+    let fields = session.connection_fields(&"github".parse().unwrap(), &[]).await.unwrap().values;
     assert_eq!(fields["user"], FieldValue::Plain("ann".into()));
     let secret = fields["secret"].text().to_owned();
     (world, session, secret)
@@ -526,7 +527,7 @@ async fn hooked(rules: &str, query: &str) -> (World, EgressSession, String) {
     let actor = Principal { role: Role::Approver, ..world.principal() };
     world.vault.put(&actor, Owner::User, &"github".parse().unwrap(), fields, binding).await.unwrap();
     let session = world.session(&crate::world::manifest(rules), &[]).await;
-    let fields = session.connection_fields(&"github".parse().unwrap(), &[]).await.unwrap();
+    let fields = session.connection_fields(&"github".parse().unwrap(), &[]).await.unwrap().values;
     let hook = fields["hook"].text().to_owned();
     (world, session, hook)
 }

@@ -51,7 +51,7 @@ impl World {
             body: self.executor.0.parts.vault.seal(PURPOSE, going.id.as_bytes(), &sealed).unwrap(),
             created_at: at,
             finished_at: None,
-            expires_at: at,
+            expires_at: at.plus(crate::call::KEPT),
         };
         self.store.plans().begin(row, 20, at).await.unwrap();
         going

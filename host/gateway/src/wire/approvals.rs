@@ -178,6 +178,7 @@ impl ApprovalBody {
         let parameters = question.is_editable().then(|| untrusted::schema(question.schema().clone(), entropy));
         let arguments: Value = serde_json::from_str(card.arguments()).unwrap_or_default();
         let defaults = question.defaults().iter().filter(|default| default.is_taken(&arguments));
+        let defaults = defaults.chain(question.steps().iter().flat_map(|step| &step.defaults));
         Self {
             connection_defaults: FromConnection::names(defaults),
             approval_id: row.id.to_string(),
