@@ -103,6 +103,16 @@ impl KnownSecretsBuilder {
         self
     }
 
+    /// Adds `secret` as [`Self::add`] does, except that neither half of it is looked for alone: of a text whose beginning is
+    /// no secret by itself.
+    #[must_use]
+    pub fn add_undivided(mut self, label: &str, secret: &[u8]) -> Self {
+        if secret.len() >= MIN_SECRET_BYTES {
+            self.secrets.push(Arc::new(Secret::new(label, secret).undivided()));
+        }
+        self
+    }
+
     /// The set; a secret that was added twice under one label is in it once.
     #[must_use]
     pub fn build(self) -> KnownSecrets {

@@ -60,6 +60,14 @@ impl Secret {
         }
     }
 
+    /// The same without its halves.
+    pub(crate) fn undivided(mut self) -> Self {
+        for spellings in [&mut self.direct, &mut self.compact] {
+            spellings.retain(|(encoding, _)| *encoding != Encoding::Half);
+        }
+        self
+    }
+
     /// A hit of the compact view, widened by the secret's own punctuation where that is there too.
     pub(crate) fn with_edges(&self, bytes: &[u8], (mut start, mut end): (usize, usize)) -> (usize, usize) {
         if bytes[..start].ends_with(&self.edges.0) {

@@ -1,6 +1,6 @@
 //! One use of a credential: what egress holds while it sends a request.
 
-use crate::whole_url::secret_parts;
+use crate::whole_url::{behind_host, secret_parts};
 use crate::{Attach, Binding, Owner, Secret, VaultError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -167,7 +167,9 @@ impl Lease {
                     let label = format!("{}.{name}", self.service);
                     match std::str::from_utf8(opened(secret)) {
                         Ok(text) if self.binding.placing(Some(name)).is_some_and(|placing| placing.is_url()) => {
-                            secret_parts(text).iter().fold(set, |set, part| set.add(&label, part.as_bytes()))
+                            let set = secret_parts(text).iter().fold(set, |set, part| set.add(&label, part.as_bytes()));
+                            // Half of it is what every request there has.
+                            set.add_undivided(&label, behind_host(text).as_bytes())
                         }
                         _ => set.add(&label, opened(secret)),
                     }

@@ -1,9 +1,13 @@
 //! A secret that is a URL as a whole, such as a webhook's: which such text is one, and what of it is secret.
 
+use sophon_guard::MIN_SECRET_BYTES;
 use url::{Position, Url, form_urlencoded};
 
-/// What is long enough to be the secret of a URL, and no word of an API.
+/// What is long enough to be the secret of a URL wherever it stands, and no word of an API.
 const LONG: usize = 16;
+/// Words that stand where secrets do and that skills have to be able to send: Google Chat's webhooks end in the first one.
+const WORDS: [&str; 8] =
+    ["messages", "webhooks", "incoming", "triggers", "services", "callback", "markdown", "notifications"];
 
 /// Whether `text` is a URL that can be sent as it is: https, without a user and without a fragment.
 pub(crate) fn is_whole_url(text: &str) -> bool {
@@ -17,17 +21,26 @@ pub(crate) fn is_whole_url(text: &str) -> bool {
         && (url.path().len() > 1 || url.query().is_some())
 }
 
-/// The parts that are secret, to be looked for in whatever comes back: segments and values that are no number and too long
-/// for a word; where there is none, all behind the host. The URL itself is not: half of it is what every request there has.
+/// All behind the host, which is secret as a whole.
+pub(crate) fn behind_host(text: &str) -> String {
+    Url::parse(text).map_or_else(|_| text.to_owned(), |url| url[Position::BeforePath..Position::AfterQuery].to_owned())
+}
+
+/// The parts that are secret by themselves, to be looked for in whatever comes back: the end of the path and the values of the
+/// query, other segments where they are too long for a word; where there is none, all behind the host.
 pub(crate) fn secret_parts(text: &str) -> Vec<String> {
     let Ok(url) = Url::parse(text) else { return vec![text.to_owned()] };
-    let segments = url.path_segments().into_iter().flatten().map(str::to_owned);
+    let mut segments: Vec<&str> = url.path().split('/').filter(|segment| !segment.is_empty()).collect();
+    let end = segments.pop();
     let values = url.query().into_iter().flat_map(|query| query.split('&'));
-    let values = values.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value).to_owned());
-    let is_secret = |part: &String| part.len() >= LONG && !part.bytes().all(|byte| byte.is_ascii_digit());
-    let mut parts: Vec<String> = segments.chain(values).filter(is_secret).collect();
+    let values = values.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+    // Those before the end name what it is about.
+    let names = segments.into_iter().filter(|part| part.len() >= LONG && !part.bytes().all(|b| b.is_ascii_digit()));
+    let mut parts: Vec<String> =
+        end.into_iter().chain(values).filter(|part| may_be_secret(part)).map(Into::into).collect();
+    parts.extend(names.map(str::to_owned));
     if parts.is_empty() {
-        parts.push(url[Position::BeforePath..Position::AfterQuery].to_owned());
+        parts.push(behind_host(text));
     }
     // As they are written, and as a reader decodes them.
     let decoded: Vec<String> = parts.iter().map(|part| decoded(part)).collect();
@@ -35,6 +48,13 @@ pub(crate) fn secret_parts(text: &str) -> Vec<String> {
     parts.sort();
     parts.dedup();
     parts
+}
+
+/// Whether a part that stands where secrets do may be one: a short one is none where it is a number, a date or a word of an API.
+fn may_be_secret(part: &str) -> bool {
+    let is_word = || WORDS.iter().any(|word| part.eq_ignore_ascii_case(word));
+    let is_named = || part.bytes().any(|byte| byte.is_ascii_alphabetic()) && !is_word();
+    part.len() >= LONG || (part.len() >= MIN_SECRET_BYTES && is_named())
 }
 
 fn decoded(part: &str) -> String {
@@ -79,5 +99,12 @@ mod tests {
             &["abcdefgh%2Fijklmnop", "abcdefgh/ijklmnop"],
         );
         check("https://a.example/hook/abc?k=v", &["/hook/abc?k=v"]);
+        // A short secret beside a long word.
+        check("https://a.example/incoming-webhooks-prod/s3cr3tABC", &["incoming-webhooks-prod", "s3cr3tABC"]);
+        check("https://a.example/incoming-webhooks-prod/s3cr3tABC/", &["incoming-webhooks-prod", "s3cr3tABC"]);
+        check("https://a.example/incoming-webhooks-prod?k=hunterhunter", &["hunterhunter", "incoming-webhooks-prod"]);
+        // Numbers where they are too long for one of a list.
+        check("https://a.example/hook/1234567890123456?n=12345678", &["1234567890123456"]);
+        check("https://a.example/v1/spaces/AAAA/messages?key=AIza-0123&api-version=2016-10-01", &["AIza-0123"]);
     }
 }

@@ -502,9 +502,8 @@ async fn another_device_is_asked_about_no_more_often_than_it_may_be() {
     assert_eq!(code(world.begin(Way::Device).await), "oauth_answer");
     let audited = world.audited("oauth.callback").await;
     let expected = [
-        // Somebody else's; asked for the first time, twice at once; asked by the question that connects; over.
+        // Somebody else's; asked for the first time, of two at once by one; asked by the question that connects; over.
         "denied oauth_state",
-        "intent ",
         "intent ",
         "intent ",
         "ok ",
@@ -516,6 +515,52 @@ async fn another_device_is_asked_about_no_more_often_than_it_may_be() {
         "denied oauth_refused",
     ];
     assert_eq!(audited, expected);
+}
+
+#[tokio::test]
+async fn a_code_is_shown_once_at_a_time_and_tokens_of_what_ended_meanwhile_are_given_back() {
+    let world = World::new().await;
+    let said = json!({
+        "device_code": "device-code-1", "user_code": "WDJB-MJHT", "verification_uri": format!("{ISSUER}/device"),
+        "expires_in": 600,
+    });
+    let (ann, correlation) = (person("ann"), CorrelationId::from_bytes([4; 16]));
+    // While the provider is slow the interval passes, and so many seconds more.
+    let slow = async |seconds: i64| {
+        let said = said.clone();
+        world.says(move |_| Ok((200, said.clone())));
+        let Started::Device { flow, .. } = world.begin(Way::Device).await.unwrap() else { panic!() };
+        let mut used = false;
+        world.says(move |form| match form["url"].ends_with("/revoke") {
+            true => Ok((200, Value::Null)),
+            false if std::mem::replace(&mut used, true) => refused("invalid_grant"),
+            false => tokens(1, json!(3600)),
+        });
+        world.clock.pass(6);
+        let since = world.seen();
+        let github = service();
+        let (one, two) = tokio::join!(world.vault.poll(&ann, &github, &flow, correlation), async {
+            // The first one is under way.
+            while world.provider.asked.load(Ordering::SeqCst) == since {
+                tokio::task::yield_now().await;
+            }
+            world.clock.pass(seconds);
+            world.vault.poll(&ann, &github, &flow, correlation).await
+        });
+        (one, two, since)
+    };
+    let (one, two, since) = slow(6).await;
+    assert_eq!(two.unwrap(), Waiting::Undecided(5));
+    assert!(matches!(one.unwrap(), Waiting::Connected(_)));
+    assert_eq!(world.seen(), since + 1, "the code was shown once");
+    assert_eq!(world.header().await.unwrap(), "Bearer access-token-1");
+    world.vault.delete(&ann, Owner::User, &service()).await.unwrap();
+    // The flow expires: whoever asks then ends it.
+    let (one, two, since) = slow(600).await;
+    assert_eq!(code(two), "oauth_refused");
+    assert_eq!(code(one), "oauth_not_kept");
+    assert_eq!(world.revoked(since), ["refresh-token-1", "access-token-1"]);
+    assert_eq!(code(world.header().await), "not_connected");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use sophon_audit::{Action, AuditConfig, AuditError, AuditKeys, AuditLog, Outcome, Query, Receipt, Record};
 use sophon_store::{Store, StoreConfig};
 use sophon_types::{CallId, Clock, CorrelationId, Entropy, KeyId, Principal, Role, ServiceName, Timestamp};
-use sophon_vault::{Attach, Binding, Kek, Owner, Purpose, Vault, VaultError};
+use sophon_vault::{Attach, Binding, Kek, Owner, Placing, Purpose, Vault, VaultError};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -171,6 +171,26 @@ async fn connections_are_kept_used_and_forgotten() {
     );
     assert_eq!(count("credential.use intent"), 8, "{recorded:?}");
     home.close().await;
+}
+
+#[tokio::test]
+async fn of_a_whole_url_a_short_secret_beside_a_long_word_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = home(folder.path()).await;
+    let vault = home.vault(7).await.unwrap();
+    let placing = Placing { shape: None, positions: ["url".parse().unwrap()].into() };
+    let binding = Binding { placeholders: BTreeMap::from([("hook".to_owned(), placing)]), ..Binding::default() };
+    let known = async |url: &str| {
+        let ann = person("ann", Role::Approver);
+        vault.put(&ann, Owner::User, &service(), fields(&[("hook", url)]), binding.clone()).await.unwrap();
+        vault.lease(&purpose("ann"), &service(), &home.intent).await.unwrap().known_secrets()
+    };
+    let short = known("https://hooks.example/incoming-webhooks-prod/s3cr3tABC").await;
+    assert_eq!(short.redact_text("asked: s3cr3tABC").text, "asked: [redacted:github.hook]");
+    // What all requests there have is none.
+    let whole = known("https://hooks.example/v1/organisations/example-company/hooks/abc?k=s3cr3tABC&to=a").await;
+    assert!(whole.find(b"asked: /v1/organisations/example-company/hooks/abc?k=s3cr3tABC&to=a").is_some());
+    assert!(whole.find(b"/v1/organisations/example-company/members").is_none());
 }
 
 #[tokio::test]

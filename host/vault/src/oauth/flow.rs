@@ -392,6 +392,10 @@ impl Vault {
         if provider.identity() != kept.identity {
             return end(&base, OauthError::Issuer { service: service.clone() }).await;
         }
+        // Until it is known what became of the code: whoever showed it meanwhile would be told that it is used.
+        let Some(_turn) = self.inner.flights.question(state) else {
+            return Ok(Waiting::Undecided(row.interval));
+        };
         // Before the code is shown for the first time: who asks moves the time of the next question.
         let is_first = row.not_before == row.created_at.plus(Duration::from_secs(row.interval));
         if is_first {
@@ -412,15 +416,14 @@ impl Vault {
                     if !is_first {
                         self.inner.audit.append(base.clone()).await?;
                     }
-                    // Of two that ask at once, one connects.
+                    // It has ended meanwhile: it expired, its key was revoked, or others took its room.
                     if self.inner.store.flows().take(state).await?.is_none() {
-                        return Ok(None);
+                        return Err(OauthError::State.into());
                     }
-                    self.keep(&row, owner, &kept, provider.hosts().to_vec(), now, tokens).await.map(Some)
+                    self.keep(&row, owner, &kept, provider.hosts().to_vec(), now, tokens).await
                 };
                 let kept = match keep.await {
-                    Ok(Some(connected)) => Ok(connected),
-                    Ok(None) => return Err(nobodys("finished meanwhile").await),
+                    Ok(connected) => Ok(connected),
                     Err(error) => Err(self.give_back(actor, &place_for(&row, owner), unkept, error).await),
                 };
                 Ok(Waiting::Connected(Box::new(self.settle(actor, &base, kept).await?)))

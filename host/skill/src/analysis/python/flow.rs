@@ -13,6 +13,7 @@ use super::{Kind, Source, Token, dotted, is_mark, is_name};
 use crate::analysis::report::Placement;
 use crate::manifest::{FieldKind, Manifest};
 use place::{Part, is_headers, is_library, position, url_position};
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use tokens::{brackets, defined, parameters, text};
 use value::{Entry, ITEMS, Value};
@@ -23,6 +24,8 @@ const DEEPEST: usize = 16;
 const PASSES: usize = 6;
 /// Tokens that are followed. The largest public skill has fewer than a tenth of them.
 const MOST_TOKENS: usize = 400_000;
+/// Steps in all: each token once in every pass at every depth. What takes more was not written to be read.
+const MOST_STEPS: usize = MOST_TOKENS * PASSES * DEEPEST;
 /// Targets of one assignment, and values that are put into one text.
 const MOST_TARGETS: usize = 8;
 const MOST_PUT_IN: usize = 64;
@@ -59,17 +62,8 @@ pub(in crate::analysis) fn positions(sources: &[Source<'_>], manifest: &Manifest
     if fields.is_empty() || tokens > MOST_TOKENS {
         return Vec::new();
     }
-    let mut follower = Follower::new(sources, fields);
-    for _ in 0..PASSES {
-        follower.changed = false;
-        for file in 0..sources.len() {
-            follower.file(file);
-        }
-        if !follower.changed {
-            break;
-        }
-    }
-    follower.found.sort_by_key(|(field, ..)| *field);
+    let mut follower = Follower::new(sources, fields, MOST_STEPS);
+    follower.follow();
     let named = |(field, position, place): (usize, String, String)| {
         let field = follower.fields[field].to_owned();
         Placement { service: integration.service.clone(), field, position, place }
@@ -108,10 +102,12 @@ struct Follower<'a> {
     /// Within how many calls that say something to people.
     said: usize,
     changed: bool,
+    /// Steps that may still be taken.
+    left: Cell<usize>,
 }
 
 impl<'a> Follower<'a> {
-    fn new(sources: &'a [Source<'a>], fields: Vec<&'a str>) -> Self {
+    fn new(sources: &'a [Source<'a>], fields: Vec<&'a str>, steps: usize) -> Self {
         let mut functions = HashMap::new();
         // The first scopes are the files' own.
         let mut scope = sources.len();
@@ -135,7 +131,36 @@ impl<'a> Follower<'a> {
             found: Vec::new(),
             said: 0,
             changed: false,
+            left: Cell::new(steps),
         }
+    }
+
+    /// Goes through all sources until nothing new is found. Where the steps do not suffice nothing is.
+    fn follow(&mut self) {
+        for _ in 0..PASSES {
+            self.changed = false;
+            for file in 0..self.sources.len() {
+                self.file(file);
+            }
+            if !self.changed {
+                break;
+            }
+        }
+        if self.is_spent() {
+            self.found.clear();
+        }
+        self.found.sort_by_key(|(field, ..)| *field);
+    }
+
+    /// Takes so many steps, where they are left.
+    fn step(&self, steps: usize) -> bool {
+        let left = self.left.get().checked_sub(steps);
+        self.left.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    fn is_spent(&self) -> bool {
+        self.left.get() == 0
     }
 
     fn tokens(&self, file: usize) -> &'a [Token] {
@@ -148,6 +173,9 @@ impl<'a> Follower<'a> {
         let mut here = Here { file, scope: file, depth: 0 };
         let mut start = 0;
         for (end, _) in tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::End) {
+            if self.is_spent() {
+                return;
+            }
             self.statement(&mut here, start, end);
             start = end + 1;
         }
@@ -156,19 +184,19 @@ impl<'a> Follower<'a> {
     fn statement(&mut self, here: &mut Here, mut from: usize, to: usize) {
         let tokens = self.tokens(here.file);
         while let Some(word) = is_name(tokens.get(from).filter(|_| from < to)) {
-            let body = self.outside(*here, from, to, ":").map_or(to, |colon| colon + 1);
             match word {
                 "async" | "else" | "try" | "finally" if from + 1 < to => {
                     from += 1 + usize::from(is_mark(tokens.get(from + 1), ":"));
                 }
                 "if" | "elif" | "while" | "for" | "with" | "except" | "class" => {
+                    let body = self.body(*here, from, to);
                     self.value(*here, from + 1, body);
                     from = body;
                 }
                 "def" => {
                     let known = is_name(tokens.get(from + 1)).and_then(|name| self.functions.get(name));
                     here.scope = known.map_or(here.file, |(scope, _)| *scope);
-                    from = body;
+                    from = self.body(*here, from, to);
                 }
                 "return" | "yield" => {
                     let value = self.value(*here, from + 1, to);
@@ -185,13 +213,18 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// What comes behind the colon of a statement's head.
+    fn body(&self, here: Here, from: usize, to: usize) -> usize {
+        self.outside(here, from, to, &[":"]).map_or(to, |colon| colon + 1)
+    }
+
     /// `name = value`, `name: type = value`, `name += value`, `name["key"] = value`, or an expression by itself.
     fn assignment(&mut self, here: Here, from: usize, to: usize) {
         let tokens = self.tokens(here.file);
         let mut targets = Vec::new();
         let mut start = from;
         let mut at = from;
-        while at < to {
+        while at < to && self.step(1) {
             if is_mark(tokens.get(at), "=") {
                 if is_mark(tokens.get(at + 1), "=") {
                     at += 2;
@@ -210,7 +243,7 @@ impl<'a> Follower<'a> {
         let value = self.value(here, start, to);
         targets.truncate(MOST_TARGETS);
         for (from, to) in targets {
-            let to = self.outside(here, from, to, ":").unwrap_or(to);
+            let to = self.outside(here, from, to, &[":"]).unwrap_or(to);
             let parts = self.split(here, from, to);
             if parts.len() == 1 {
                 self.assign(here, (from, to), value.clone());
@@ -279,7 +312,7 @@ impl<'a> Follower<'a> {
         // The text that an operand stands behind, as far as it is known.
         let mut before = String::new();
         let mut at = from;
-        while at < to {
+        while at < to && self.step(1) {
             if before.len() > LONGEST_URL {
                 before.clear();
             }
@@ -292,7 +325,7 @@ impl<'a> Follower<'a> {
                     at = next;
                     continue;
                 }
-                (Kind::Name, "lambda") => at = self.outside(here, at, to, ":").unwrap_or(to),
+                (Kind::Name, "lambda") => at = self.outside(here, at, to, &[":"]).unwrap_or(to),
                 (Kind::Name, "if" | "else" | "or" | "and" | "not" | "in" | "is" | "for" | "await" | "as") => {
                     before.clear()
                 }
@@ -352,9 +385,9 @@ impl<'a> Follower<'a> {
                 put_in = self.split(here, next + 2, close);
                 next = close + 1;
             } else {
-                let end = ["+", ","].iter().filter_map(|mark| self.outside(here, next + 1, to, mark)).min();
-                put_in.push((next + 1, end.unwrap_or(to)));
-                next = end.unwrap_or(to);
+                let end = self.outside(here, next + 1, to, &["+", ","]).unwrap_or(to);
+                put_in.push((next + 1, end));
+                next = end;
             }
         } else if is_mark(tokens.get(next), ".") && matches!(method(), Some("format" | "join")) {
             let close = self.close(here, at + 3).min(to);
@@ -456,7 +489,8 @@ impl<'a> Follower<'a> {
         let first = arguments.first().map(|(_, place)| *place);
         // `params.get("api_key")`, and a function of the package's own that does the like.
         let named = arguments.iter().find_map(|(_, (from, to))| self.secret(text(tokens, *from, *to)?));
-        let own = self.functions.get(name).filter(|_| !holder.is_some_and(is_library)).cloned();
+        let own = self.functions.get(name).filter(|_| !holder.is_some_and(is_library));
+        let own = own.filter(|(_, parameters)| self.step(parameters.len())).cloned();
         if let Some((scope, parameters)) = own {
             let mut result = self.own_call(here, scope, &parameters, arguments);
             result.add(named.unwrap_or_default());
@@ -552,6 +586,10 @@ impl<'a> Follower<'a> {
         let positional = parameters.iter().filter(|name| !matches!(**name, "self" | "cls")).copied();
         let mut positional = positional.collect::<Vec<_>>().into_iter();
         for (name, (from, to)) in arguments {
+            // Each is looked for among all parameters.
+            if !self.step(parameters.len()) {
+                break;
+            }
             if is_mark(tokens.get(from), "*") {
                 // `f(**params)`: the fields by their names.
                 for (field, key) in self.fields.clone().into_iter().enumerate() {
@@ -614,7 +652,7 @@ impl<'a> Follower<'a> {
             "{" => {
                 for (from, to) in parts {
                     let line = tokens.get(from).map_or(0, |token| token.line);
-                    let Some(colon) = self.outside(here, from, to, ":") else {
+                    let Some(colon) = self.outside(here, from, to, &[":"]) else {
                         // `**others`, or an item of a set.
                         let from = from + tokens[from..to].iter().take_while(|token| token.text == "*").count();
                         let entries = self.value(here, from, to).entries;
@@ -659,6 +697,9 @@ impl<'a> Follower<'a> {
 
     /// A value stands behind `before` in a text: that may be a URL.
     fn in_url(&mut self, before: &str, value: &Value, at: (usize, usize)) {
+        if value.secrets.is_empty() {
+            return;
+        }
         if let Some(position) = url_position(before) {
             for field in &value.secrets {
                 self.note(*field, position.clone(), at);
@@ -695,12 +736,12 @@ impl<'a> Follower<'a> {
         if opens { self.close(here, at) + 1 } else { at + 1 }
     }
 
-    /// Where a mark stands outside all brackets.
-    fn outside(&self, here: Here, from: usize, to: usize, mark: &str) -> Option<usize> {
+    /// Where the first of the marks stands outside all brackets.
+    fn outside(&self, here: Here, from: usize, to: usize, marks: &[&str]) -> Option<usize> {
         let tokens = self.tokens(here.file);
         let mut at = from;
-        while at < to {
-            if is_mark(tokens.get(at), mark) {
+        while at < to && self.step(1) {
+            if marks.iter().any(|mark| is_mark(tokens.get(at), mark)) {
                 return Some(at);
             }
             at = self.after(here, at);
@@ -713,7 +754,7 @@ impl<'a> Follower<'a> {
         let mut parts = Vec::new();
         let mut start = from;
         while start < to {
-            let end = self.outside(here, start, to, ",").unwrap_or(to);
+            let end = self.outside(here, start, to, &[","]).unwrap_or(to);
             if start < end {
                 parts.push((start, end));
             }

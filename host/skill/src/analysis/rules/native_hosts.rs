@@ -54,11 +54,15 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
 pub(in crate::analysis) fn wishes(texts: impl Iterator<Item = (String, String)>, manifest: &Manifest) -> Vec<Wish> {
     let mut seen = BTreeSet::new();
     let mut wishes = Vec::new();
-    for (place, text) in texts {
+    'texts: for (place, text) in texts {
         for (scheme, host, port) in named(&text) {
-            let known = is_name_only(&host) || !seen.insert((host.clone(), port, scheme));
-            if !known && wishes.len() < MOST {
-                wishes.push(Wish { host, scheme, port, place: place.clone() });
+            if is_name_only(&host) || !seen.insert((host.clone(), port, scheme)) {
+                continue;
+            }
+            wishes.push(Wish { host, scheme, port, place: place.clone() });
+            // Nobody asks what else there is: it is neither read nor remembered.
+            if wishes.len() == MOST {
+                break 'texts;
             }
         }
     }
@@ -173,5 +177,17 @@ mod tests {
         check("https://user:pw@evil.net/", &["evil.net"]);
         check("https://api.example.net:{}", &["api.example.net"]);
         check("see https://a.example.net, https://b.example.net", &["a.example.net", "b.example.net"]);
+    }
+
+    #[test]
+    fn no_more_is_read_than_is_proposed() {
+        let manifest = Manifest::parse(crate::testing::manifest().to_string().as_bytes()).unwrap();
+        let mut read = 0;
+        let texts = (0..1000).map(|host| {
+            read += 1;
+            ("main.py".to_owned(), format!("https://host{}.acme.net", host / 2))
+        });
+        assert_eq!(wishes(texts, &manifest).len(), MOST);
+        assert_eq!(read, 2 * MOST - 1);
     }
 }

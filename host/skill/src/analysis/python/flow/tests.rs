@@ -1,6 +1,6 @@
 //! Sources as skills of the public contract have them, and what is proposed of each.
 
-use super::positions;
+use super::{Follower, MOST_STEPS, positions};
 use crate::analysis::python::Source;
 use crate::manifest::Manifest;
 use crate::testing;
@@ -152,4 +152,43 @@ fn odd_sources_end() {
             positions(&[source], &manifest);
         }
     }
+}
+
+/// The tokens of a source, the steps that it takes of so many, and how much is found.
+fn followed(source: &str, steps: usize) -> (usize, usize, usize) {
+    let source = Source::read("main.py", source.as_bytes()).unwrap_or_else(|unread| panic!("{unread:?}"));
+    let tokens = source.tokens.len();
+    let sources = [source];
+    let mut follower = Follower::new(&sources, vec!["api_key"], steps);
+    follower.follow();
+    (tokens, steps - follower.left.get(), follower.found.len())
+}
+
+const SENT: &str = "url = BASE + '?key=' + params['api_key']\n";
+
+#[test]
+fn a_large_statement_takes_no_more_than_a_few_steps_for_each_token() {
+    for statement in [
+        format!("x = {}1", "\"aaaaaaaaa\"%bbbb+".repeat(92_000)),
+        format!("x = [{}1]", "\"aaaaaaaaa\"%bbbb,".repeat(92_000)),
+        "else ".repeat(300_000),
+    ] {
+        let (tokens, steps, found) = followed(&format!("{statement}\n{SENT}"), MOST_STEPS);
+        assert!(steps <= 20 * tokens, "{steps} steps for {tokens} tokens: {}", &statement[..20]);
+        assert_eq!(found, 1, "{}", &statement[..20]);
+    }
+}
+
+#[test]
+fn what_takes_too_many_steps_proposes_nothing() {
+    assert_eq!(followed(SENT, MOST_STEPS).2, 1);
+    let (_, most, _) = followed(SENT, MOST_STEPS);
+    for steps in 0..=most {
+        assert_eq!(followed(SENT, steps).2, 0, "{steps}");
+    }
+    assert_eq!(followed(SENT, most + 1).2, 1);
+    // Many parameters, and many calls each of which looks through all of them.
+    let (parameters, calls) = ("a,".repeat(50_000), "f(a=1)\n".repeat(20_000));
+    let (_, steps, found) = followed(&format!("{SENT}def f({parameters}):\n    pass\n{calls}"), 1_000_000);
+    assert_eq!((steps, found), (1_000_000, 0));
 }
