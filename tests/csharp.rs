@@ -178,8 +178,8 @@ fn attack_46_a_csharp_skill_gets_no_further_than_its_preset() {
     for what in ["connect", "resolve", "without the proxy"] {
         stage.fails("probe.go", what, "sockets_not_allowed", "");
     }
-    stage.fails("probe.go", "threads", "limit_exceeded", "12 processes");
-    stage.fails("probe.go", "processes", "limit_exceeded", "12 processes");
+    stage.fails("probe.go", "threads", "limit_exceeded", "28 processes");
+    stage.fails("probe.go", "processes", "limit_exceeded", "28 processes");
     stage.fails("probe.go", "memory", "out_of_memory", "256 MiB");
     stage.fails("probe.go", "files", "limit_exceeded", "MiB of files");
     stage.fails("probe.go", "large file", "limit_exceeded", "MiB of files");

@@ -172,7 +172,7 @@ impl Engine {
             nano_cpus: number(limits.cpu * 1_000_000),
             pids_limit: number(limits.host_tasks),
             ulimits: Some(vec![
-                ulimit("nproc", limits.processes + limits.runtime_threads),
+                ulimit("nproc", limits.all_processes()),
                 ulimit("nofile", limits.open_files),
                 ulimit("core", 0),
             ]),
