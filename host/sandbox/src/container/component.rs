@@ -102,6 +102,7 @@ impl ContainerRuntime {
         let image = open.image(&self.inner.config, ImageKind::Base).await.map_err(unavailable)?;
         let limits = Limits::for_skill(manifest, &self.inner.ceiling);
         let recipe = Recipe {
+            kind: ImageKind::Base,
             image,
             command: vec![PROGRAM.to_owned(), inside.word.clone()],
             variables: ImageKind::Base.variables(),

@@ -185,6 +185,7 @@ impl ContainerRuntime {
         // The proof: a sandbox whose kernel answers as gVisor's does. Every later one is asked as well.
         let image = open.image(config, ImageKind::Base).await?;
         let nothing = Recipe {
+            kind: ImageKind::Base,
             image,
             command: Vec::new(),
             variables: &[],
@@ -232,7 +233,7 @@ impl ContainerRuntime {
         };
         let shown = laid.iter().map(|(laid, _)| laid.shown()).collect();
         let limits = BoxLimits::for_skill(manifest);
-        let recipe = Recipe { image, command: kind.command(), variables: kind.variables(), shown, limits };
+        let recipe = Recipe { kind, image, command: kind.command(), variables: kind.variables(), shown, limits };
         open.pool.expect(&recipe);
         Ok(Arc::new(NativeSkill {
             name: skill(),
@@ -306,7 +307,8 @@ impl Open {
         let wanted = sophon_init::PROTOCOL.to_string();
         if protocol.as_deref() != Some(&*wanted) {
             let protocol = protocol.unwrap_or_else(|| "none".into());
-            return Err(Unavailable::Image(format!("{name} speaks protocol {protocol}, this host {wanted}")));
+            let what = format!("{name} speaks protocol {protocol}, this host {wanted}");
+            return Err(Unavailable::Image { kind, what });
         }
         self.images.lock().insert(name.to_owned(), id.clone());
         Ok(id)
