@@ -246,6 +246,14 @@ fn attack_45_without_its_image_a_csharp_skill_is_never_run() {
 }
 
 #[test]
+fn doctor_says_which_dotnet_there_is() {
+    let Some(engine) = engine_for_csharp() else { return };
+    let home = Home::configured(&format!("[containers]\nengine = {engine:?}\n"));
+    let found = Cli::new(&home, ["doctor", "--json"]).run().json();
+    assert!(found.to_string().contains("images for Python and C# (.NET "), "{found}");
+}
+
+#[test]
 fn the_hosts_that_an_assembly_names_are_proposed_to_a_person() {
     let Some(stage) = Stage::new() else { return };
     let package = package("probe", &[("Probe.dll", &PROBE)], json!({"network": true}));
