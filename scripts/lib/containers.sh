@@ -1,7 +1,7 @@
 # What native skills run in: an engine, gVisor, images. Sourced after say.sh and provide.sh.
 
 # provide_containers DIR: prints the address of an engine that has gVisor and the images; the one for C# where SOPHON_DOTNET names a
-# runtime
+# runtime, which build-images compares with DOTNET_SHA512 where it is an archive
 provide_containers() {
     local address dotnet=()
     provide dockerd "native skills run in containers" docker.io

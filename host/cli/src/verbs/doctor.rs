@@ -115,14 +115,16 @@ async fn native(context: &Context) -> Check {
         Ok(facts) => {
             let EngineFacts { version, cgroups, platform, kernel, .. } = facts.engine;
             let platform = platform.unwrap_or_else(|| "its usual platform".into());
-            let message = format!(
-                "gVisor answers in the engine {version} (runtime {}, {platform}, cgroups {cgroups}, kernel {kernel}); {}",
-                facts.runtime,
-                if facts.csharp {
-                    "there are images for Python and C#"
-                } else {
-                    "there is an image for Python, none for C# (scripts/build-images --dotnet makes it)"
+            let images = match (facts.csharp, facts.dotnet) {
+                (true, Some(version)) => format!("there are images for Python and C# (.NET {version})"),
+                (true, None) => "there are images for Python and C#".into(),
+                (false, _) => {
+                    "there is an image for Python, none for C# (scripts/build-images --dotnet makes it)".into()
                 }
+            };
+            let message = format!(
+                "gVisor answers in the engine {version} (runtime {}, {platform}, cgroups {cgroups}, kernel {kernel}); {images}",
+                facts.runtime,
             );
             check(NAME, Status::Ok, message, None)
         }

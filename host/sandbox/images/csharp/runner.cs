@@ -345,20 +345,36 @@ static class WarmUp
     {
         TcpListener listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
-        new Thread(() =>
+        try
+        {
+            new Thread(() => Answer(listener)) { IsBackground = true }.Start();
+            WebRequest request = WebRequest.Create(scheme + "://127.0.0.1:" + ((IPEndPoint)listener.LocalEndpoint).Port + "/");
+            request.Proxy = null;
+            using (WebResponse response = request.GetResponse())
+            {
+                new StreamReader(response.GetResponseStream()).ReadToEnd();
+            }
+        }
+        finally
+        {
+            // Whoever still waits for a request waits no more.
+            listener.Stop();
+        }
+    }
+
+    static void Answer(TcpListener listener)
+    {
+        try
         {
             using (Socket socket = listener.AcceptSocket())
             {
-                listener.Stop();
                 socket.Receive(new byte[4096]);
                 socket.Send(Encoding.ASCII.GetBytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"));
             }
-        }).Start();
-        WebRequest request = WebRequest.Create(scheme + "://127.0.0.1:" + ((IPEndPoint)listener.LocalEndpoint).Port + "/");
-        request.Proxy = null;
-        using (WebResponse response = request.GetResponse())
+        }
+        catch (Exception)
         {
-            new StreamReader(response.GetResponseStream()).ReadToEnd();
+            // No request came, or it was given up: the step that made it has failed.
         }
     }
 

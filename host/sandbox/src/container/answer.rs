@@ -54,11 +54,12 @@ pub(super) fn judge(
 
 /// Whether a sandbox is full of processes, its first one included.
 pub(super) fn too_many(processes: u32, within: &BoxLimits) -> bool {
-    within.processes > 2 && u64::from(processes) + 1 >= within.processes
+    let most = within.all_processes();
+    most > 2 && u64::from(processes) + 1 >= most
 }
 
 pub(super) fn processes_exceeded(within: &BoxLimits) -> RunFailure {
-    RunFailure::LimitExceeded { what: format!("{} processes", within.processes) }
+    RunFailure::LimitExceeded { what: format!("{} processes", within.all_processes()) }
 }
 
 /// A skill that met a limit mostly dies of it with the system's own words. They are its own to forge; it fools only itself.
@@ -229,6 +230,14 @@ mod tests {
             assert_eq!(found, expected, "{output:?} {words:?}: {text}");
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn the_limit_of_processes_has_what_runs_the_skill_in_it() {
+        let within = BoxLimits { runtime_threads: 16, ..BoxLimits::of(Preset::Standard) };
+        assert!(too_many(27, &within) && !too_many(26, &within));
+        assert_eq!(processes_exceeded(&within), RunFailure::LimitExceeded { what: "28 processes".into() });
+        assert!(!too_many(2, &BoxLimits::of(Preset::LockedDown)));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! One sandbox, from nothing to ready: made, started, proven to be gVisor's, its command loaded.
 
-use super::Unavailable;
 use super::engine::{Engine, Shown};
 use super::life::Life;
 use super::link::{Broken, Link};
 use super::presets::{BoxLimits, Network};
+use super::{ImageKind, Unavailable};
 use sophon_egress::proxy::Authority;
 use sophon_init::{FORWARDER, Kind, PROTOCOL};
 use std::sync::Arc;
@@ -23,6 +23,8 @@ const GVISOR: &str = "#1 SMP Sun Jan 10 15:06:54 PST 2016";
 /// What runs in a sandbox, and in which.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Recipe {
+    /// What the image is made for.
+    pub(super) kind: ImageKind,
     /// The image's id.
     pub(super) image: String,
     /// The program and its arguments.
@@ -89,19 +91,20 @@ async fn begin(engine: &Engine, recipe: &Recipe, life: &Life) -> Result<Link, Un
         .start(&life.name)
         .await
         .map_err(|error| Unavailable::broken(format!("the engine starts no sandbox: {error}")))?;
-    prove(&mut link).await?;
+    prove(&mut link, recipe.kind).await?;
     Ok(link)
 }
 
 /// The kernel that answers inside must be gVisor's: a runtime of that name may be anything.
-async fn prove(link: &mut Link) -> Result<(), Unavailable> {
+async fn prove(link: &mut Link, kind: ImageKind) -> Result<(), Unavailable> {
     let hello = match link.next().await {
         Ok(frame) if frame.kind == Kind::Hello => frame.payload,
         other => return Err(Unavailable::broken(format!("a sandbox does not say hello: {other:?}"))),
     };
     let (protocol, kernel) = hello.split_first().unwrap_or((&0, &[]));
     if *protocol != PROTOCOL {
-        return Err(Unavailable::Image(format!("the image speaks protocol {protocol}, this host {PROTOCOL}")));
+        let what = format!("the image speaks protocol {protocol}, this host {PROTOCOL}");
+        return Err(Unavailable::Image { kind, what });
     }
     let kernel = String::from_utf8_lossy(kernel).into_owned();
     let (release, version) = kernel.split_once('\0').unwrap_or((&kernel, ""));

@@ -99,9 +99,10 @@ impl ContainerRuntime {
                 unavailable(Unavailable::broken("this program cannot be the executor inside a sandbox"))
             })?;
         let open = self.opened().await.map_err(unavailable)?;
-        let image = open.image(&self.inner.config, ImageKind::Base).await.map_err(unavailable)?;
+        let image = open.image(&self.inner.config, ImageKind::Base).await.map_err(unavailable)?.id;
         let limits = Limits::for_skill(manifest, &self.inner.ceiling);
         let recipe = Recipe {
+            kind: ImageKind::Base,
             image,
             command: vec![PROGRAM.to_owned(), inside.word.clone()],
             variables: ImageKind::Base.variables(),

@@ -20,6 +20,8 @@ const PATIENCE: u64 = 30;
 const OWNER: &str = "sophon.host";
 /// The label of images that this host can use, and the protocol that they speak.
 const PROTOCOL: &str = "sophon.protocol";
+/// The label that says which .NET an image has.
+const DOTNET: &str = "sophon.dotnet";
 
 /// An engine that answers. Cheap to clone.
 #[derive(Clone)]
@@ -48,6 +50,16 @@ impl Shown {
             ..Mount::default()
         }
     }
+}
+
+/// What an engine says of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Image {
+    pub(super) id: String,
+    /// The protocol that its first process speaks, where its label says so.
+    pub(super) protocol: Option<String>,
+    /// The version of .NET in it, where its label says so.
+    pub(super) dotnet: Option<String>,
 }
 
 /// What an engine says of itself.
@@ -95,12 +107,13 @@ impl Engine {
         })
     }
 
-    /// The id of an image and the protocol that it speaks; nothing where there is none of that name.
-    pub(super) async fn image(&self, name: &str) -> Result<Option<(String, Option<String>)>, Error> {
+    /// What there is of an image; nothing where there is none of that name.
+    pub(super) async fn image(&self, name: &str) -> Result<Option<Image>, Error> {
         match self.docker.inspect_image(name).await {
             Ok(found) => {
-                let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
-                Ok(found.id.map(|id| (id, labels.get(PROTOCOL).cloned())))
+                let mut labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+                let (protocol, dotnet) = (labels.remove(PROTOCOL), labels.remove(DOTNET));
+                Ok(found.id.map(|id| Image { id, protocol, dotnet }))
             }
             Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(error),
@@ -172,7 +185,7 @@ impl Engine {
             nano_cpus: number(limits.cpu * 1_000_000),
             pids_limit: number(limits.host_tasks),
             ulimits: Some(vec![
-                ulimit("nproc", limits.processes + limits.runtime_threads),
+                ulimit("nproc", limits.all_processes()),
                 ulimit("nofile", limits.open_files),
                 ulimit("core", 0),
             ]),

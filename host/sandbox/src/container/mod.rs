@@ -37,7 +37,7 @@ pub use unavailable::Unavailable;
 use crate::{Limits, SandboxError};
 use boxed::Recipe;
 use bytes::Bytes;
-use engine::Engine;
+use engine::{Engine, Image};
 use layer::Laid;
 use life::Lives;
 use parking_lot::Mutex;
@@ -67,8 +67,8 @@ pub(crate) struct Open {
     lives: Arc<Lives>,
     pool: Pool,
     facts: EngineFacts,
-    /// Image names and the ids that they had when they were looked up.
-    images: Mutex<HashMap<String, String>>,
+    /// Images by their names, as they were when they were looked up.
+    images: Mutex<HashMap<String, Image>>,
 }
 
 /// What there is for native skills, for `sophon doctor`.
@@ -82,6 +82,8 @@ pub struct ContainerFacts {
     pub leftovers: usize,
     /// Whether there is an image for skills in C#.
     pub csharp: bool,
+    /// The version of .NET in it, where it says so.
+    pub dotnet: Option<String>,
 }
 
 /// A native skill that can be run.
@@ -147,9 +149,15 @@ impl ContainerRuntime {
         let open = self.opened().await?;
         let config = &self.inner.config;
         open.image(config, ImageKind::Python).await?;
-        let csharp = open.image(config, ImageKind::CSharp).await.is_ok();
+        let csharp = open.image(config, ImageKind::CSharp).await.ok();
         let leftovers = open.lives.sweep().await.map_err(Unavailable::broken)?;
-        Ok(ContainerFacts { engine: open.facts.clone(), runtime: config.runtime.clone(), leftovers, csharp })
+        Ok(ContainerFacts {
+            engine: open.facts.clone(),
+            runtime: config.runtime.clone(),
+            leftovers,
+            csharp: csharp.is_some(),
+            dotnet: csharp.and_then(|image| image.dotnet),
+        })
     }
 
     async fn opened(&self) -> Result<Arc<Open>, Unavailable> {
@@ -183,8 +191,9 @@ impl ContainerRuntime {
         let pool = Pool::new(engine.clone(), Arc::clone(&lives), config);
         let open = Open { engine, lives, pool, facts, images: Mutex::default() };
         // The proof: a sandbox whose kernel answers as gVisor's does. Every later one is asked as well.
-        let image = open.image(config, ImageKind::Base).await?;
+        let image = open.image(config, ImageKind::Base).await?.id;
         let nothing = Recipe {
+            kind: ImageKind::Base,
             image,
             command: Vec::new(),
             variables: &[],
@@ -225,14 +234,14 @@ impl ContainerRuntime {
         }
         let unavailable = |cause| SandboxError::Containers { skill: skill(), cause };
         let open = self.opened().await.map_err(unavailable)?;
-        let image = open.image(&self.inner.config, kind).await.map_err(unavailable)?;
+        let image = open.image(&self.inner.config, kind).await.map_err(unavailable)?.id;
         let laid = match layer {
             Some(layer) => Some((self.lay(layer).await.map_err(missing)?, open.pool.clone())),
             None => None,
         };
         let shown = laid.iter().map(|(laid, _)| laid.shown()).collect();
         let limits = BoxLimits::for_skill(manifest);
-        let recipe = Recipe { image, command: kind.command(), variables: kind.variables(), shown, limits };
+        let recipe = Recipe { kind, image, command: kind.command(), variables: kind.variables(), shown, limits };
         open.pool.expect(&recipe);
         Ok(Arc::new(NativeSkill {
             name: skill(),
@@ -296,20 +305,21 @@ impl ContainerRuntime {
 }
 
 impl Open {
-    async fn image(&self, config: &ContainerConfig, kind: ImageKind) -> Result<String, Unavailable> {
+    async fn image(&self, config: &ContainerConfig, kind: ImageKind) -> Result<Image, Unavailable> {
         let name = config.image(kind);
-        if let Some(id) = self.images.lock().get(name) {
-            return Ok(id.clone());
+        if let Some(image) = self.images.lock().get(name) {
+            return Ok(image.clone());
         }
         let found = self.engine.image(name).await.map_err(Unavailable::broken)?;
-        let (id, protocol) = found.ok_or_else(|| Unavailable::NoImage { name: name.to_owned(), kind })?;
+        let image = found.ok_or_else(|| Unavailable::NoImage { name: name.to_owned(), kind })?;
         let wanted = sophon_init::PROTOCOL.to_string();
-        if protocol.as_deref() != Some(&*wanted) {
-            let protocol = protocol.unwrap_or_else(|| "none".into());
-            return Err(Unavailable::Image(format!("{name} speaks protocol {protocol}, this host {wanted}")));
+        if image.protocol.as_deref() != Some(&*wanted) {
+            let protocol = image.protocol.unwrap_or_else(|| "none".into());
+            let what = format!("{name} speaks protocol {protocol}, this host {wanted}");
+            return Err(Unavailable::Image { kind, what });
         }
-        self.images.lock().insert(name.to_owned(), id.clone());
-        Ok(id)
+        self.images.lock().insert(name.to_owned(), image.clone());
+        Ok(image)
     }
 
     /// From time to time: removes what could not be removed, and sandboxes that nobody has used for long.

@@ -148,6 +148,11 @@ impl BoxLimits {
         }
         limits
     }
+
+    /// What the kernel bounds: processes and threads of the skill's user, those of what runs the skill among them.
+    pub(super) const fn all_processes(&self) -> u64 {
+        self.processes + self.runtime_threads
+    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,12 @@ pub enum Unavailable {
         kind: ImageKind,
     },
     /// An image is not one of this host's.
-    Image(String),
+    Image {
+        /// What it is for.
+        kind: ImageKind,
+        /// What is wrong with it.
+        what: String,
+    },
     /// Something else does not work.
     Broken(String),
 }
@@ -61,10 +66,12 @@ impl Unavailable {
             Self::NotGvisor { .. } => {
                 "let [containers] runtime name a runtime that is gVisor's runsc; no other is used"
             }
-            Self::NoImage { kind: ImageKind::CSharp, .. } => {
+            Self::NoImage { kind: ImageKind::CSharp, .. } | Self::Image { kind: ImageKind::CSharp, .. } => {
                 "make the image: scripts/build-images --dotnet with the archive of the .NET runtime, and the engine's address"
             }
-            Self::NoImage { .. } | Self::Image(_) => "make the images: scripts/build-images with the engine's address",
+            Self::NoImage { .. } | Self::Image { .. } => {
+                "make the images: scripts/build-images with the engine's address"
+            }
             Self::Broken(_) => "see what sophon doctor says, and the engine's own log",
         }
     }
@@ -82,10 +89,29 @@ impl fmt::Display for Unavailable {
                 write!(f, "the runtime is not gVisor: the kernel that answers inside is {kernel}")
             }
             Self::NoImage { name, .. } => write!(f, "the engine has no image {name}"),
-            Self::Image(what) => write!(f, "an image cannot be used: {what}"),
+            Self::Image { what, .. } => write!(f, "an image cannot be used: {what}"),
             Self::Broken(cause) => f.write_str(cause),
         }
     }
 }
 
 impl std::error::Error for Unavailable {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_cannot_be_used_is_made_again_by_what_makes_its_kind() {
+        let hint = |kind| {
+            let (missing, unfit) = (
+                Unavailable::NoImage { name: "x".into(), kind },
+                Unavailable::Image { kind, what: "x speaks protocol 1".into() },
+            );
+            assert_eq!(missing.hint(), unfit.hint());
+            unfit.hint()
+        };
+        assert!(hint(ImageKind::CSharp).contains("scripts/build-images --dotnet"));
+        assert!(!hint(ImageKind::Python).contains("--dotnet"));
+    }
+}
