@@ -163,7 +163,7 @@ fn whatever_a_skill_prints_its_failure_names_the_grant_that_is_missing() {
 fn a_field_that_a_skill_calls_no_secret_is_one_until_a_person_says_so() {
     let Some(stage) = Stage::new(|_| answer(json!({}))) else { return };
     stage.install_source(&zones(), PURGE);
-    let fields = json!({"base_url": stage.upstream.url(""), "token": SECRET, "zone": "mine"});
+    let fields = json!({"base_url": stage.upstream.url(""), "token": SECRET, "zone": "nobody-elses-zone"});
     let words = ["credential", "set", "zones", "--user", "ann"];
     let set = Cli::new(&stage.home, words).stdin(&fields.to_string()).expect(0);
     for shown in ["--plain base_url (Address)", "--plain zone (Zone)"] {
@@ -173,12 +173,12 @@ fn a_field_that_a_skill_calls_no_secret_is_one_until_a_person_says_so() {
     let set = Cli::new(&stage.home, words.into_iter().chain(["--json"])).stdin(&fields.to_string()).expect(0);
     assert_eq!(set.json()["proposed_plain"], json!(["base_url", "zone"]));
     let error = stage.gateway.failure(&stage.agent, "zones.purge", json!({}));
-    assert!(!error.to_string().contains("mine"), "{error}");
+    assert!(!error.to_string().contains("nobody-elses-zone"), "{error}");
     let plain = words.into_iter().chain(["--plain", "base_url", "--plain", "zone"]);
     let set = Cli::new(&stage.home, plain).stdin(&fields.to_string()).expect(0);
     assert!(!set.stderr.contains("--plain"), "{}", set.stderr);
     let found = stage.gateway.value(&stage.agent, "zones.purge", json!({}));
-    assert_eq!(found["zone"], "mine");
+    assert_eq!(found["zone"], "nobody-elses-zone");
     assert_eq!(stage.seen()[0].header("authorization"), Some(format!("Bearer {SECRET}").as_str()));
     hidden(&stage, &found.to_string());
 }

@@ -193,15 +193,18 @@ impl Set {
         let given: Vec<String> = fields.as_object().into_iter().flat_map(Map::keys).cloned().collect();
         body.insert("fields".into(), fields);
         let path = format!("/v1/credentials/{}", part(&self.service));
-        let mut answer = door.json(Method::PUT, &path, Some(&body.into())).await?.value;
-        let kept = |field: &&Declared| given.contains(&field.key) && !plain.contains(&field.key);
+        // Before the request: a value that is too short for a secret is refused, and this says why it was one.
+        let kept = |field: &&Declared| given.contains(&field.key) && !plain.contains(&field.key) && !is_interactive();
         let kept: Vec<&Declared> = self.may_be_plain(&declared).filter(kept).collect();
-        if !kept.is_empty() && !is_interactive() {
+        if !kept.is_empty() {
             let output = context.output();
             output.note("Its skills call these no secret, and get placeholders of them. Where they may read them:");
             for Declared { key, label, .. } in &kept {
                 output.note(&format!("  --plain {key} ({})", plainly(label)));
             }
+        }
+        let mut answer = door.json(Method::PUT, &path, Some(&body.into())).await?.value;
+        if !kept.is_empty() {
             answer["proposed_plain"] = kept.iter().map(|field| field.key.as_str()).collect();
         }
         if !proposed.is_empty() {
