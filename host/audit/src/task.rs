@@ -25,8 +25,6 @@ use tokio::time::{Instant, sleep_until};
 const BATCH: usize = 1024;
 /// How long records wait for company where nobody waits for them.
 const LINGER: Duration = Duration::from_millis(20);
-/// How often others get their turn before a commit.
-const TURNS: usize = 2;
 /// How often a broken log tries to write again.
 const PROBE: Duration = Duration::from_millis(500);
 /// Possible ends of the chain that are remembered while the log is broken.
@@ -321,18 +319,9 @@ impl Task {
     }
 }
 
-/// Gives records company, because a commit costs about as much for one as for many. Whoever is ready to run may record
-/// something first; and where nobody waits for what was received, waits a while for more: records that only have to be there
-/// before a later one need no commit of their own.
+/// Where nobody waits for what was received, waits a while for more: records that only have to be there before a later one
+/// need no commit of their own.
 async fn gather(messages: &mut mpsc::Receiver<Message>, received: &mut Vec<Message>) {
-    for _ in 0..TURNS {
-        tokio::task::yield_now().await;
-        while received.len() < BATCH
-            && let Ok(message) = messages.try_recv()
-        {
-            received.push(message);
-        }
-    }
     let until = Instant::now() + LINGER;
     while received.len() < BATCH && !received.iter().any(Message::is_awaited) {
         let room = BATCH - received.len();
