@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// How long a sandbox has to say how many processes it has, once its time is up.
-const CENSUS: Duration = Duration::from_millis(300);
+const CENSUS: Duration = Duration::from_secs(1);
 /// Bytes of standard error that are kept for the last words.
 const LAST_WORDS: usize = 8 << 10;
 
