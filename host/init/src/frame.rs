@@ -21,7 +21,7 @@ pub enum Kind {
     Input = 5,
     /// To the sandbox: the end of its standard input.
     InputEnd = 6,
-    /// To the sandbox: say how many processes there are.
+    /// To the sandbox: stop everything, and say how many processes there are.
     Census = 7,
     /// From the sandbox: it is up. Protocol version (1 byte), then the kernel's release and version, zero-separated.
     Hello = 16,

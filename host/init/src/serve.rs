@@ -1,6 +1,6 @@
 //! The loop: wait until something can be read or written, move it, say what happened.
 
-use crate::command::{Recipe, Running, census, reap, write_file};
+use crate::command::{Recipe, Running, census, halt, reap, write_file};
 use crate::connections::Connections;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -207,7 +207,10 @@ impl Serving {
                 }
                 self.feed();
             }
-            Kind::Census => self.say(Kind::Processes, 0, &census().to_be_bytes()),
+            Kind::Census => {
+                halt();
+                self.say(Kind::Processes, 0, &census().to_be_bytes());
+            }
             Kind::Data => self.connections.data(frame.stream, &frame.payload),
             Kind::Close => {
                 self.connections.close(frame.stream);
