@@ -35,14 +35,52 @@ const READERS: u32 = 4;
 const SCANNERS: u32 = 2;
 /// How long such a read waits for one that takes long.
 const SCAN_TIMEOUT: Duration = Duration::from_secs(60);
-/// Pages of write-ahead log before it is copied back (16 MiB): SQLite's default of 4 MiB makes a busy audit log
-/// pay for a copy several times a second.
-const WAL_PAGES: &str = "4096";
+/// Pages of write-ahead log before a commit copies them back itself (64 MiB): much more than what is left to it where
+/// [`checkpoint`] is called beside it.
+const WAL_PAGES: &str = "16384";
 
 /// Bytes of a page; SQLite's own default, stated because limits are counted in it.
 const PAGE_SIZE: u32 = 4096;
 /// SQLite's largest page count.
 const MAX_PAGES: u64 = 4_294_967_294;
+
+/// How long the write-ahead log is, in pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    log: i64,
+    copied: i64,
+}
+
+impl Backlog {
+    /// All of it, with what has been copied back and is not written over yet.
+    pub(crate) fn length(self) -> i64 {
+        self.log
+    }
+
+    /// What has not been copied back.
+    pub(crate) fn left(self) -> i64 {
+        self.log.saturating_sub(self.copied)
+    }
+}
+
+/// Copies as much of the write-ahead log as nobody reads any more, without keeping anybody from writing. What is left then;
+/// `None` where somebody else copies at this moment.
+///
+/// Two connections may do so at one time from SQLite 3.51.3 on: before, a log that began anew meanwhile could be damaged
+/// ("the WAL-reset bug", <https://www.sqlite.org/releaselog/3_51_3.html>).
+pub(crate) async fn checkpoint(connection: &mut Connection) -> Result<Option<Backlog>, sqlx::Error> {
+    wal(connection, "PRAGMA wal_checkpoint(PASSIVE)").await
+}
+
+/// How long the write-ahead log is; does nothing.
+pub(crate) async fn backlog(connection: &mut Connection) -> Result<Option<Backlog>, sqlx::Error> {
+    wal(connection, "PRAGMA wal_checkpoint(NOOP)").await
+}
+
+async fn wal(connection: &mut Connection, sql: &'static str) -> Result<Option<Backlog>, sqlx::Error> {
+    let (busy, log, copied): (i64, i64, i64) = sqlx::query_as(sql).fetch_one(connection).await?;
+    Ok((busy == 0 && log >= 0).then_some(Backlog { log, copied }))
+}
 
 /// Options of the writing connection: write-ahead log, and an fsync at each commit.
 pub(crate) fn writing(database: &Path) -> Options {

@@ -6,7 +6,8 @@
 //!
 //! - [`Store::open`] opens the database (SQLite) and the blob folder, and brings the tables up to date.
 //! - One writer task owns the only connection that writes. It gathers what is queued into one transaction
-//!   ("group commit"), so that a hundred callers share one fsync. Reads go to a small pool beside it.
+//!   ("group commit"), so that a hundred callers share one fsync. Reads go to a small pool beside it, and so does the copying
+//!   of the write-ahead log into the database, so that nobody's commit waits for it.
 //! - Typed handles by subject: [`Store::keys`], [`Store::skills`], [`Store::publishers`], [`Store::connections`],
 //!   [`Store::vault_meta`], [`Store::flows`], [`Store::calls`], [`Store::approvals`], [`Store::grants`], [`Store::state`], [`Store::audit`],
 //!   [`Store::webhook_messages`], [`Store::blobs`], [`Store::plans`], [`Store::schedules`].
@@ -19,6 +20,7 @@ mod approvals;
 mod audit;
 mod blobs;
 mod calls;
+mod checkpoints;
 mod chunks;
 mod connections;
 mod engine;

@@ -57,9 +57,10 @@ impl Store {
     /// Waits for what is queued to be durable, then closes every connection. Later operations, of any clone, fail
     /// as [`StoreError::Unavailable`].
     pub async fn close(&self) {
-        self.inner.writer.close().await;
+        // The writer last: the last connection copies what is left of the write-ahead log.
         self.inner.readers.close().await;
         self.inner.scanners.close().await;
+        self.inner.writer.close().await;
     }
 
     /// Caps the size of the database at about `bytes` from now on, for a disk that has to hold other things too.

@@ -5,6 +5,7 @@
 //! (a full disk, a failed commit, a panic) fails everything in it, and the connection is opened anew.
 
 use crate::StoreError;
+use crate::checkpoints::Checkpoints;
 use crate::engine::{self, Connection, Options, Row, Script, classify};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -40,7 +41,8 @@ impl Writer {
         let mut connection = options.connect().await.map_err(|error| classify(&error))?;
         engine::migrate(&mut connection).await?;
         let (queue, messages) = mpsc::channel(QUEUE);
-        tokio::spawn(Task { options, connection: Some(connection) }.run(messages));
+        let checkpoints = Checkpoints::new(options.clone());
+        tokio::spawn(Task { options, connection: Some(connection), checkpoints }.run(messages));
         Ok(Self { queue })
     }
 
@@ -234,6 +236,7 @@ fn never_ran() -> StoreError {
 struct Task {
     options: Options,
     connection: Option<Connection>,
+    checkpoints: Checkpoints,
 }
 
 impl Task {
@@ -263,6 +266,7 @@ impl Task {
             }
             self.commit_and_answer(batch).await;
         }
+        self.checkpoints.close().await;
         if let Some(connection) = self.connection.take()
             && let Err(error) = connection.close().await
         {
@@ -292,6 +296,9 @@ impl Task {
         }
         for operation in batch {
             operation.answer(verdict.clone());
+        }
+        if let Some(connection) = &mut self.connection {
+            self.checkpoints.see_to(connection).await;
         }
     }
 
