@@ -70,13 +70,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn rounds(log: AuditLog, caller: u64, rounds: u64) -> Result<u64, AuditError> {
     for round in 0..rounds {
         for record in 1..ROUND {
-            match log.enqueue(record_of(&log, caller, round, record)) {
-                // A full queue is what waiting is for.
-                Err(AuditError::Busy) => {
-                    log.append(record_of(&log, caller, round, record)).await?;
-                }
-                other => other?,
-            }
+            log.enqueue_in_turn(record_of(&log, caller, round, record)).await?;
         }
         log.append(record_of(&log, caller, round, ROUND)).await?;
     }

@@ -11,7 +11,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// How long a record stays without a checkpoint that covers it.
 const SIGN_WITHIN: Duration = Duration::from_secs(60);
@@ -95,6 +95,7 @@ impl Receipt {
 #[derive(Clone)]
 pub struct AuditLog {
     queue: mpsc::Sender<Message>,
+    urgent: Arc<Notify>,
     health: Arc<Health>,
     reader: AuditReader,
     redactor: Redactor,
@@ -133,6 +134,7 @@ impl AuditLog {
         let opened_at = store.audit().last_time(&config.writer).await.map_err(AuditError::Store)?;
         let health = Arc::new(Health::default());
         let (queue, messages) = mpsc::channel(QUEUE);
+        let urgent = Arc::<Notify>::default();
         let (writer, sinks) = (Arc::from(config.writer.as_str()), Arc::<OnceLock<Sinks>>::default());
         let task = Task {
             store: store.clone(),
@@ -143,6 +145,7 @@ impl AuditLog {
             sign_within,
             clock: Arc::clone(&clock),
             health: Arc::clone(&health),
+            urgent: Arc::clone(&urgent),
             head,
             doubtful: Vec::new(),
             checkpoint,
@@ -153,6 +156,7 @@ impl AuditLog {
         tokio::spawn(task.run(messages));
         let log = Self {
             queue,
+            urgent,
             health,
             reader: AuditReader::with_keys(store, &config.keys).expecting(checkpoint_every, Arc::clone(&clock)),
             redactor: Redactor::new(&config.keys),
@@ -197,9 +201,8 @@ impl AuditLog {
         let subject = record.subject();
         let row = Box::new(record.into_row(self.clock.now()));
         let (reply, receipt) = oneshot::channel();
-        let message = Message::Record { row, subject, change, reply: Some(reply) };
-        self.queue.send(message).await.map_err(|_closed| closed())?;
-        receipt.await.map_err(|_dropped| closed())?
+        let message = Message::Record { row, subject, change, reply };
+        self.send(message, receipt).await
     }
 
     /// Gives a record its place in the chain now; it is durable at the latest when a later [`AuditLog::append`]
@@ -209,12 +212,41 @@ impl AuditLog {
     /// [`AuditError::Busy`] where too many wait, [`AuditError::Unavailable`] where the log cannot be written.
     pub fn enqueue(&self, record: Record) -> Result<(), AuditError> {
         self.health.check()?;
-        let subject = record.subject();
-        let row = Box::new(record.into_row(self.clock.now()));
-        self.queue.try_send(Message::Record { row, subject, change: None, reply: None }).map_err(|error| match error {
+        self.place(self.unawaited(record)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AuditError::Busy,
             mpsc::error::TrySendError::Closed(_) => closed(),
         })
+    }
+
+    /// The same; where too many wait, waits until fewer do.
+    ///
+    /// # Errors
+    /// [`AuditError::Unavailable`] where the log cannot be written.
+    pub async fn enqueue_in_turn(&self, record: Record) -> Result<(), AuditError> {
+        self.health.check()?;
+        match self.place(self.unawaited(record)) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(message)) => {
+                let room = self.queue.reserve().await.map_err(|_closed| closed())?;
+                // A log that has broken meanwhile makes room too.
+                self.health.check()?;
+                room.send(message);
+                Ok(())
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(closed()),
+        }
+    }
+
+    fn unawaited(&self, record: Record) -> Message {
+        Message::Unawaited(Box::new(record), self.clock.now())
+    }
+
+    fn place(&self, message: Message) -> Result<(), mpsc::error::TrySendError<Message>> {
+        let placed = self.queue.try_send(message);
+        if self.queue.capacity() < QUEUE / 2 {
+            self.urgent.notify_one();
+        }
+        placed
     }
 
     /// Signs the present end of the chain, after everything submitted before; the newest checkpoint where nothing
@@ -224,8 +256,7 @@ impl AuditLog {
     /// [`AuditError::Unavailable`] where it could not be written.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, AuditError> {
         let (reply, signed) = oneshot::channel();
-        self.queue.send(Message::Checkpoint(reply)).await.map_err(|_closed| closed())?;
-        signed.await.map_err(|_dropped| closed())?
+        self.send(Message::Checkpoint(reply), signed).await
     }
 
     /// Makes what was submitted durable, signs the end of the chain, and ends. Later records are refused.
@@ -237,7 +268,19 @@ impl AuditLog {
         if self.queue.send(Message::Close(reply)).await.is_err() {
             return Ok(());
         }
+        self.urgent.notify_one();
         done.await.map_err(|_dropped| closed())?
+    }
+
+    /// Sends a message and waits for what becomes of it.
+    async fn send<T>(
+        &self,
+        message: Message,
+        answer: oneshot::Receiver<Result<T, AuditError>>,
+    ) -> Result<T, AuditError> {
+        self.queue.send(message).await.map_err(|_closed| closed())?;
+        self.urgent.notify_one();
+        answer.await.map_err(|_dropped| closed())?
     }
 
     /// From now on every record goes to these sinks too, once it is durable. Once, before anything else is asked of the

@@ -16,10 +16,12 @@ use ed25519_dalek::SigningKey;
 use sophon_store::{AuditHead, AuditRow, CallChange, NotOpen, Store, StoreError};
 use sophon_types::{Clock, Digest, Timestamp};
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Waker};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Records of one append. Bounds how long the first of them waits for the last.
 const BATCH: usize = 1024;
@@ -40,15 +42,18 @@ pub(crate) enum Message {
         subject: Subject,
         /// What happens to the call's row in the same transaction.
         change: Option<Box<CallChange>>,
-        reply: Option<Reply<Receipt>>,
+        reply: Reply<Receipt>,
     },
+    /// A record that nobody waits for, and when it was submitted. Its text is this task's to make: whoever submitted it has
+    /// other things to do.
+    Unawaited(Box<Record>, Timestamp),
     Checkpoint(Reply<Option<Checkpoint>>),
     Close(Reply<()>),
 }
 
 impl Message {
     fn is_awaited(&self) -> bool {
-        !matches!(self, Self::Record { reply: None, .. })
+        !matches!(self, Self::Unawaited(..))
     }
 }
 
@@ -79,6 +84,8 @@ pub(crate) struct Task {
     pub(crate) sign_within: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) health: Arc<Health>,
+    /// Told after a message that somebody waits for, and where many are in the queue.
+    pub(crate) urgent: Arc<Notify>,
     /// The end of the chain that is known to be durable.
     pub(crate) head: AuditHead,
     /// Where the chain may end if a write that was reported as failed has happened after all.
@@ -124,7 +131,7 @@ impl Task {
             if count == 0 {
                 break;
             }
-            gather(&mut messages, &mut received).await;
+            gather(&mut messages, &mut received, &self.urgent).await;
             let mut batch = Batch::default();
             for message in received.drain(..) {
                 match message {
@@ -136,7 +143,11 @@ impl Task {
                         {
                             next_probe = Instant::now() + PROBE;
                         }
-                        batch.push(*row, subject, (change, key), reply);
+                        batch.push(*row, subject, (change, key), Some(reply));
+                    }
+                    Message::Unawaited(record, time) => {
+                        let subject = record.subject();
+                        batch.push(record.into_row(time), subject, (None, None), None);
                     }
                     Message::Checkpoint(reply) => batch.checkpoints.push(reply),
                     Message::Close(reply) => {
@@ -320,15 +331,28 @@ impl Task {
 }
 
 /// Where nobody waits for what was received, waits a while for more: records that only have to be there before a later one
-/// need no commit of their own.
-async fn gather(messages: &mut mpsc::Receiver<Message>, received: &mut Vec<Message>) {
-    let until = Instant::now() + LINGER;
-    while received.len() < BATCH && !received.iter().any(Message::is_awaited) {
-        let room = BATCH - received.len();
-        match tokio::time::timeout_at(until, messages.recv_many(received, room)).await {
-            Ok(0) | Err(_) => return,
-            Ok(_more) => {}
+/// need no commit of their own. Meanwhile they come without waking this task, which costs whoever sends one more than
+/// sending it; what is urgent does.
+async fn gather(messages: &mut mpsc::Receiver<Message>, received: &mut Vec<Message>, urgent: &Notify) {
+    // Said of a message that was received long ago, or of one that is received now.
+    let _said = pin!(urgent.notified()).as_mut().enable();
+    take(messages, received);
+    if received.len() < BATCH && !received.iter().any(Message::is_awaited) {
+        tokio::select! {
+            () = urgent.notified() => {}
+            () = sleep(LINGER) => {}
         }
+        take(messages, received);
+    }
+}
+
+/// What is there, up to a whole batch.
+fn take(messages: &mut mpsc::Receiver<Message>, received: &mut Vec<Message>) {
+    let room = BATCH.saturating_sub(received.len());
+    if room > 0 {
+        // Polled, once: `try_recv` may hold this thread up until somebody has finished sending. What is not ready yet comes with
+        // the next batch.
+        let _taken = messages.poll_recv_many(&mut Context::from_waker(Waker::noop()), received, room);
     }
 }
 
@@ -405,5 +429,50 @@ impl Batch {
             drop(reply.send(Err(error.clone())));
         }
         lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unawaited() -> Message {
+        Message::Unawaited(Box::new(Record::new(Action::SkillLog, Outcome::Ok)), Timestamp::from_micros(0))
+    }
+
+    /// How many there are when one unawaited record has waited for company.
+    async fn gathers(urgent: &Notify, later: Vec<Message>) -> usize {
+        let (queue, mut messages) = mpsc::channel(8);
+        let mut received = vec![unawaited()];
+        let sends = async {
+            // The other has begun to wait.
+            tokio::task::yield_now().await;
+            for message in later {
+                let awaited = message.is_awaited();
+                queue.send(message).await.unwrap();
+                if awaited {
+                    urgent.notify_one();
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::join!(biased; gather(&mut messages, &mut received, urgent), sends);
+        received.len()
+    }
+
+    fn awaited() -> Message {
+        Message::Checkpoint(oneshot::channel().0)
+    }
+
+    #[tokio::test]
+    async fn company_is_waited_for_until_something_is_urgent() {
+        let urgent = Notify::new();
+        // What is urgent ends the wait at once: what comes after it comes too late.
+        assert_eq!(gathers(&urgent, vec![unawaited(), awaited(), unawaited(), unawaited()]).await, 3);
+        // What nobody waits for does not.
+        assert_eq!(gathers(&urgent, vec![unawaited(), unawaited(), unawaited()]).await, 4);
+        // What was urgent long ago is no reason now.
+        urgent.notify_one();
+        assert_eq!(gathers(&urgent, vec![unawaited(), unawaited()]).await, 3);
     }
 }

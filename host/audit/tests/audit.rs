@@ -140,6 +140,45 @@ async fn many_appenders_make_one_chain_that_outlives_them() {
     assert_eq!(again.append(record(1)).await.unwrap().seq(), 801);
 }
 
+/// More than fit into the log's queue at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_nobody_waits_for_are_written_all_the_same() {
+    const MANY: u64 = 20_000;
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path(), 1000).await.unwrap();
+    for _ in 0..MANY {
+        log.enqueue_in_turn(record(1)).await.unwrap();
+    }
+    let all = async {
+        while log.verify().await.unwrap().records < MANY {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all).await.expect("they are written after a while");
+    log.enqueue(record(2)).unwrap();
+    log.append(record(3)).await.unwrap();
+    assert_eq!(log.verify().await.unwrap().records, MANY + 2);
+    log.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_42_a_record_that_waits_for_its_turn_is_refused_where_the_log_breaks_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path(), 1000).await.unwrap();
+    log.append(record(1)).await.unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("sophon.db"));
+    let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    // The log tries for seconds to write, and meanwhile its queue is full.
+    while log.enqueue(record(2)).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let waits = log.enqueue_in_turn(record(3)).await;
+    assert!(matches!(waits, Err(AuditError::Unavailable { .. })), "{waits:?}");
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    log.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn order_of_submission_is_order_of_the_chain_whatever_the_clock_says() {
     let folder = tempfile::tempdir().unwrap();

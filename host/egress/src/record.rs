@@ -222,10 +222,7 @@ impl Recorder<'_> {
 
     /// Takes a place in the chain; where too many wait for one, waits too.
     async fn write(&self, record: Record) -> Result<(), AuditError> {
-        match self.audit.enqueue(record.clone()) {
-            Err(AuditError::Busy) => self.audit.append(record).await.map(drop),
-            other => other,
-        }
+        self.audit.enqueue_in_turn(record).await
     }
 }
 

@@ -6,7 +6,7 @@ use crate::oauth::{Flights, Grant, Oauth, OauthParts, Provider};
 use crate::recent::{Look, Recent};
 use crate::{Binding, ConnectionInfo, KdfParams, Kek, Lease, Owner, Purpose, Secret, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
-use sophon_audit::{Action, AuditError, AuditLog, Outcome, Receipt, Record};
+use sophon_audit::{Action, AuditLog, Outcome, Receipt, Record};
 use sophon_store::{Connection, ConnectionRow, SealedField, Store, StoreError};
 use sophon_types::{Clock, Entropy, Fault as _, Principal, Role, ServiceName, TenantId, UserId};
 use std::collections::BTreeMap;
@@ -411,11 +411,7 @@ impl Vault {
 
     /// Takes a place in the chain; where too many wait for one, waits too.
     pub(crate) async fn note(&self, record: Record) -> Result<(), VaultError> {
-        match self.inner.audit.enqueue(record.clone()) {
-            Err(AuditError::Busy) => self.inner.audit.append(record).await.map(drop),
-            other => other,
-        }
-        .map_err(VaultError::Audit)
+        self.inner.audit.enqueue_in_turn(record).await.map_err(VaultError::Audit)
     }
 
     /// Seals every record with `new` instead of the present key, in one transaction, and switches to it. Data sealed by

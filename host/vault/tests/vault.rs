@@ -238,8 +238,9 @@ async fn a_use_waits_for_its_place_where_too_many_records_wait() {
         Ok::<(), VaultError>(())
     });
     assert!(lease.await.is_ok());
+    home.audit.append(flood()).await.unwrap();
     let page = home.audit.query(&Query { action: Some(Action::CredentialUse), ..Query::default() }).await.unwrap();
-    assert_eq!(page.entries.len(), 1, "durable already, because it was waited for");
+    assert_eq!(page.entries.len(), 1, "it has its place before what is submitted later");
     home.close().await;
 }
 
