@@ -173,7 +173,9 @@ pub struct PoolLimits {
     pub memory: usize,
     /// Bytes of a linear memory that stay resident in a slot between calls: they are zeroed, not given back. A Rust skill's
     /// stack alone is 1 MiB, of which a call touches a few pages; to zero it all takes longer than to fault those in
-    /// again (81 µs a call against 49 µs where we measured).
+    /// again (81 µs a call against 49 µs where we measured). Finding the few by `PAGEMAP_SCAN` would be quicker, but wasmtime
+    /// looks for pages that are present only: one that is swapped out, or on its way to another place in memory, would keep
+    /// what one tenant wrote for the next.
     pub keep_resident: usize,
 }
 

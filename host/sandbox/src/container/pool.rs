@@ -1,8 +1,8 @@
 //! Sandboxes that are started ahead of the calls that use them, once each.
 //!
-//! Bounded in number and memory, for all and for each tenant and user: a call that finds no room is refused at once, or within a
-//! second where room is about to be free. What waits for a call makes room for a call of another kind, as much as that call
-//! needs.
+//! Bounded in number and memory, for all and for each tenant and user: a call that finds no room is refused at once, or within
+//! three seconds where room is about to be free; one that has room waits for its turn to have a sandbox started. What waits
+//! for a call makes room for a call of another kind, as much as that call needs.
 
 use super::boxed::{Boxed, Recipe};
 use super::config::ContainerConfig;
@@ -19,8 +19,11 @@ use tokio::sync::Semaphore;
 use tokio::time::{timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-/// How long a call waits for room that is about to be free, and then for its turn to have a sandbox started.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a call waits for room that is about to be free.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a call that has room waits for its turn to have a sandbox started. No more wait here than there are places, each
+/// for those before it; a loaded machine takes seconds to start one.
+const TURN: Duration = Duration::from_secs(15);
 /// Sandboxes that nobody has taken one of for this long are let go.
 const IDLE: Duration = Duration::from_secs(600);
 
@@ -136,7 +139,7 @@ impl Pool {
                         timeout_at(until, self.room_in_time(memory)).await.map_err(full)?.ok_or(NoBox::Full)?
                     }
                 };
-                let turn = timeout(PATIENCE, self.0.starting.acquire()).await.map_err(full)?;
+                let turn = timeout(TURN, self.0.starting.acquire()).await.map_err(full)?;
                 let turn = turn.map_err(|_closed| NoBox::Full)?;
                 let started = Boxed::start(&self.0.engine, recipe, self.0.lives.begin(room)).await;
                 drop(turn);

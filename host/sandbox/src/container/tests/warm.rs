@@ -67,7 +67,7 @@ async fn a_call_of_another_kind_lets_no_more_go_than_it_needs() {
     for user in ["ann", "bob", "cid"] {
         let (lab, skill) = (Arc::clone(&lab), Arc::clone(&minimal));
         calls.push(tokio::spawn(async move { lab.call_of(&who(user, user), &skill, "{}").await }));
-        // One after the other: on a busy machine a start takes longer than a call waits for its turn.
+        // One after the other, so that each finds what the one before has left.
         tokio::time::sleep(Duration::from_millis(500)).await;
         while open.pool.is_starting() {
             tokio::time::sleep(Duration::from_millis(50)).await;
