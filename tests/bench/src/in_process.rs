@@ -8,6 +8,8 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use sophon_egress::Roots;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Calls that are under way at one time.
 const AT_ONCE: usize = 32;
@@ -46,9 +48,10 @@ pub fn run(c: &mut Criterion) {
         let local = tool.split_once('.').map_or(tool, |(_skill, local)| local).to_owned();
         for (what, raw) in [("raw-bare", &bare), ("raw-metered", &metered)] {
             group.bench_function(BenchmarkId::from_parameter(what), |b| {
-                b.to_async(&runtime).iter(|| {
-                    together(|| {
-                        let (raw, tool, arguments) = (Arc::clone(raw), local.clone(), arguments.clone());
+                b.to_async(&runtime).iter_custom(|rounds| {
+                    let call = (Arc::clone(raw), local.clone(), arguments.clone());
+                    steadily(rounds, move || {
+                        let (raw, tool, arguments) = call.clone();
                         async move {
                             black_box(raw.call(&tool, &arguments).await).expect("it runs").expect("it succeeds");
                         }
@@ -58,9 +61,10 @@ pub fn run(c: &mut Criterion) {
         }
         for (what, host) in &hosts {
             group.bench_function(BenchmarkId::from_parameter(what), |b| {
-                b.to_async(&runtime).iter(|| {
-                    together(|| {
-                        let (host, arguments) = (Arc::clone(host), arguments.clone());
+                b.to_async(&runtime).iter_custom(|rounds| {
+                    let call = (Arc::clone(host), arguments.clone());
+                    steadily(rounds, move || {
+                        let (host, arguments) = call.clone();
                         async move { host.call(tool, &arguments).await.expect("it succeeds") }
                     })
                 });
@@ -70,10 +74,23 @@ pub fn run(c: &mut Criterion) {
     }
 }
 
-/// `AT_ONCE` tasks, waited for.
-async fn together<F: Future<Output = ()> + Send + 'static>(mut one: impl FnMut() -> F) {
-    let tasks: Vec<_> = (0..AT_ONCE).map(|_| tokio::spawn(one())).collect();
-    for task in tasks {
-        task.await.expect("a task ends");
+/// `AT_ONCE` times as many calls as there are rounds, by `AT_ONCE` tasks that each begin the next when one has ended.
+async fn steadily<F, C>(rounds: u64, one: C) -> Duration
+where
+    F: Future<Output = ()> + Send + 'static,
+    C: Fn() -> F + Send + Sync + 'static,
+{
+    let work = Arc::new((AtomicU64::new(rounds * AT_ONCE as u64), one));
+    let began = Instant::now();
+    let caller = |work: Arc<(AtomicU64, C)>| async move {
+        let (left, one) = &*work;
+        while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            one().await;
+        }
+    };
+    let callers: Vec<_> = (0..AT_ONCE).map(|_caller| tokio::spawn(caller(Arc::clone(&work)))).collect();
+    for caller in callers {
+        caller.await.expect("a task ends");
     }
+    began.elapsed()
 }

@@ -1,4 +1,4 @@
-//! `sophon-bench in-process | approvals | gateway | records | skills | egress | limits | native | raw-server`: started by `scripts/bench`, which says what each prints.
+//! `sophon-bench in-process | approvals | gateway | served | records | skills | egress | limits | native | raw-server`: started by `scripts/bench`, which says what each prints.
 #![expect(clippy::print_stdout, reason = "a bench prints what it found")]
 
 use sophon_bench::host::{Host, NO_RATE_LIMITS, component, example, root};
@@ -24,8 +24,9 @@ fn main() -> Result<(), Failed> {
         ["raw-server", "--port-file", file] => serve_raw(Path::new(file)),
         ["in-process", ..] => criterion(&words[1..], sophon_bench::in_process::run),
         ["approvals", ..] => criterion(&words[1..], sophon_bench::approvals::run),
-        ["gateway", connections, seconds, rounds] => {
-            gateway(Load { connections: connections.parse()?, seconds: seconds.parse()?, rounds: rounds.parse()? })
+        ["gateway", connections, seconds, rounds] => gateway(load(connections, seconds, rounds)?),
+        ["served", wasmtime, component, connections, seconds, rounds] => {
+            served(wasmtime, component, load(connections, seconds, rounds)?)
         }
         ["records", seconds] => records(seconds.parse()?),
         ["skills", count] => sophon_bench::skills::many(&sophon()?, count.parse()?),
@@ -33,10 +34,14 @@ fn main() -> Result<(), Failed> {
         ["native", engine, calls] => sophon_bench::native::side_by_side(&sophon()?, engine, calls.parse()?),
         ["egress", rounds] => sophon_bench::brokered::side_by_side(&runtime()?, rounds.parse()?),
         _ => {
-            Err("sophon-bench in-process [NAME] | approvals [NAME] | gateway CONNECTIONS SECONDS ROUNDS | records SECONDS | skills COUNT | egress ROUNDS | limits KEYS | native ENGINE CALLS"
+            Err("sophon-bench in-process [NAME] | approvals [NAME] | gateway CONNECTIONS SECONDS ROUNDS | served WASMTIME COMPONENT CONNECTIONS SECONDS ROUNDS | records SECONDS | skills COUNT | egress ROUNDS | limits KEYS | native ENGINE CALLS"
                 .into())
         }
     }
+}
+
+fn load(connections: &str, seconds: &str, rounds: &str) -> Result<Load, Failed> {
+    Ok(Load { connections: connections.parse()?, seconds: seconds.parse()?, rounds: rounds.parse()? })
 }
 
 /// Benches of criterion, all of them or those whose name holds the one that is given; its report goes to target/criterion.
@@ -92,16 +97,35 @@ fn home(folder: &Path) -> Result<String, Failed> {
     Ok(made["key"].as_str().ok_or("no key")?.to_owned())
 }
 
+/// The gateway with its home, and what an agent says who it is with.
+fn serve_host(folder: &Path) -> Result<(Server, String), Failed> {
+    let key = home(folder)?;
+    let mut serve = command(sophon()?);
+    serve.args(["serve", "--listen", "127.0.0.1:0"]).env("SOPHON_HOME", folder);
+    Ok((Server::start(serve, folder)?, format!("Bearer {key}")))
+}
+
+/// The gateway beside the hand-written server.
 fn gateway(load: Load) -> Result<(), Failed> {
     let folder = tempfile::tempdir_in(root().join("target"))?;
-    let key = home(folder.path())?;
-    let mut serve = command(sophon()?);
-    serve.args(["serve", "--listen", "127.0.0.1:0"]).env("SOPHON_HOME", folder.path());
-    let host = Server::start(serve, folder.path())?;
+    let host = serve_host(folder.path())?;
     let beside = tempfile::tempdir()?;
     let mut raw = command(std::env::current_exe()?);
     raw.arg("raw-server");
-    let raw = Server::start(raw, beside.path())?;
+    compare(&host, ("hand-written", &Server::start(raw, beside.path())?), load)
+}
+
+/// The gateway beside `wasmtime serve` with a component that gives the same answer.
+fn served(wasmtime: &str, component: &str, load: Load) -> Result<(), Failed> {
+    let folder = tempfile::tempdir_in(root().join("target"))?;
+    let host = serve_host(folder.path())?;
+    let beside = tempfile::tempdir()?;
+    let mut serve = command(wasmtime);
+    serve.args(["serve", "--addr", "127.0.0.1:0", component]);
+    compare(&host, ("wasmtime serve", &Server::start_telling(serve, beside.path())?), load)
+}
+
+fn compare((host, bearer): &(Server, String), (name, raw): (&'static str, &Server), load: Load) -> Result<(), Failed> {
     let body = r#"{"arguments":{"text":"hello"}}"#.to_owned();
     let target = |name, server: &Server, bearer| Target {
         name,
@@ -109,7 +133,7 @@ fn gateway(load: Load) -> Result<(), Failed> {
         bearer,
         body: body.clone(),
     };
-    let targets = [target("hand-written", &raw, None), target("gateway", &host, Some(format!("Bearer {key}")))];
+    let targets = [target(name, raw, None), target("gateway", host, Some(bearer.clone()))];
     let found = side_by_side(&targets, load)?;
     println!("connections {}, {} runs of {} s in turn", load.connections, load.rounds, load.seconds);
     for (target, runs) in targets.iter().zip(&found) {
@@ -123,7 +147,7 @@ fn gateway(load: Load) -> Result<(), Failed> {
         );
     }
     let ratios = found[1].iter().zip(&found[0]).map(|(host, raw)| host.rate / raw.rate).collect();
-    println!("gateway / hand-written, pair by pair: median {:.2}", median(ratios));
+    println!("gateway / {name}, pair by pair: median {:.2}", median(ratios));
     println!("gateway: {} MiB resident", host.resident_kib() >> 10);
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! A native skill through the whole host: with a sandbox that waits, with none, and with more calls than there is room for.
+//! A native skill through the whole host: with a sandbox that waits, with none, and with more calls than there is room for;
+//! beside the engine by itself, which runs the same interpreter in the same image.
 
 use crate::host::{NO_RATE_LIMITS, root};
 use crate::process::{Server, command};
@@ -79,7 +80,63 @@ fn idle_memory(engine: &str) -> Result<Vec<f64>, Failed> {
     Ok(found)
 }
 
-/// Calls with a sandbox that waits and with none, in turn, then fifty calls in one second.
+/// The engine by itself, through its own command: a container for each run, and one that is there and is entered.
+struct Bare<'a> {
+    engine: &'a str,
+    there: String,
+}
+
+/// The interpreter in its image, with what every skill's run needs of it.
+const PYTHON: [&str; 4] = ["/usr/bin/python3.11", "-I", "-c", "import json, urllib.request"];
+const IMAGE: &str = "sophon-python:1";
+
+impl<'a> Bare<'a> {
+    fn start(engine: &'a str) -> Result<Self, Failed> {
+        let mut bare = Self { engine, there: String::new() };
+        bare.there =
+            bare.docker(&["run", "--detach", "--entrypoint", PYTHON[0], IMAGE, "-c", "import time; time.sleep(3600)"])?;
+        Ok(bare)
+    }
+
+    fn docker(&self, words: &[&str]) -> Result<String, Failed> {
+        let output = command(Path::new("docker")).args(["--host", self.engine]).args(words).output()?;
+        if !output.status.success() {
+            return Err(format!("{words:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+        }
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    fn run(&self) -> Result<Duration, Failed> {
+        const NAME: &str = "sophon-bench-run";
+        let mut words = vec!["run", "--name", NAME, "--network", "none", "--entrypoint", PYTHON[0], IMAGE];
+        words.extend(&PYTHON[1..]);
+        let began = Instant::now();
+        self.docker(&words)?;
+        let took = began.elapsed();
+        // Not timed: a call of the host's does not wait for it either.
+        self.docker(&["rm", NAME])?;
+        Ok(took)
+    }
+
+    fn enter(&self) -> Result<Duration, Failed> {
+        let began = Instant::now();
+        let mut words = vec!["exec", &self.there];
+        words.extend(PYTHON);
+        self.docker(&words)?;
+        Ok(began.elapsed())
+    }
+}
+
+impl Drop for Bare<'_> {
+    fn drop(&mut self) {
+        drop(self.docker(&["rm", "--force", &self.there]));
+    }
+}
+
+/// Until the machine is quiet and what the last call took is there again.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// Calls with a sandbox that waits and with none, and the engine's own, in turn, then fifty calls in one second.
 ///
 /// # Errors
 /// Where a step fails.
@@ -96,15 +153,26 @@ pub fn side_by_side(sophon: &Path, engine: &str, calls: usize) -> Result<(), Fai
         // Each of the two looks for its engine once.
         to_warm.post(path, &warm_key, &body, 200).await?;
         to_cold.post(path, &cold_key, &body, 200).await?;
-        let (mut with, mut without) = (Vec::new(), Vec::new());
+        let bare = Bare::start(engine)?;
+        let [mut with, mut entered, mut without, mut run] = [const { Vec::new() }; 4];
         for _ in 0..calls {
-            // Until what the last call took is there again.
-            tokio::time::sleep(Duration::from_millis(1500)).await;
+            tokio::time::sleep(PAUSE).await;
             with.push(to_warm.post(path, &warm_key, &body, 200).await?);
-            tokio::time::sleep(Duration::from_millis(1500)).await;
+            tokio::time::sleep(PAUSE).await;
+            entered.push(bare.enter()?);
+            tokio::time::sleep(PAUSE).await;
             without.push(to_cold.post(path, &cold_key, &body, 200).await?);
+            tokio::time::sleep(PAUSE).await;
+            run.push(bare.run()?);
         }
-        for (what, mut times) in [("a sandbox waits", with), ("none waits", without)] {
+        drop(bare);
+        let rows = [
+            ("a sandbox waits", with),
+            ("docker exec of the interpreter (with its command)", entered),
+            ("none waits", without),
+            ("docker run of the interpreter (with its command)", run),
+        ];
+        for (what, mut times) in rows {
             times.sort();
             let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1e3;
             println!("{what}: median {:.1} ms, p90 {:.1} ms, of {}", at(50), at(90), times.len());

@@ -31,23 +31,39 @@ impl Server {
     pub fn start(mut command: Command, folder: &Path) -> Result<Self, Failed> {
         let port_file = folder.join(format!("port-{:x}", command.get_args().count()));
         drop(std::fs::remove_file(&port_file));
-        let log = std::fs::File::create(folder.join("server.log"))?;
+        command.arg("--port-file").arg(&port_file);
+        Self::until(command, folder, |_log| {
+            let port = std::fs::read_to_string(&port_file).unwrap_or_default().trim().parse::<u16>().ok()?;
+            Some(SocketAddr::from(([127, 0, 0, 1], port)))
+        })
+    }
+
+    /// Starts `command`, which says on standard error at which `http://ADDRESS/` it listens.
+    ///
+    /// # Errors
+    /// Where it does not start, or ends at once.
+    pub fn start_telling(command: Command, folder: &Path) -> Result<Self, Failed> {
+        Self::until(command, folder, |log| log.split_once("http://")?.1.split_once('/')?.0.parse().ok())
+    }
+
+    /// Starts `command` and waits until `listens` knows where it does, from what it wrote to standard error or elsewhere.
+    fn until(
+        mut command: Command,
+        folder: &Path,
+        listens: impl Fn(&str) -> Option<SocketAddr>,
+    ) -> Result<Self, Failed> {
+        let log = folder.join("server.log");
         let began = Instant::now();
-        let mut child = command
-            .arg("--port-file")
-            .arg(&port_file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?;
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&log)?).spawn()?;
         loop {
-            if let Ok(port) = std::fs::read_to_string(&port_file).unwrap_or_default().trim().parse::<u16>() {
-                let address = SocketAddr::from(([127, 0, 0, 1], port));
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            if let Some(address) = listens(&said) {
                 return Ok(Self { child, address, ready_after: began.elapsed() });
             }
             if child.try_wait()?.is_some() || began.elapsed() > Duration::from_secs(600) {
-                let log = std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
-                return Err(format!("the server did not come up: {log}").into());
+                drop((child.kill(), child.wait()));
+                return Err(format!("the server did not come up: {said}").into());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
