@@ -121,7 +121,7 @@ fn served(wasmtime: &str, component: &str, load: Load) -> Result<(), Failed> {
     let host = serve_host(folder.path())?;
     let beside = tempfile::tempdir()?;
     let mut serve = command(wasmtime);
-    serve.args(["serve", "--addr", "127.0.0.1:0", component]);
+    serve.args(["serve", "-S", "cli", "--addr", "127.0.0.1:0", component]);
     compare(&host, ("wasmtime serve", &Server::start_telling(serve, beside.path())?), load)
 }
 
