@@ -80,9 +80,14 @@ async fn ten(folder: &Path) {
     log.close().await.unwrap();
 }
 
-async fn sql(folder: &Path, statements: &str) {
+/// A connection to the log's database that the log knows nothing of.
+async fn aside(folder: &Path) -> sqlx::SqliteConnection {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.join("sophon.db"));
-    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::SqliteConnection::connect_with(&options).await.unwrap()
+}
+
+async fn sql(folder: &Path, statements: &str) {
+    let mut connection = aside(folder).await;
     sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }
@@ -166,16 +171,15 @@ async fn attack_42_a_record_that_waits_for_its_turn_is_refused_where_the_log_bre
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path(), 1000).await.unwrap();
     log.append(record(1)).await.unwrap();
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("sophon.db"));
-    let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let mut other = aside(folder.path()).await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     // The log tries for seconds to write, and meanwhile its queue is full.
     while log.enqueue(record(2)).is_ok() {
         tokio::task::yield_now().await;
     }
     let waits = log.enqueue_in_turn(record(3)).await;
     assert!(matches!(waits, Err(AuditError::Unavailable { .. })), "{waits:?}");
-    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     log.close().await.unwrap();
 }
 
@@ -287,8 +291,7 @@ fn forged(seq: i64) -> String {
 async fn attack_43_a_forged_row_is_not_stored_not_shown_and_not_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     ten(folder.path()).await;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("sophon.db"));
-    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let mut connection = aside(folder.path()).await;
     for seq in [0, -1] {
         let plain = forged(seq).replace("PRAGMA ignore_check_constraints = ON; ", "");
         assert!(sqlx::raw_sql(AssertSqlSafe(plain)).execute(&mut connection).await.is_err(), "{seq} is stored");
@@ -626,8 +629,7 @@ async fn attack_42_a_blocked_database_refuses_and_says_later_what_was_lost() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path(), 1000).await.unwrap();
     log.append(record(0)).await.unwrap();
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("sophon.db"));
-    let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let mut other = aside(folder.path()).await;
     let shelf = Arc::new(Shelf::default());
     log.attach(vec![(Arc::clone(&shelf) as Arc<_>, sophon_audit::Demand::Required)]);
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();

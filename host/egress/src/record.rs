@@ -29,7 +29,7 @@ impl Recorder<'_> {
         if is_write(allowed.method()) {
             return Ok(());
         }
-        let written = self.write(self.request(Outcome::Intent, allowed, hop)).await;
+        let written = self.audit.enqueue_in_turn(self.request(Outcome::Intent, allowed, hop)).await;
         written.map_err(|error| unwritten(&error))
     }
 
@@ -50,7 +50,7 @@ impl Recorder<'_> {
         if let Some(status) = status {
             record = record.detail("status", status);
         }
-        self.write(record).await.map_err(|error| {
+        self.audit.enqueue_in_turn(record).await.map_err(|error| {
             let unwritten = unwritten(&error);
             if is_write(allowed.method()) {
                 let code = error.code();
@@ -92,7 +92,7 @@ impl Recorder<'_> {
         if let Some(address) = address {
             record = record.detail("address", address);
         }
-        self.write(record).await.map_err(|error| unwritten(&error))
+        self.audit.enqueue_in_turn(record).await.map_err(|error| unwritten(&error))
     }
 
     /// So many requests came after the end of the call, besides the one that is on record. Waits for nothing.
@@ -132,7 +132,7 @@ impl Recorder<'_> {
         if let Some(address) = address {
             record = record.detail("address", address);
         }
-        match self.write(record).await {
+        match self.audit.enqueue_in_turn(record).await {
             Ok(()) => error,
             Err(unwritable) => unwritten(&unwritable),
         }
@@ -181,7 +181,7 @@ impl Recorder<'_> {
     ) -> Result<(), HttpError> {
         let record =
             self.base(Action::CredentialToken, outcome).detail("service", service.as_str()).detail("kind", kind);
-        self.write(record).await.map_err(|error| unwritten(&error))
+        self.audit.enqueue_in_turn(record).await.map_err(|error| unwritten(&error))
     }
 
     fn request(&self, outcome: Outcome, allowed: &AllowedRequest, hop: usize) -> Record {
@@ -218,11 +218,6 @@ impl Recorder<'_> {
     /// Text that came from the skill: without the secrets of this session, and with what looks like one hashed.
     fn clean(&self, text: &str) -> Value {
         self.audit.redactor().text(&self.secrets.redact_text(text).text).value().clone()
-    }
-
-    /// Takes a place in the chain; where too many wait for one, waits too.
-    async fn write(&self, record: Record) -> Result<(), AuditError> {
-        self.audit.enqueue_in_turn(record).await
     }
 }
 
