@@ -24,20 +24,22 @@ pub(crate) struct Recorder<'a> {
 }
 
 impl Recorder<'_> {
-    /// Before a request is sent. The durable record of a write is the gate's, so that it is not written twice.
-    pub(crate) async fn intent(&self, allowed: &AllowedRequest, hop: usize) -> Result<(), HttpError> {
-        if is_write(allowed.method()) {
-            return Ok(());
+    /// Before a request is sent. The durable record of a write is the gate's, so that it is not written twice. What the
+    /// record of its end begins with.
+    pub(crate) async fn intent(&self, allowed: &AllowedRequest, hop: usize) -> Result<Record, HttpError> {
+        let record = self.request(allowed, hop);
+        if !is_write(allowed.method()) {
+            let written = self.audit.enqueue_in_turn(record.clone()).await;
+            written.map_err(|error| unwritten(&error))?;
         }
-        let written = self.audit.enqueue_in_turn(self.request(Outcome::Intent, allowed, hop)).await;
-        written.map_err(|error| unwritten(&error))
+        Ok(record)
     }
 
-    /// After the answer, or after it failed to come.
+    /// After the answer, or after it failed to come. `intent` is the record that was there before.
     pub(crate) async fn outcome(
         &self,
         allowed: &AllowedRequest,
-        hop: usize,
+        intent: Record,
         end: Result<StatusCode, &HttpError>,
         took: Duration,
     ) -> Result<(), HttpError> {
@@ -46,7 +48,7 @@ impl Recorder<'_> {
             Err(HttpError::UnknownOutcome(_)) => (Outcome::Unknown, None),
             Err(error) => (Outcome::failed(error.code()), None),
         };
-        let mut record = self.request(outcome, allowed, hop).duration(took);
+        let mut record = intent.then(Action::EgressRequest, outcome).duration(took);
         if let Some(status) = status {
             record = record.detail("status", status);
         }
@@ -65,8 +67,8 @@ impl Recorder<'_> {
     }
 
     /// The request was let go while it was under way: the call was cancelled. Waits for nothing.
-    fn abandoned(&self, allowed: &AllowedRequest, hop: usize, took: Duration) {
-        let record = self.request(Outcome::Unknown, allowed, hop).duration(took);
+    fn abandoned(&self, intent: Record, took: Duration) {
+        let record = intent.then(Action::EgressRequest, Outcome::Unknown).duration(took);
         if let Err(error) = self.audit.enqueue(record) {
             tracing::warn!(%error, call = %self.scope.call, "the end of a request is not recorded");
         }
@@ -184,8 +186,8 @@ impl Recorder<'_> {
         self.audit.enqueue_in_turn(record).await.map_err(|error| unwritten(&error))
     }
 
-    fn request(&self, outcome: Outcome, allowed: &AllowedRequest, hop: usize) -> Record {
-        let base = self.base(Action::EgressRequest, outcome).risk(allowed.risk());
+    fn request(&self, allowed: &AllowedRequest, hop: usize) -> Record {
+        let base = self.base(Action::EgressRequest, Outcome::Intent).risk(allowed.risk());
         let record =
             self.url(base, allowed.checked_url()).detail("method", allowed.method().as_str()).detail("hop", hop);
         match allowed.credential() {
@@ -224,28 +226,27 @@ impl Recorder<'_> {
 /// A request that is under way. Dropped before its end is known, it leaves a record that says so.
 pub(crate) struct UnderWay<'a> {
     recorder: Recorder<'a>,
-    allowed: &'a AllowedRequest,
-    hop: usize,
+    /// Until the end is known.
+    intent: Option<Record>,
     began: Instant,
-    ended: bool,
 }
 
 impl<'a> UnderWay<'a> {
-    pub(crate) fn begin(recorder: Recorder<'a>, allowed: &'a AllowedRequest, hop: usize) -> Self {
-        Self { recorder, allowed, hop, began: Instant::now(), ended: false }
+    pub(crate) fn begin(recorder: Recorder<'a>, intent: Record) -> Self {
+        Self { recorder, intent: Some(intent), began: Instant::now() }
     }
 
     /// The end is known. Returns how long it took.
     pub(crate) fn end(mut self) -> Duration {
-        self.ended = true;
+        self.intent = None;
         self.began.elapsed()
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.recorder.abandoned(self.allowed, self.hop, self.began.elapsed());
+        if let Some(intent) = self.intent.take() {
+            self.recorder.abandoned(intent, self.began.elapsed());
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::url::CheckedUrl;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
-use sophon_audit::{Outcome, Receipt};
+use sophon_audit::{Outcome, Receipt, Record};
 use sophon_guard::KnownSecrets;
 use sophon_skill::{CredentialUse, StreamGrant};
 use sophon_types::{CallId, CorrelationId, Fault as _, Principal, Risk, SkillName, ToolName};
@@ -125,6 +125,14 @@ pub(crate) struct State {
     late_told: bool,
     /// What was refused last, without secrets.
     refused: Option<Denial>,
+}
+
+/// A hop that may be sent.
+struct Prepared {
+    allowed: AllowedRequest,
+    credential: Option<Lent>,
+    /// The record that says so.
+    intent: Record,
 }
 
 /// What a hop that was sent came to.
@@ -246,17 +254,17 @@ impl EgressSession {
 
     /// One request and its answer; the time it took on the network.
     async fn hop(&self, request: &HttpRequest, hop: usize, left: Duration) -> Result<(Hop, Duration), HttpError> {
-        let (allowed, credential) = match self.prepare(request, hop).await {
+        let Prepared { allowed, credential, intent } = match self.prepare(request, hop).await {
             Ok(prepared) => prepared,
             Err(error) => return Err(self.refuse(request, error, None).await),
         };
         let deadline = Instant::from_std(self.scope.deadline.instant()).min(Instant::now() + left);
-        let under_way = UnderWay::begin(self.recorder(), &allowed, hop);
+        let under_way = UnderWay::begin(self.recorder(), intent.clone());
         let sent = self.inner.wire.dispatch(&self.owner, &allowed, credential, deadline).await;
         let took = under_way.end();
         match sent.and_then(|answer| self.check_form(answer)) {
             Ok(answer) => {
-                self.recorder().outcome(&allowed, hop, Ok(answer.status), took).await?;
+                self.recorder().outcome(&allowed, intent, Ok(answer.status), took).await?;
                 Ok((Hop { allowed, answer }, took))
             }
             Err(failure) => {
@@ -265,14 +273,14 @@ impl EgressSession {
                 if matches!(error, HttpError::Denied(_)) {
                     return Err(self.refuse(request, error, address).await);
                 }
-                self.recorder().outcome(&allowed, hop, Err(&error), took).await?;
+                self.recorder().outcome(&allowed, intent, Err(&error), took).await?;
                 Err(error)
             }
         }
     }
 
     /// Everything that comes before the first packet.
-    async fn prepare(&self, request: &HttpRequest, hop: usize) -> Result<(AllowedRequest, Option<Lent>), HttpError> {
+    async fn prepare(&self, request: &HttpRequest, hop: usize) -> Result<Prepared, HttpError> {
         self.count()?;
         let allowed = self.admit_unscanned(request)?;
         self.inner.budget.take(&self.scope.principal, &allowed)?;
@@ -296,8 +304,8 @@ impl EgressSession {
             }
         };
         // After the lease, so that the record is cleaned of what was lent.
-        self.recorder().intent(&allowed, hop).await?;
-        Ok((allowed, credential))
+        let intent = self.recorder().intent(&allowed, hop).await?;
+        Ok(Prepared { allowed, credential, intent })
     }
 
     pub(crate) fn count(&self) -> Result<(), HttpError> {

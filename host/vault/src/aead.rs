@@ -38,13 +38,15 @@ impl Place {
 
 /// Seals `plaintext` for `place`: version, salt, nonce, ciphertext, tag.
 pub(crate) fn seal(key: &Key, place: &Place, plaintext: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>, VaultError> {
-    let salt: [u8; SALT] = entropy.bytes();
-    let nonce: [u8; NONCE] = entropy.bytes();
-    let sealed = encrypt(&record_key(key, &salt, place)?, nonce, &place.0, plaintext)?;
+    // Asked for once: the system's randomness costs a trip to it each time.
+    let random: [u8; SALT + NONCE] = entropy.bytes();
+    let (salt, nonce) = random.split_at(SALT);
+    let mut fixed = [0; NONCE];
+    fixed.copy_from_slice(nonce);
+    let sealed = encrypt(&record_key(key, salt, place)?, fixed, &place.0, plaintext)?;
     let mut record = Vec::with_capacity(HEAD + sealed.len());
     record.push(VERSION);
-    record.extend_from_slice(&salt);
-    record.extend_from_slice(&nonce);
+    record.extend_from_slice(&random);
     record.extend_from_slice(&sealed);
     Ok(record)
 }

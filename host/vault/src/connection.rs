@@ -220,7 +220,7 @@ pub struct ConnectionInfo {
 }
 
 /// What is stored in the clear beside the sealed fields; authenticated by each of them.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Meta {
     pub(crate) fields: Vec<String>,
     /// The authorisation behind the tokens, where they are OAuth's.
@@ -347,8 +347,12 @@ impl Meta {
 
 impl ConnectionInfo {
     pub(crate) fn of(row: &ConnectionRow) -> Result<Self, VaultError> {
-        let meta = Meta::read(&row.meta)?;
-        Ok(Self {
+        Ok(Self::with(row, Meta::read(&row.meta)?))
+    }
+
+    /// The same where its meta was read already.
+    pub(crate) fn with(row: &ConnectionRow, meta: Meta) -> Self {
+        Self {
             service: row.service.clone(),
             owner: owner_of(row.user.as_ref()),
             version: row.version,
@@ -356,7 +360,7 @@ impl ConnectionInfo {
             binding: meta.binding,
             updated_at: row.updated_at,
             oauth: meta.oauth,
-        })
+        }
     }
 }
 

@@ -24,6 +24,7 @@
 mod aead;
 mod connection;
 mod error;
+mod found;
 mod kek;
 mod lease;
 mod oauth;

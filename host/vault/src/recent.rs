@@ -2,8 +2,8 @@
 //!
 //! Never: an opened secret. Every entry stands under tenant, user and service, so nobody finds another's.
 
+use crate::found::Found;
 use parking_lot::Mutex;
-use sophon_store::Connection;
 use sophon_types::{ServiceName, TenantId, UserId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(crate) struct Recent(Mutex<Rows>);
 
 #[derive(Default)]
 struct Rows {
-    rows: HashMap<Place, (Option<Arc<Connection>>, Instant)>,
+    rows: HashMap<Place, (Option<Arc<Found>>, Instant)>,
     /// Rises with every change: what was read before is not remembered after it.
     generation: u64,
 }
@@ -30,7 +30,7 @@ struct Rows {
 /// What a look-up found before the store was asked.
 pub(crate) enum Look {
     /// What the store said a moment ago.
-    Known(Option<Arc<Connection>>),
+    Known(Option<Arc<Found>>),
     /// Nothing; to be handed back with what the store says.
     Unknown(u64),
 }
@@ -44,7 +44,7 @@ impl Recent {
         }
     }
 
-    pub(crate) fn remember(&self, generation: u64, place: Place, row: Option<Arc<Connection>>, since: Instant) {
+    pub(crate) fn remember(&self, generation: u64, place: Place, row: Option<Arc<Found>>, since: Instant) {
         let mut rows = self.0.lock();
         if rows.generation != generation {
             return;

@@ -2,6 +2,7 @@
 
 use crate::aead::{self, KEY, Key, Place};
 use crate::connection::Meta;
+use crate::found::{Found, place};
 use crate::oauth::{Flights, Grant, Oauth, OauthParts, Provider};
 use crate::recent::{Look, Recent};
 use crate::{Binding, ConnectionInfo, KdfParams, Kek, Lease, Owner, Purpose, Secret, VaultError};
@@ -241,7 +242,7 @@ impl Vault {
         self.inner.audit.append(record(Outcome::Intent)).await?;
         let user = owner_column(actor, owner);
         let turn = self.inner.flights.turn(&(actor.tenant.clone(), user.cloned(), service.clone())).await;
-        let found = self.inner.store.connections().get(&actor.tenant, user, service).await?;
+        let found = self.inner.store.connections().get(&actor.tenant, user, service).await?.map(Found::of);
         let given_up = match &found {
             Some(found) => self.given_up(found).await,
             None => None,
@@ -279,14 +280,22 @@ impl Vault {
         user: &UserId,
         service: &ServiceName,
     ) -> Result<Option<ConnectionInfo>, VaultError> {
-        self.find(tenant, user, service).await?.map(|found| self.info(&found.row)).transpose()
+        self.find(tenant, user, service).await?.map(|found| self.found_info(&found)).transpose()
     }
 
     /// What is public about a connection, as it stands under the present configuration.
     fn info(&self, row: &ConnectionRow) -> Result<ConnectionInfo, VaultError> {
-        let mut info = ConnectionInfo::of(row)?;
+        Ok(self.narrowed_info(ConnectionInfo::of(row)?))
+    }
+
+    /// The same of one that was found.
+    fn found_info(&self, found: &Found) -> Result<ConnectionInfo, VaultError> {
+        Ok(self.narrowed_info(ConnectionInfo::with(&found.row, found.meta()?.clone())))
+    }
+
+    fn narrowed_info(&self, mut info: ConnectionInfo) -> ConnectionInfo {
         self.narrow(&info.service, info.oauth.as_ref(), &mut info.binding);
-        Ok(info)
+        info
     }
 
     /// Leaves a provider's token the hosts that the provider's section still names: what the operator took out of it
@@ -313,7 +322,7 @@ impl Vault {
         tenant: &TenantId,
         user: &UserId,
         service: &ServiceName,
-    ) -> Result<Option<Arc<Connection>>, VaultError> {
+    ) -> Result<Option<Arc<Found>>, VaultError> {
         if self.inner.oauth.get().is_some_and(|oauth| oauth.parts.providers.is_client_secret(service)) {
             // This host's own secret at a provider is nobody's credential.
             return Ok(None);
@@ -329,14 +338,14 @@ impl Vault {
         tenant: &TenantId,
         user: Option<&UserId>,
         service: &ServiceName,
-    ) -> Result<Option<Arc<Connection>>, VaultError> {
+    ) -> Result<Option<Arc<Found>>, VaultError> {
         let place = (tenant.clone(), user.cloned(), service.clone());
         let generation = match self.inner.recent.look(&place) {
             Look::Known(row) => return Ok(row),
             Look::Unknown(generation) => generation,
         };
         let since = Instant::now();
-        let found = self.inner.store.connections().get(tenant, user, service).await?.map(Arc::new);
+        let found = self.inner.store.connections().get(tenant, user, service).await?.map(Found::of).map(Arc::new);
         self.inner.recent.remember(generation, place, found.clone(), since);
         Ok(found)
     }
@@ -372,7 +381,7 @@ impl Vault {
         let mut kek = self.inner.kek.read().await;
         let missing = || VaultError::NotConnected { service: service.clone() };
         let mut found = self.find(&purpose.tenant, &purpose.user, service).await?.ok_or_else(missing)?;
-        let public = self.info(&found.row)?;
+        let public = self.found_info(&found)?;
         check(&public)?;
         if public.oauth.is_some_and(|grant| grant.is_stale(self.inner.clock.now())) {
             // Renewing reads the key too, and must not wait behind somebody who waits for this to end.
@@ -400,11 +409,11 @@ impl Vault {
         Ok(opened?)
     }
 
-    fn open_connection(&self, kek: &Key, connection: &Connection) -> Result<Lease, VaultError> {
-        let row = &connection.row;
-        let fields = open_fields(kek, connection, Fields::Lent)?;
-        let Meta { mut binding, oauth, .. } = Meta::read(&row.meta)?;
-        self.narrow(&row.service, oauth.as_ref(), &mut binding);
+    fn open_connection(&self, kek: &Key, found: &Found) -> Result<Lease, VaultError> {
+        let (row, meta) = (&found.row, found.meta()?);
+        let fields = open_fields(kek, found, Fields::Lent)?;
+        let mut binding = meta.binding.clone();
+        self.narrow(&row.service, meta.oauth.as_ref(), &mut binding);
         let owner = if row.user.is_some() { Owner::User } else { Owner::Tenant };
         Lease::new(row.service.clone(), owner, row.version, binding, fields)
     }
@@ -491,17 +500,6 @@ impl fmt::Debug for Vault {
     }
 }
 
-/// Where a field belongs. Its version and everything that is public about the connection are part of it, so that an
-/// older secret, or other hosts, cannot be slipped under it.
-fn place(row: &ConnectionRow, field: &str) -> Place {
-    let user = row.user.as_ref().map_or("", UserId::as_str);
-    let meta = row.meta.to_string();
-    let version = row.version.to_be_bytes();
-    let parts =
-        [row.tenant.as_str().as_bytes(), user.as_bytes(), row.service.as_str().as_bytes(), field.as_bytes(), &version];
-    Place::new("connection", &[&parts[..], &[meta.as_bytes()]].concat())
-}
-
 fn data_place(purpose: &str, aad: &[u8]) -> Place {
     Place::new("data", &[purpose.as_bytes(), aad])
 }
@@ -517,17 +515,17 @@ pub(crate) enum Fields {
 
 pub(crate) fn open_fields(
     kek: &Key,
-    connection: &Connection,
+    found: &Found,
     fields: Fields,
 ) -> Result<BTreeMap<String, Secret>, VaultError> {
-    let meta = Meta::read(&connection.row.meta)?;
+    let meta = found.meta()?;
     // The names of the fields are authenticated by each of them; a field that is gone shows.
-    if !meta.fields.iter().eq(connection.fields.iter().map(|field| &field.field)) {
+    if !meta.fields.iter().eq(found.fields.iter().map(|field| &field.field)) {
         return Err(VaultError::Tampered);
     }
-    let wanted = connection.fields.iter().filter(|field| fields == Fields::All || meta.is_lent(&field.field));
+    let wanted = found.fields.iter().filter(|field| fields == Fields::All || meta.is_lent(&field.field));
     let fields = wanted.map(|field| {
-        let plaintext = aead::open(kek, &place(&connection.row, &field.field), &field.sealed)?;
+        let plaintext = aead::open(kek, &found.place(&field.field), &field.sealed)?;
         Ok((field.field.clone(), Secret::new(plaintext)))
     });
     fields.collect()

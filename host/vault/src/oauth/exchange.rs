@@ -5,7 +5,6 @@ use super::endpoint::{Errand, Form, Tokens};
 use super::grant::ACCESS_TOKEN;
 use super::metadata::EXCHANGE;
 use super::provider::TokenExchange;
-use crate::connection::Meta;
 use crate::vault::{Fields, open_fields};
 use crate::{Binding, Owner, Purpose, Secret, Vault, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -56,8 +55,7 @@ impl Vault {
         purpose.check(intent)?;
         let found = self.find(&purpose.tenant, &purpose.user, service).await?;
         let found = found.ok_or_else(|| VaultError::NotConnected { service: service.clone() })?;
-        let meta = Meta::read(&found.row.meta)?;
-        let (Some(grant), Ok(oauth)) = (meta.oauth, self.oauth(service)) else { return Ok(None) };
+        let (Some(grant), Ok(oauth)) = (found.meta()?.oauth.as_ref(), self.oauth(service)) else { return Ok(None) };
         if scopes.is_empty() {
             // Of no scope at all no token can be the narrow one.
             return Err(OauthError::NoScope { service: service.clone() }.into());
@@ -105,8 +103,9 @@ impl Vault {
             let access = open_fields(&kek, &found, Fields::Lent)?.remove(ACCESS_TOKEN);
             (found, access.ok_or(VaultError::Tampered)?.text()?)
         };
-        let Meta { mut binding, oauth: grant, .. } = Meta::read(&found.row.meta)?;
-        self.narrow(service, grant.as_ref(), &mut binding);
+        let meta = found.meta()?;
+        let mut binding = meta.binding.clone();
+        self.narrow(service, meta.oauth.as_ref(), &mut binding);
         let endpoints = errand.endpoints().await?;
         let secret = self.client_secret(errand.oauth, errand).await?;
         let form = Form::new(EXCHANGE)

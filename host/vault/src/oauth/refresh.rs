@@ -5,12 +5,12 @@ use super::flow::{fields, granted};
 use super::grant::{ACCESS_TOKEN, Grant, REFRESH_TOKEN, Standing};
 use super::{Oauth, OauthError};
 use crate::connection::Meta;
+use crate::found::Found;
 use crate::oauth::flights::Place;
 use crate::vault::{Fields, open_fields};
 use crate::{Vault, VaultError};
 use secrecy::SecretString;
 use sophon_audit::{Action, Outcome, Record};
-use sophon_store::Connection;
 use sophon_types::{Fault as _, ServiceName, UserId};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -51,8 +51,8 @@ impl Vault {
         let now = self.inner.clock.now();
         // As it is stored: whoever had the turn before may have renewed it.
         let found = self.inner.store.connections().get(tenant, owner.as_ref(), service).await?;
-        let found = found.ok_or_else(|| VaultError::NotConnected { service: service.clone() })?;
-        let meta = Meta::read(&found.row.meta)?;
+        let found = found.map(Found::of).ok_or_else(|| VaultError::NotConnected { service: service.clone() })?;
+        let meta = found.meta()?;
         let Some(grant) = meta.oauth.clone() else { return Ok(()) };
         if !grant.is_stale(now) {
             return Ok(());
@@ -76,7 +76,7 @@ impl Vault {
         let base = base.clone().detail("service", service.as_str()).detail("version", found.row.version);
         self.inner.audit.append(base.clone().then(Action::OauthRefresh, Outcome::Intent)).await?;
         let errand = Errand { oauth, provider, service, tenant, user };
-        let renewed = self.exchange_refresh(&errand, &found, &meta, &grant).await;
+        let renewed = self.exchange_refresh(&errand, &found, meta, &grant).await;
         let outcome = match &renewed {
             Ok(()) => Outcome::Ok,
             Err(error) => Outcome::failed(error.code()),
@@ -98,7 +98,7 @@ impl Vault {
     async fn exchange_refresh(
         &self,
         errand: &Errand<'_>,
-        found: &Connection,
+        found: &Found,
         meta: &Meta,
         grant: &Grant,
     ) -> Result<(), VaultError> {
@@ -139,7 +139,7 @@ impl Vault {
     /// rotated the refresh token, and the old one is worth nothing.
     async fn rewrite(
         &self,
-        found: &Connection,
+        found: &Found,
         meta: &Meta,
         fields: &BTreeMap<String, SecretString>,
         grant: Grant,

@@ -4,12 +4,11 @@ use super::endpoint::{Errand, Form, Tokens};
 use super::flights::Place;
 use super::grant::{ACCESS_TOKEN, REFRESH_TOKEN};
 use super::{OauthError, Unkept};
-use crate::connection::Meta;
+use crate::found::Found;
 use crate::vault::{Fields, open_fields};
 use crate::{Vault, VaultError};
 use secrecy::{ExposeSecret as _, SecretString};
 use sophon_audit::{Action, Outcome, Record};
-use sophon_store::Connection;
 use sophon_types::{Fault as _, Principal, ServiceName};
 use std::collections::BTreeMap;
 
@@ -33,16 +32,16 @@ impl GivenUp {
 
 impl Vault {
     /// The tokens of a connection that is about to go; `None` where no provider gave them.
-    pub(crate) async fn given_up(&self, found: &Connection) -> Option<GivenUp> {
+    pub(crate) async fn given_up(&self, found: &Found) -> Option<GivenUp> {
         // Of a row that cannot be read nobody knows where it came from.
-        let grant = Meta::read(&found.row.meta).ok()?.oauth?;
+        let grant = found.meta().ok()?.oauth.as_ref()?;
         let kek = self.inner.kek.read().await;
         let tokens = open_fields(&kek, found, Fields::All).and_then(|mut fields| {
             // The refresh token first: most providers take the access tokens back with it.
             let named = [REFRESH_TOKEN, ACCESS_TOKEN].into_iter();
             named.filter_map(|name| Some(fields.remove(name)?.text().map(|secret| (name, secret)))).collect()
         });
-        Some(GivenUp { service: found.row.service.clone(), version: found.row.version, issuer: grant.issuer, tokens })
+        Some(GivenUp { service: found.row.service.clone(), version: found.row.version, issuer: grant.issuer.clone(), tokens })
     }
 
     /// The tokens of the connection at `place`, which `fields` are about to replace; none that are among these. Whoever
@@ -53,9 +52,8 @@ impl Vault {
         fields: &BTreeMap<String, SecretString>,
     ) -> Result<Option<GivenUp>, VaultError> {
         let (tenant, owner, service) = place;
-        let Some(found) = self.inner.store.connections().get(tenant, owner.as_ref(), service).await? else {
-            return Ok(None);
-        };
+        let found = self.inner.store.connections().get(tenant, owner.as_ref(), service).await?;
+        let Some(found) = found.map(Found::of) else { return Ok(None) };
         let kept = |secret: &SecretString| fields.values().any(|new| new.expose_secret() == secret.expose_secret());
         // Where a provider gives the same refresh token again, the old access token goes on belonging to it.
         let goes = |given_up: &GivenUp| !given_up.tokens.iter().flatten().any(|(_, secret)| kept(secret));
