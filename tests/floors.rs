@@ -59,7 +59,7 @@ const EXPECTED: [(&str, &str); 21] = [
     ("host/vault/src/secret.rs", "a secret is opened to be attached"),
     ("host/vault/tests/vault.rs", "the vault's own test"),
     ("host/vault/tests/oauth.rs", "the vault's own test"),
-    ("host/audit/tests/audit.rs", "the audit's own test"),
+    ("host/audit/tests/audit/breakage.rs", "the audit's own test"),
     ("host/author/src/cargo.rs", "cargo is started"),
     ("host/init/src/command.rs", "the one command of a sandbox is started, inside it"),
     ("host/sandbox/src/compile/worker.rs", "the compiler is started"),

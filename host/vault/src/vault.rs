@@ -513,11 +513,7 @@ pub(crate) enum Fields {
     All,
 }
 
-pub(crate) fn open_fields(
-    kek: &Key,
-    found: &Found,
-    fields: Fields,
-) -> Result<BTreeMap<String, Secret>, VaultError> {
+pub(crate) fn open_fields(kek: &Key, found: &Found, fields: Fields) -> Result<BTreeMap<String, Secret>, VaultError> {
     let meta = found.meta()?;
     // The names of the fields are authenticated by each of them; a field that is gone shows.
     if !meta.fields.iter().eq(found.fields.iter().map(|field| &field.field)) {

@@ -41,7 +41,12 @@ impl Vault {
             let named = [REFRESH_TOKEN, ACCESS_TOKEN].into_iter();
             named.filter_map(|name| Some(fields.remove(name)?.text().map(|secret| (name, secret)))).collect()
         });
-        Some(GivenUp { service: found.row.service.clone(), version: found.row.version, issuer: grant.issuer.clone(), tokens })
+        Some(GivenUp {
+            service: found.row.service.clone(),
+            version: found.row.version,
+            issuer: grant.issuer.clone(),
+            tokens,
+        })
     }
 
     /// The tokens of the connection at `place`, which `fields` are about to replace; none that are among these. Whoever
