@@ -23,23 +23,31 @@ pub(crate) struct Recorder<'a> {
     pub(crate) secrets: KnownSecrets,
 }
 
+/// What the record of a request's end begins with.
+#[derive(Clone)]
+pub(crate) struct Begun {
+    record: Record,
+    hop: usize,
+    /// What it is clean of.
+    known: KnownSecrets,
+}
+
 impl Recorder<'_> {
-    /// Before a request is sent. The durable record of a write is the gate's, so that it is not written twice. What the
-    /// record of its end begins with.
-    pub(crate) async fn intent(&self, allowed: &AllowedRequest, hop: usize) -> Result<Record, HttpError> {
+    /// Before a request is sent. The durable record of a write is the gate's, so that it is not written twice.
+    pub(crate) async fn intent(&self, allowed: &AllowedRequest, hop: usize) -> Result<Begun, HttpError> {
         let record = self.request(allowed, hop);
         if !is_write(allowed.method()) {
             let written = self.audit.enqueue_in_turn(record.clone()).await;
             written.map_err(|error| unwritten(&error))?;
         }
-        Ok(record)
+        Ok(Begun { record, hop, known: self.secrets.clone() })
     }
 
-    /// After the answer, or after it failed to come. `intent` is the record that was there before.
+    /// After the answer, or after it failed to come.
     pub(crate) async fn outcome(
         &self,
         allowed: &AllowedRequest,
-        intent: Record,
+        begun: Begun,
         end: Result<StatusCode, &HttpError>,
         took: Duration,
     ) -> Result<(), HttpError> {
@@ -48,7 +56,10 @@ impl Recorder<'_> {
             Err(HttpError::UnknownOutcome(_)) => (Outcome::Unknown, None),
             Err(error) => (Outcome::failed(error.code()), None),
         };
-        let mut record = intent.then(Action::EgressRequest, outcome).duration(took);
+        // Another request of the call may have been lent a secret meanwhile.
+        let still_clean = self.secrets.is_clone_of(&begun.known);
+        let record = if still_clean { begun.record } else { self.request(allowed, begun.hop) };
+        let mut record = record.then(Action::EgressRequest, outcome).duration(took);
         if let Some(status) = status {
             record = record.detail("status", status);
         }
@@ -67,8 +78,8 @@ impl Recorder<'_> {
     }
 
     /// The request was let go while it was under way: the call was cancelled. Waits for nothing.
-    fn abandoned(&self, intent: Record, took: Duration) {
-        let record = intent.then(Action::EgressRequest, Outcome::Unknown).duration(took);
+    fn abandoned(&self, begun: Begun, took: Duration) {
+        let record = begun.record.then(Action::EgressRequest, Outcome::Unknown).duration(took);
         if let Err(error) = self.audit.enqueue(record) {
             tracing::warn!(%error, call = %self.scope.call, "the end of a request is not recorded");
         }
@@ -227,26 +238,26 @@ impl Recorder<'_> {
 pub(crate) struct UnderWay<'a> {
     recorder: Recorder<'a>,
     /// Until the end is known.
-    intent: Option<Record>,
-    began: Instant,
+    begun: Option<Begun>,
+    since: Instant,
 }
 
 impl<'a> UnderWay<'a> {
-    pub(crate) fn begin(recorder: Recorder<'a>, intent: Record) -> Self {
-        Self { recorder, intent: Some(intent), began: Instant::now() }
+    pub(crate) fn begin(recorder: Recorder<'a>, begun: Begun) -> Self {
+        Self { recorder, begun: Some(begun), since: Instant::now() }
     }
 
     /// The end is known. Returns how long it took.
     pub(crate) fn end(mut self) -> Duration {
-        self.intent = None;
-        self.began.elapsed()
+        self.begun = None;
+        self.since.elapsed()
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        if let Some(intent) = self.intent.take() {
-            self.recorder.abandoned(intent, self.began.elapsed());
+        if let Some(begun) = self.begun.take() {
+            self.recorder.abandoned(begun, self.since.elapsed());
         }
     }
 }

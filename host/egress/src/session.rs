@@ -15,14 +15,14 @@ use crate::gate::EffectGate;
 use crate::headers;
 use crate::owner::{Owner, Party};
 use crate::placeholder::{Handed, MAX_TOKENS, Redemption, tokens};
-use crate::record::{Recorder, UnderWay};
+use crate::record::{Begun, Recorder, UnderWay};
 use crate::redirect::next_hop;
 use crate::scan::check_here;
 use crate::url::CheckedUrl;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
-use sophon_audit::{Outcome, Receipt, Record};
+use sophon_audit::{Outcome, Receipt};
 use sophon_guard::KnownSecrets;
 use sophon_skill::{CredentialUse, StreamGrant};
 use sophon_types::{CallId, CorrelationId, Fault as _, Principal, Risk, SkillName, ToolName};
@@ -131,8 +131,7 @@ pub(crate) struct State {
 struct Prepared {
     allowed: AllowedRequest,
     credential: Option<Lent>,
-    /// The record that says so.
-    intent: Record,
+    begun: Begun,
 }
 
 /// What a hop that was sent came to.
@@ -254,17 +253,17 @@ impl EgressSession {
 
     /// One request and its answer; the time it took on the network.
     async fn hop(&self, request: &HttpRequest, hop: usize, left: Duration) -> Result<(Hop, Duration), HttpError> {
-        let Prepared { allowed, credential, intent } = match self.prepare(request, hop).await {
+        let Prepared { allowed, credential, begun } = match self.prepare(request, hop).await {
             Ok(prepared) => prepared,
             Err(error) => return Err(self.refuse(request, error, None).await),
         };
         let deadline = Instant::from_std(self.scope.deadline.instant()).min(Instant::now() + left);
-        let under_way = UnderWay::begin(self.recorder(), intent.clone());
+        let under_way = UnderWay::begin(self.recorder(), begun.clone());
         let sent = self.inner.wire.dispatch(&self.owner, &allowed, credential, deadline).await;
         let took = under_way.end();
         match sent.and_then(|answer| self.check_form(answer)) {
             Ok(answer) => {
-                self.recorder().outcome(&allowed, intent, Ok(answer.status), took).await?;
+                self.recorder().outcome(&allowed, begun, Ok(answer.status), took).await?;
                 Ok((Hop { allowed, answer }, took))
             }
             Err(failure) => {
@@ -273,7 +272,7 @@ impl EgressSession {
                 if matches!(error, HttpError::Denied(_)) {
                     return Err(self.refuse(request, error, address).await);
                 }
-                self.recorder().outcome(&allowed, intent, Err(&error), took).await?;
+                self.recorder().outcome(&allowed, begun, Err(&error), took).await?;
                 Err(error)
             }
         }
@@ -304,8 +303,8 @@ impl EgressSession {
             }
         };
         // After the lease, so that the record is cleaned of what was lent.
-        let intent = self.recorder().intent(&allowed, hop).await?;
-        Ok(Prepared { allowed, credential, intent })
+        let begun = self.recorder().intent(&allowed, hop).await?;
+        Ok(Prepared { allowed, credential, begun })
     }
 
     pub(crate) fn count(&self) -> Result<(), HttpError> {

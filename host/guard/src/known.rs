@@ -150,6 +150,13 @@ impl KnownSecrets {
         }
     }
 
+    /// Whether this is the very set that `other` was cloned from, or the other way round. Two that were made apart are not,
+    /// whatever they hold.
+    #[must_use]
+    pub fn is_clone_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.secrets, &other.secrets)
+    }
+
     /// Whether there is nothing to look for.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -190,6 +190,36 @@ async fn a_cancelled_request_leaves_a_record() {
     assert_eq!(last.unwrap().record["outcome"], "unknown");
 }
 
+/// A request's end says of it all that its intent said, whether it was answered or let go.
+#[tokio::test]
+async fn both_records_of_a_request_tell_of_the_same() {
+    for answered in [true, false] {
+        let world = connected(None).await;
+        world.script(move |_| if answered { answer(200, &[], b"{}") } else { vec![Step::Hang] });
+        let session = world.session(&manifest(NAMED), &[]).await;
+        let mut sending = Box::pin(session.send(with_credential("GET", URL)));
+        let ended = loop {
+            match futures_poll(&mut sending).await {
+                None if !answered && world.cables.log.len() > 0 => break None,
+                None => {}
+                done => break done,
+            }
+        };
+        assert_eq!(ended.is_some_and(|ended| ended.is_ok()), answered);
+        drop(sending);
+        let told = world.audited().await.into_iter().filter(|entry| entry.record["action"] == "egress.request");
+        let [intent, end]: [_; 2] = told.map(|entry| entry.record).collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!((&intent["outcome"], end["outcome"] == "ok"), (&"intent".into(), answered));
+        for field in ["call", "correlation", "key", "risk", "skill", "tenant", "tool", "user"] {
+            assert_eq!(intent[field], end[field], "{field}");
+            assert!(!intent[field].is_null(), "{field}");
+        }
+        let (before, after) = (intent["detail"].as_object().unwrap(), end["detail"].as_object().unwrap());
+        assert!(before.contains_key("credential") && before.contains_key("host") && before.contains_key("hop"));
+        assert!(before.iter().all(|(name, value)| after.get(name) == Some(value)), "{before:?} {after:?}");
+    }
+}
+
 #[tokio::test]
 async fn attack_42_without_an_audit_log_nothing_is_sent() {
     let world = connected(None).await;
