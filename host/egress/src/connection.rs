@@ -5,6 +5,7 @@
 
 use crate::EgressLimits;
 use crate::dial::Socket;
+use crate::driver::Driver;
 use crate::error::HttpError;
 use crate::gate::is_write;
 use bytes::{Bytes, BytesMut};
@@ -19,7 +20,6 @@ use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 /// The lowest read buffer that hyper accepts.
@@ -84,15 +84,9 @@ impl Failure {
 /// A connection to one checked address. Closed when dropped, in the middle of a message too.
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    driver: AbortHandle,
+    driver: Driver,
     peer: SocketAddr,
     opened: Instant,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
 }
 
 impl Connection {
@@ -108,12 +102,7 @@ impl Connection {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| HttpError::Connection(error.to_string()))?;
-        let driver = tokio::spawn(async move {
-            if let Err(error) = driver.await {
-                tracing::debug!(%error, "connection ended");
-            }
-        });
-        Ok(Self { sender, driver: driver.abort_handle(), peer, opened: Instant::now() })
+        Ok(Self { sender, driver: Driver::new(driver), peer, opened: Instant::now() })
     }
 
     pub(crate) fn peer(&self) -> SocketAddr {
@@ -124,14 +113,17 @@ impl Connection {
         self.opened.elapsed()
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
+    /// Whether it is closed, as far as is known without waiting.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.driver.advance();
         self.sender.is_closed()
     }
 
     /// Waits until the last message is out of the way; false where the connection cannot be used again.
     pub(crate) async fn is_ready(&mut self) -> bool {
         let soon = Instant::now() + Duration::from_millis(100);
-        matches!(timeout_at(soon, self.sender.ready()).await, Ok(Ok(())))
+        let ready = timeout_at(soon, self.driver.until(self.sender.ready())).await;
+        matches!(ready, Ok(Ok(())))
     }
 
     /// Sends `request` and reads the whole answer.
@@ -142,7 +134,7 @@ impl Connection {
         deadline: Instant,
     ) -> Result<Answer, Failure> {
         let header_by = deadline.min(Instant::now() + limits.header);
-        let response = timeout_at(header_by, self.sender.try_send_request(request))
+        let response = timeout_at(header_by, self.driver.until(self.sender.try_send_request(request)))
             .await
             .map_err(|_elapsed| Failure::sent(HttpError::Timeout))?
             .map_err(|mut refused| {
@@ -151,7 +143,7 @@ impl Connection {
             })?;
         let (parts, body) = response.into_parts();
         check_framing(parts.status, &parts.headers).map_err(Failure::sent)?;
-        let body = read_body(body, limits, deadline).await.map_err(|error| {
+        let body = read_body(&mut self.driver, body, limits, deadline).await.map_err(|error| {
             let status = parts.status.as_u16();
             Failure::sent(match error {
                 HttpError::Connection(text) => {
@@ -201,7 +193,12 @@ fn check_framing(status: StatusCode, headers: &HeaderMap) -> Result<(), HttpErro
     Ok(())
 }
 
-async fn read_body(mut body: Incoming, limits: &EgressLimits, deadline: Instant) -> Result<Bytes, HttpError> {
+async fn read_body(
+    driver: &mut Driver,
+    mut body: Incoming,
+    limits: &EgressLimits,
+    deadline: Instant,
+) -> Result<Bytes, HttpError> {
     let most = limits.response_body_bytes;
     let too_large = || HttpError::TooLarge(most as u64);
     if body.size_hint().lower() > most as u64 {
@@ -210,7 +207,8 @@ async fn read_body(mut body: Incoming, limits: &EgressLimits, deadline: Instant)
     let mut read = BytesMut::new();
     loop {
         let by = deadline.min(Instant::now() + limits.body_idle);
-        let Some(frame) = timeout_at(by, body.frame()).await.map_err(|_elapsed| HttpError::Timeout)? else {
+        let Some(frame) = timeout_at(by, driver.until(body.frame())).await.map_err(|_elapsed| HttpError::Timeout)?
+        else {
             return Ok(read.freeze());
         };
         let frame = frame.map_err(|error| {

@@ -28,6 +28,7 @@ mod credential;
 mod deadline;
 mod dial;
 mod dispatch;
+mod driver;
 mod egress;
 mod error;
 mod gate;

@@ -49,10 +49,12 @@ impl Kept {
     }
 
     fn sweep(&mut self, limits: &EgressLimits) {
+        self.retain(|idle| idle.since.elapsed() < limits.idle && idle.connection.age() < limits.pin);
+    }
+
+    fn retain(&mut self, mut kept: impl FnMut(&mut Idle) -> bool) {
         self.idle.retain(|_, waiting| {
-            waiting.retain(|idle| {
-                idle.since.elapsed() < limits.idle && idle.connection.age() < limits.pin && !idle.connection.is_closed()
-            });
+            waiting.retain_mut(&mut kept);
             !waiting.is_empty()
         });
     }
@@ -105,7 +107,7 @@ impl Pool {
         }
     }
 
-    pub(crate) fn put(self: &Arc<Self>, key: Key, connection: Connection) {
+    pub(crate) fn put(self: &Arc<Self>, key: Key, mut connection: Connection) {
         let none_kept = self.limits.idle_per_origin == 0 || self.limits.idle_connections == 0;
         if none_kept || connection.is_closed() || connection.age() >= self.limits.pin {
             return;
@@ -133,6 +135,8 @@ impl Pool {
             let Some(pool) = pool.upgrade() else { return };
             let mut kept = pool.kept.lock();
             kept.sweep(&pool.limits);
+            // Those that were closed at the other end meanwhile: whoever takes one sees it too, but may never come.
+            kept.retain(|idle| !idle.connection.is_closed());
             if kept.idle.is_empty() {
                 kept.sweeping = false;
                 return;

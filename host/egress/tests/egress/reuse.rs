@@ -81,6 +81,24 @@ async fn a_stale_connection_is_replaced_once_for_reads_only() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_closed_while_it_waited_is_not_used_again() {
+    let world = World::new(keeping()).await;
+    let rules = manifest(OPEN);
+    world.script(|_: &Seen| {
+        let mut steps = answer(200, &[], b"ok");
+        steps.push(Step::Close);
+        steps
+    });
+    for dials in 1..=3 {
+        // A write on a connection of which one knows only afterwards that it was closed would be of unknown outcome.
+        let session = world.session(&rules, &[]).await;
+        session.send(HttpRequest::new("POST", URL)).await.unwrap();
+        assert_eq!(world.cables.log.len(), dials);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
 async fn an_answer_nobody_asked_for_does_not_reach_the_next_request() {
     let world = World::new(keeping()).await;
     let rules = manifest(OPEN);
