@@ -38,6 +38,6 @@ pub use finding::{Finding, FindingKind, Severity};
 pub use injection::PATTERNS_VERSION;
 pub use known::{Encoding, Hit, KnownSecrets, KnownSecretsBuilder, Redaction, TextRedaction};
 pub use sanitise::{RawOutput, SanitizedOutput, Source, sanitise};
-pub use scan::scan_secrets;
+pub use scan::{scan_secrets, scan_secrets_up_to};
 pub use spellings::MIN_SECRET_BYTES;
 pub use wrap::{Wrapped, wrap};

@@ -1,7 +1,7 @@
 //! One table for every limit of a run, by preset, and what a manifest may ask for within it.
 
 use serde::{Deserialize, Serialize};
-use sophon_skill::{Manifest, Preset};
+use sophon_skill::{Manifest, Preset, ceilings};
 use std::time::Duration;
 
 const MIB: usize = 1 << 20;
@@ -67,15 +67,16 @@ impl Limits {
     /// The limits of a preset.
     #[must_use]
     pub fn of(preset: Preset) -> Self {
+        let whole = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         let standard = Self {
             // Up to about a second of computation; the wall clock is longer because calls wait for others.
             fuel: 2 * FUEL_PER_SECOND,
-            wall: Duration::from_secs(30),
-            memory: 64 * MIB,
-            table_elements: 20_000,
-            instances: 40,
-            memories: 4,
-            tables: 20,
+            wall: Duration::from_secs(preset.wall_seconds().into()),
+            memory: whole(preset.memory_mb()) * MIB,
+            table_elements: whole(ceilings::TABLE_ELEMENTS),
+            instances: whole(ceilings::INSTANCES),
+            memories: whole(ceilings::MEMORIES),
+            tables: whole(ceilings::TABLES),
             handles: 1_000,
             hostcall_bytes: 12 * MIB,
             hostcall_total_bytes: 128 * MIB as u64,
@@ -94,14 +95,10 @@ impl Limits {
             state_keys: 10_000,
         };
         match preset {
-            Preset::Minimal => {
-                Self { fuel: 20 * FUEL_PER_SECOND, wall: Duration::from_secs(300), memory: 256 * MIB, ..standard }
-            }
+            Preset::Minimal => Self { fuel: 20 * FUEL_PER_SECOND, ..standard },
             Preset::Standard => standard,
             Preset::Restricted => Self {
                 fuel: FUEL_PER_SECOND / 2,
-                wall: Duration::from_secs(10),
-                memory: 32 * MIB,
                 hostcalls: 10_000,
                 http_requests: 10,
                 workspace_bytes: 8 * MIB as u64,
@@ -116,7 +113,7 @@ impl Limits {
     /// the `minimal` preset's) and no more CPU time than that, and never above `ceiling`, the operator's.
     #[must_use]
     pub fn for_skill(manifest: &Manifest, ceiling: &Self) -> Self {
-        let mut limits = Self::of(manifest.sandbox.preset.unwrap_or(Preset::Standard));
+        let mut limits = Self::of(manifest.preset());
         let most = Self::of(Preset::Minimal);
         let memory_mb = [manifest.permissions.max_memory_mb, manifest.sandbox.max_memory_mb];
         if let Some(mb) = memory_mb.into_iter().flatten().min() {

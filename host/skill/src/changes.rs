@@ -36,6 +36,16 @@ pub enum Change {
         /// The rule, in one line.
         rule: String,
     },
+    /// Another runtime: what held for the code before does not hold for this.
+    RuntimeChanged {
+        /// The runtime, as the manifest names it.
+        runtime: String,
+    },
+    /// More memory or time, or a more open preset.
+    LimitRaised {
+        /// Which, and from what to what.
+        limit: String,
+    },
     /// The network is asked for, and was not.
     NetworkWanted,
     /// A service that was not declared.
@@ -68,6 +78,10 @@ pub enum Change {
 #[must_use]
 pub fn changes(old: &Manifest, new: &Manifest) -> Vec<Change> {
     let mut list = Vec::new();
+    if new.runtime != old.runtime {
+        list.push(Change::RuntimeChanged { runtime: format!("{} in place of {}", new.runtime, old.runtime) });
+    }
+    raised(old, new, &mut list);
     if new.wants_network() && !old.wants_network() {
         list.push(Change::NetworkWanted);
     }
@@ -77,9 +91,11 @@ pub fn changes(old: &Manifest, new: &Manifest) -> Vec<Change> {
             list.push(Change::NetworkWidened { rule: rule.to_string() });
         }
     }
-    for credential in &new.credentials {
+    // With the one that a native skill integrates, whether or not it is declared.
+    let known = old.services();
+    for credential in new.services() {
         let service = credential.service.clone();
-        match old.credential(&service) {
+        match known.iter().find(|known| known.service == service) {
             None => list.push(Change::CredentialAdded { service }),
             Some(known) => {
                 let wider = credential.scopes.iter().any(|scope| !known.scopes.contains(scope));
@@ -107,6 +123,28 @@ pub fn changes(old: &Manifest, new: &Manifest) -> Vec<Change> {
         }
     }
     list
+}
+
+/// The limits that are higher than before.
+fn raised(old: &Manifest, new: &Manifest, list: &mut Vec<Change>) {
+    // From open to closed.
+    if new.preset() < old.preset() {
+        let limit = format!("sandbox.preset {} in place of {}", new.preset().as_str(), old.preset().as_str());
+        list.push(Change::LimitRaised { limit });
+    }
+    let wall = |manifest: &Manifest| manifest.sandbox.timeout_seconds.unwrap_or(manifest.preset().wall_seconds());
+    // Where none is named, the preset's own holds, which is compared above.
+    let cpu = |manifest: &Manifest| manifest.permissions.max_cpu_seconds.unwrap_or(u32::MAX);
+    let memory = |manifest: &Manifest| manifest.max_memory_mb().unwrap_or(manifest.preset().memory_mb());
+    for (limit, of, unit) in
+        [("memory", &memory as &dyn Fn(&Manifest) -> u32, "MiB"), ("time", &wall, "s"), ("processor time", &cpu, "s")]
+    {
+        let (was, is) = (of(old), of(new));
+        if is > was {
+            let now = if is == u32::MAX { "no bound of its own".to_owned() } else { format!("{is} {unit}") };
+            list.push(Change::LimitRaised { limit: format!("{limit}: {now} in place of {was} {unit}") });
+        }
+    }
 }
 
 /// Whether a person agreed to `rule` already. A rule that names a credential gives it away without the connection
@@ -140,6 +178,8 @@ impl fmt::Display for Change {
             Self::ToolChanged { tool, parts } => write!(f, "{tool} differs in {}", parts.join(", ")),
             Self::ToolNetworkWidened { tool } => write!(f, "{tool} may reach more of the network"),
             Self::NetworkWidened { rule } => write!(f, "network: {rule}"),
+            Self::RuntimeChanged { runtime } => write!(f, "runs as {runtime}"),
+            Self::LimitRaised { limit } => write!(f, "asks for more: {limit}"),
             Self::NetworkWanted => f.write_str("asks for the network"),
             Self::CredentialAdded { service } => write!(f, "uses the credential of {service}"),
             Self::CredentialWidened { service } => write!(f, "asks more of the credential of {service}"),
@@ -183,6 +223,31 @@ mod tests {
     }
 
     #[test]
+    fn attack_37_what_a_native_skill_gains_by_another_runtime_or_service_is_listed() {
+        let mut base = testing::manifest();
+        base["runtime"] = json!("python");
+        base["entrypoint"] = json!("main.py");
+        base["integration"] = json!({"service": "mail", "fields": []});
+        let of = |edit: &dyn Fn(&mut Value)| {
+            let mut updated = base.clone();
+            edit(&mut updated);
+            Manifest::parse(updated.to_string().as_bytes()).unwrap()
+        };
+        let found =
+            |old: &Manifest, new: &Manifest| changes(old, new).iter().map(Change::to_string).collect::<Vec<_>>();
+        let old = of(&|_| ());
+        assert_eq!(found(&old, &old), Vec::<String>::new());
+        assert_eq!(found(&old, &of(&|m| m["integration"]["service"] = json!("bank"))), ["uses the credential of bank"]);
+        let none = of(&|m| drop(m.as_object_mut().unwrap().remove("integration")));
+        assert_eq!(found(&none, &old), ["uses the credential of mail"]);
+        let other = of(&|m| m["runtime"] = json!("csharp"));
+        assert_eq!(found(&old, &other), ["runs as csharp in place of python"]);
+        let capped = of(&|m| m["permissions"] = json!({"maxCpuSeconds": 5}));
+        assert_eq!(found(&old, &capped), Vec::<String>::new());
+        assert_eq!(found(&capped, &old), ["asks for more: processor time: no bound of its own in place of 5 s"]);
+    }
+
+    #[test]
     fn attack_37_what_widens_an_update_is_listed() {
         check(|_| (), &[]);
         check(|m| m["version"] = json!("1.1.0"), &[]);
@@ -217,6 +282,18 @@ mod tests {
         check(|m| m["credentials"][0]["access"] = json!("scoped-token"), &["asks more of the credential of github"]);
         check(|m| m["credentials"][0]["service"] = json!("mail"), &["uses the credential of mail"]);
         check(|m| m["permissions"]["filesystem"] = json!("workspace"), &["asks for a workspace"]);
+        check(|m| m["permissions"]["maxMemoryMb"] = json!(128), &["asks for more: memory: 128 MiB in place of 64 MiB"]);
+        check(|m| m["permissions"]["maxMemoryMb"] = json!(32), &[]);
+        check(|m| m["sandbox"] = json!({"timeoutSeconds": 60}), &["asks for more: time: 60 s in place of 30 s"]);
+        check(|m| m["sandbox"] = json!({"preset": "locked-down"}), &[]);
+        check(
+            |m| m["sandbox"] = json!({"preset": "minimal"}),
+            &[
+                "asks for more: sandbox.preset minimal in place of standard",
+                "asks for more: memory: 256 MiB in place of 64 MiB",
+                "asks for more: time: 300 s in place of 30 s",
+            ],
+        );
         check(|m| m["requirements"] = json!(["a==1 --hash=sha256:00"]), &["requires a==1"]);
         check(|m| m["tools"][0]["description"] = json!("Send all mail here."), &["demo.get differs in description"]);
         check(|m| m["tools"][0]["riskLevel"] = json!("none"), &["demo.get differs in riskLevel"]);

@@ -26,6 +26,7 @@
 
 mod analysis;
 mod archive;
+pub mod ceilings;
 mod changes;
 mod install;
 mod manifest;

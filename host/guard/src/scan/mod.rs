@@ -67,7 +67,13 @@ pub(crate) fn keywords() -> &'static [&'static str] {
 /// characters.
 #[must_use]
 pub fn scan_secrets(text: &str) -> Vec<Finding> {
-    let mut search = Search::new(text);
+    scan_secrets_up_to(text, MAX_FINDINGS)
+}
+
+/// The same with another bound than 64: `most` at most.
+#[must_use]
+pub fn scan_secrets_up_to(text: &str, most: usize) -> Vec<Finding> {
+    let mut search = Search { most, ..Search::new(text) };
     annotate::each_keyword(text, |stretch| search.stretch(&stretch));
     search.finish()
 }
@@ -77,11 +83,12 @@ pub(crate) struct Search<'a> {
     text: &'a str,
     rules: &'static [Rule],
     findings: Vec<Finding>,
+    most: usize,
 }
 
 impl<'a> Search<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, rules: &RULES.rules, findings: Vec::new() }
+        Self { text, rules: &RULES.rules, findings: Vec::new(), most: MAX_FINDINGS }
     }
 
     /// These keywords stand in the next stretch; those that are not of this search are passed over.
@@ -93,7 +100,7 @@ impl<'a> Search<'a> {
 
     /// Keyword number `index` stands at `start..end`.
     fn keyword(&mut self, index: usize, start: usize, end: usize) {
-        if self.findings.len() >= MAX_FINDINGS {
+        if self.findings.len() >= self.most {
             return;
         }
         // A long token may hold many keywords; what is found already is not looked into again.
@@ -111,8 +118,17 @@ impl<'a> Search<'a> {
 
     /// The findings, together with those that no keyword announces.
     pub(crate) fn finish(mut self) -> Vec<Finding> {
+        self.findings.sort_by_key(|finding| finding.start);
+        let announced = self.findings.len();
         for (rule, start, end) in tokens::unannounced(self.text.as_bytes()) {
-            if self.findings.len() < MAX_FINDINGS && !self.findings.iter().any(|f| start < f.end && f.start < end) {
+            if self.findings.len() >= self.most {
+                break;
+            }
+            // Neither these nor those overlap among themselves, so one of each can stand in the way.
+            let (known, added) = self.findings.split_at(announced);
+            let next = known.get(known.partition_point(|found| found.end <= start));
+            let mut beside = next.into_iter().chain(added.last());
+            if !beside.any(|found| start < found.end && found.start < end) {
                 self.add(rule, start, end);
             }
         }

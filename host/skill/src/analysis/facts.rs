@@ -6,9 +6,9 @@ use crate::sections::TOOLS_SECTION;
 use wasmparser::component_types::ComponentEntityType;
 use wasmparser::types::Types;
 use wasmparser::{
-    ComponentExternalKind, ConstExpr, DataKind, ElementItems, ElementKind, FuncToValidate, FuncValidatorAllocations,
-    FunctionBody, Operator, Parser, Payload, SectionLimited, TypeRef, ValidPayload, Validator, ValidatorResources,
-    WasmFeatures,
+    ComponentExternalKind, ComponentInstance, ConstExpr, DataKind, ElementItems, ElementKind, FuncToValidate,
+    FuncValidatorAllocations, FunctionBody, Instance, Operator, Parser, Payload, SectionLimited, TypeRef, ValidPayload,
+    Validator, ValidatorResources, WasmFeatures,
 };
 
 /// Bytes of a component. The largest that is known (a whole Python interpreter) has 26 MB.
@@ -71,6 +71,17 @@ pub(super) struct Totals {
     pub(super) initial_memory: u64,
     /// Elements of all tables together at the start.
     pub(super) initial_table: u64,
+    /// Core modules that are instantiated.
+    pub(super) instances: u64,
+    /// Components that are instantiated at each depth: in the one that is open, and the most in any.
+    instantiated: [(u64, u64); MAX_NESTING + 1],
+}
+
+impl Totals {
+    /// How many instances of components there could be: each at one depth may make those below it as often as any does.
+    pub(super) fn component_instances(&self) -> u64 {
+        self.instantiated.iter().fold(1, |all, (_, most)| all.saturating_mul((*most).max(1)))
+    }
 }
 
 /// The largest value of something among all functions, and where that function stands.
@@ -215,6 +226,9 @@ impl<'a> Facts<'a> {
                     let message = format!("components nest deeper than {MAX_NESTING}");
                     return Err(Flaw::at(unchecked_range.start, message));
                 }
+                if let Some((open, _)) = totals.instantiated.get_mut(depth + 1) {
+                    *open = 0;
+                }
                 return Ok(Step::Into(Level::Component));
             }
             Payload::End(_) => return Ok(Step::Out),
@@ -231,8 +245,22 @@ impl<'a> Facts<'a> {
                 }
             }
             Payload::CoreTypeSection(section) => totals.types += count(section),
-            Payload::InstanceSection(section) => totals.component_items += count(section),
-            Payload::ComponentInstanceSection(section) => totals.component_items += count(section),
+            Payload::InstanceSection(section) => {
+                totals.component_items += count(section);
+                for instance in section.clone() {
+                    totals.instances += u64::from(matches!(instance?, Instance::Instantiate { .. }));
+                }
+            }
+            Payload::ComponentInstanceSection(section) => {
+                totals.component_items += count(section);
+                for instance in section.clone() {
+                    let instantiates = matches!(instance?, ComponentInstance::Instantiate { .. });
+                    if let Some((open, most)) = totals.instantiated.get_mut(depth) {
+                        *open += u64::from(instantiates);
+                        *most = (*most).max(*open);
+                    }
+                }
+            }
             Payload::ComponentAliasSection(section) => totals.component_items += count(section),
             Payload::ComponentTypeSection(section) => totals.component_items += count(section),
             Payload::ComponentCanonicalSection(section) => totals.component_items += count(section),

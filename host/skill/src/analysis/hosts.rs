@@ -5,11 +5,13 @@
 //! and only for names that are not settled otherwise.
 
 use super::facts::{Carrier, CarrierKind, Facts};
+use super::rules::is_known;
 use super::strings::Strings;
 use crate::network::{HostPattern, Scheme};
+use std::collections::HashSet;
 use std::ops::Range;
 
-/// Mentions that are looked at. A list of more is a list, and the rule has said enough by then.
+/// Different mentions that are looked at, of those that are not settled. Beyond it the rule says that there are more.
 const MAX_MENTIONS: usize = 2000;
 /// Ends of one mention. Literals of one letter are rare, and somebody who makes many is not helped.
 const MAX_ENDS: usize = 16;
@@ -45,17 +47,32 @@ impl Mention<'_> {
     }
 }
 
-/// All hosts that are named. `is_settled` says which of them need no further look; for the others the ends are looked
-/// up.
+/// The hosts that are named and not settled, each once, and how many more there are than are looked at. `is_settled` says
+/// which need no further look; for the others the ends are looked up.
 pub(super) fn mentions<'a>(
     strings: &'a Strings,
     carriers: &[Carrier<'_>],
     facts: &Facts<'_>,
     is_settled: impl Fn(&Mention<'_>) -> bool,
-) -> Vec<Mention<'a>> {
-    let mut mentions = urls(&strings.text);
-    mentions.extend(bare(&strings.text));
-    mentions.truncate(MAX_MENTIONS);
+) -> (Vec<Mention<'a>>, usize) {
+    let is_elsewhere = |mention: &Mention<'_>| {
+        let carrier = carriers.get(strings.origin(mention.offset).carrier);
+        carrier.is_some_and(|carrier| is_of_people(carrier.kind))
+    };
+    let mut seen = HashSet::new();
+    let (mut mentions, mut left_out) = (Vec::new(), 0);
+    for mention in urls(&strings.text).chain(bare(&strings.text)) {
+        let key = (mention.scheme, mention.raw, mention.port());
+        if seen.contains(&key) || is_settled(&mention) || is_elsewhere(&mention) {
+            continue;
+        }
+        if mentions.len() == MAX_MENTIONS {
+            left_out += 1;
+            continue;
+        }
+        seen.insert(key);
+        mentions.push(mention);
+    }
     // Windows of memory within which another literal may begin, by module.
     let mut windows: Vec<(usize, Range<u32>, usize)> = Vec::new();
     for (index, mention) in mentions.iter().enumerate() {
@@ -63,7 +80,6 @@ pub(super) fn mentions<'a>(
         let Some(carrier) = carriers.get(origin.carrier) else { continue };
         if let CarrierKind::Segment { module, address: Some(address) } = carrier.kind
             && origin.width == 1
-            && !is_settled(mention)
         {
             let start = address.saturating_add(u32::try_from(origin.at).unwrap_or(u32::MAX));
             let end = start.saturating_add(u32::try_from(mention.raw.len()).unwrap_or(u32::MAX));
@@ -86,7 +102,16 @@ pub(super) fn mentions<'a>(
         mention.ends.dedup();
         mention.ends.truncate(MAX_ENDS);
     }
-    mentions
+    (mentions, left_out)
+}
+
+/// Whether hosts there are for people to read: the licence, and the sections in which tools note where the code came from.
+fn is_of_people(kind: CarrierKind<'_>) -> bool {
+    match kind {
+        CarrierKind::Segment { .. } => false,
+        CarrierKind::Section(name) => is_known(name),
+        CarrierKind::File(name) => name == "LICENSE",
+    }
 }
 
 /// Addresses within the windows that the module's code or data names.
@@ -143,28 +168,23 @@ fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'%')
 }
 
-fn urls(text: &str) -> Vec<Mention<'_>> {
-    let mut found = Vec::new();
-    for (at, _) in text.match_indices("://") {
+fn urls(text: &str) -> impl Iterator<Item = Mention<'_>> {
+    text.match_indices("://").filter_map(|(at, _)| {
         let before = &text.as_bytes()[..at];
         let ends =
             |name: &[u8]| before.len() >= name.len() && before[before.len() - name.len()..].eq_ignore_ascii_case(name);
         let scheme = match (ends(b"https"), ends(b"http")) {
             (true, _) => Scheme::Https,
             (_, true) => Scheme::Http,
-            _ => continue,
+            _ => return None,
         };
         let authority = &text[at + 3..];
         let end = authority.bytes().take(2 * MAX_HOST).position(|b| !is_host_byte(b) && !b":@[]!$&*+,;=~".contains(&b));
         let authority_end = end.unwrap_or_else(|| authority.len().min(2 * MAX_HOST));
         // What stands before an @ is a user's name, however much it looks like a host.
         let skip = authority[..authority_end].rfind('@').map_or(0, |at| at + 1);
-        found.extend(mention(text, at + 3 + skip, Some(scheme)));
-        if found.len() == MAX_MENTIONS {
-            break;
-        }
-    }
-    found
+        mention(text, at + 3 + skip, Some(scheme))
+    })
 }
 
 fn mention(text: &str, offset: usize, scheme: Option<Scheme>) -> Option<Mention<'_>> {
@@ -197,7 +217,7 @@ fn bare(text: &str) -> Vec<Mention<'_>> {
     for line in text.split_inclusive('\n') {
         let name = line.trim_end();
         let host = name.split_once(':').map_or(name, |(host, _)| host);
-        if is_plain_host(host) && found.len() < MAX_MENTIONS {
+        if is_plain_host(host) {
             found.extend(mention(text, at, None));
         }
         at += line.len();
@@ -205,7 +225,7 @@ fn bare(text: &str) -> Vec<Mention<'_>> {
     for address in METADATA {
         for (at, _) in text.match_indices(address) {
             // With a scheme before it, it was found as a URL.
-            if !text[..at].ends_with("//") && found.len() < MAX_MENTIONS {
+            if !text[..at].ends_with("//") {
                 let (raw, rest) = text[at..].split_at(address.len());
                 found.push(Mention { scheme: None, raw, rest, offset: at, ends: Vec::new() });
             }
@@ -278,7 +298,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<String> {
-        let all = urls(text).into_iter().chain(bare(text));
+        let all = urls(text).chain(bare(text));
         all.map(|mention| format!("{} {:?}", mention.raw, mention.port())).collect()
     }
 

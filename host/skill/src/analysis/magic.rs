@@ -26,24 +26,17 @@ pub(super) enum Weight {
     Other,
 }
 
-/// Most that are reported of one carrier.
-const MAX_FOUND: usize = 8;
-
 /// The files within `data`.
-pub(super) fn embedded(data: &[u8]) -> Vec<Embedded> {
-    let mut found = Vec::new();
-    for (at, byte) in data.iter().enumerate() {
-        if !FIRST[usize::from(*byte)] {
-            continue;
-        }
-        if let Some((what, weight)) = header(&data[at..]) {
-            found.push(Embedded { what, weight, at });
-            if found.len() == MAX_FOUND {
-                break;
-            }
-        }
-    }
-    found
+pub(super) fn embedded(data: &[u8]) -> impl Iterator<Item = Embedded> {
+    data.iter().enumerate().filter(|(_, byte)| FIRST[usize::from(**byte)]).filter_map(|(at, _)| {
+        let (what, weight) = header(&data[at..])?;
+        Some(Embedded { what, weight, at })
+    })
+}
+
+/// The file that `data` begins with.
+pub(super) fn leading(data: &[u8]) -> Option<Embedded> {
+    header(data).map(|(what, weight)| Embedded { what, weight, at: 0 })
 }
 
 /// First bytes of the headers below.
@@ -162,7 +155,7 @@ mod tests {
 
     fn check(data: &[u8], expected: Option<&str>) {
         let padded: Vec<u8> = b"some text "[..].iter().chain(data).copied().collect();
-        let found = embedded(&padded);
+        let found: Vec<_> = embedded(&padded).collect();
         assert_eq!(found.first().map(|found| found.what), expected, "{data:?}");
         assert!(found.iter().all(|found| found.at == 10));
     }

@@ -32,6 +32,11 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    /// All of them, the least first.
+    pub(super) const ALL: [Self; 3] = [Self::Note, Self::Warning, Self::Error];
+}
+
 /// What follows from all findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -3,7 +3,8 @@
 //! Compilers put literals side by side without a separator, so a run says where something may stand, not where it
 //! ends.
 
-use super::facts::{Carrier, CarrierKind};
+use super::facts::Carrier;
+use std::borrow::Cow;
 
 /// Characters of a run that is worth a look.
 const MIN_RUN: usize = 6;
@@ -45,14 +46,11 @@ pub(super) struct Origin {
 }
 
 impl Strings {
-    /// The readable runs of data segments, files and those custom sections that no tool is known to write.
-    pub(super) fn of(carriers: &[Carrier<'_>], is_known: impl Fn(&str) -> bool) -> Self {
+    /// The readable runs of all carriers: under whatever name a section stands, anything may be in it.
+    pub(super) fn of(carriers: &[Carrier<'_>]) -> Self {
         let mut strings = Self::default();
         for (index, carrier) in carriers.iter().enumerate() {
-            let skipped = matches!(carrier.kind, CarrierKind::Section(name) if is_known(name));
-            if !skipped {
-                strings.gather(index, carrier.data);
-            }
+            strings.gather(index, carrier.data);
         }
         strings
     }
@@ -114,6 +112,50 @@ impl Strings {
     }
 }
 
+/// Runs of at least so many letters of base64 or hexadecimal digits, and where they begin. Lines of one length are one run, as
+/// the usual tools break it, with a shorter last one.
+pub(super) fn long_tokens(text: &str, shortest: usize) -> Vec<(usize, Cow<'_, str>)> {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_');
+    let mut found = Vec::new();
+    // Lines that consist of letters and belong together so far: where they begin, how long each is, what they hold.
+    let mut lines: Option<(usize, usize, Cow<'_, str>)> = None;
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let start = at;
+        at += line.len();
+        let line = line.trim_end();
+        let whole = line.len() >= SHORTEST_LINE && line.chars().all(is_letter);
+        if whole
+            && let Some((_, width, joined)) = &mut lines
+            && line.len() <= *width
+        {
+            joined.to_mut().push_str(line);
+            if line.len() == *width {
+                continue;
+            }
+            found.extend(lines.take().map(|(start, _, joined)| (start, joined)));
+            continue;
+        }
+        found.extend(lines.take().map(|(start, _, joined)| (start, joined)));
+        if whole {
+            lines = Some((start, line.len(), line.into()));
+            continue;
+        }
+        let mut from = start;
+        for token in line.split_inclusive(|c| !is_letter(c)) {
+            let letters = token.trim_end_matches(|c| !is_letter(c));
+            found.extend((letters.len() >= shortest).then_some((from, letters.into())));
+            from += token.len();
+        }
+    }
+    found.extend(lines.take().map(|(start, _, joined)| (start, joined)));
+    found.retain(|(_, token)| token.len() >= shortest);
+    found
+}
+
+/// Letters of a line that may be one of several which belong together.
+const SHORTEST_LINE: usize = 32;
+
 /// ASCII that shows, and the white space of text files.
 static PRINTABLE: [bool; 256] = {
     let mut table = [false; 256];
@@ -131,10 +173,27 @@ static PRINTABLE: [bool; 256] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::facts::CarrierKind;
 
     fn strings(data: &[u8]) -> Strings {
         let segment = CarrierKind::Segment { module: 0, address: None };
-        Strings::of(&[Carrier { kind: segment, data, offset: 0 }], |_| false)
+        Strings::of(&[Carrier { kind: segment, data, offset: 0 }])
+    }
+
+    #[test]
+    fn long_tokens_are_found_across_the_lines_they_were_broken_into() {
+        let check = |text: &str, expected: &[(usize, usize)]| {
+            let found: Vec<_> = long_tokens(text, 100).iter().map(|(start, token)| (*start, token.len())).collect();
+            assert_eq!(found, expected, "{text}");
+        };
+        let line = "a".repeat(64);
+        check(&format!("words {} words", "a".repeat(150)), &[(6, 150)]);
+        check(&"a".repeat(150), &[(0, 150)]);
+        check(&format!("head\n{line}\n{line}\n{}\nend\n", "b".repeat(40)), &[(5, 168)]);
+        check(&format!("{line}\r\n{line}\r\n"), &[(0, 128)]);
+        check(&format!("{line}\n{}\n{line}\n", "b".repeat(70)), &[(65, 134)]);
+        check(&format!("{line} {line}\n{line}\n"), &[]);
+        check("", &[]);
     }
 
     #[test]

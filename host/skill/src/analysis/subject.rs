@@ -1,9 +1,9 @@
 //! What is analysed together: a component, its manifest, and as much of the rest as is at hand.
 
 use super::facts::{Carrier, CarrierKind, Facts};
-use super::python::{Source, positions};
+use super::python::{Flaw, MAX_SOURCES, Source, Unread, positions};
 use super::report::Report;
-use super::rules::{Context, Findings, MALFORMED, is_known, wishes};
+use super::rules::{Context, Findings, MALFORMED, wishes};
 use super::strings::Strings;
 use super::{assembly, document};
 use crate::manifest::{Manifest, Runtime};
@@ -31,7 +31,7 @@ impl<'a> Subject<'a> {
     #[must_use]
     pub fn package(package: &'a Package) -> Self {
         let manifest = package.manifest();
-        let looked_at = ["manifest.json", "README.md", "LICENSE", manifest.entrypoint.as_str()];
+        let looked_at = ["manifest.json", "README.md", manifest.entrypoint.as_str()];
         let files = package.archive().files().filter(|(name, _)| !looked_at.contains(name));
         let files = files.map(|(name, content)| (name, content.as_ref())).collect();
         Self { files, ..Self::new(package.entrypoint(), manifest) }.with_readme(package.readme())
@@ -66,7 +66,7 @@ impl<'a> Subject<'a> {
         };
         let files = self.files.iter().map(|(name, data)| Carrier { kind: CarrierKind::File(name), data, offset: 0 });
         let carriers: Vec<_> = facts.carriers.iter().copied().chain(files).collect();
-        let strings = Strings::of(&carriers, is_known);
+        let strings = Strings::of(&carriers);
         let context = Context {
             facts: &facts,
             manifest,
@@ -78,7 +78,7 @@ impl<'a> Subject<'a> {
             texts: Vec::new(),
             python: Vec::new(),
             unread: Vec::new(),
-            wishes: Vec::new(),
+            wishes: (Vec::new(), false),
         };
         let findings = context.check();
         let imports = facts.imports.iter().map(|import| import.name.clone()).collect();
@@ -92,11 +92,17 @@ impl<'a> Subject<'a> {
         let files: Vec<_> = std::iter::once(entrypoint).chain(self.files.iter().copied()).collect();
         let carriers: Vec<_> =
             files.iter().map(|(name, data)| Carrier { kind: CarrierKind::File(name), data, offset: 0 }).collect();
-        let strings = Strings::of(&carriers, |_| false);
+        let strings = Strings::of(&carriers);
         let texts = files.iter().filter_map(|(name, data)| Some((*name, std::str::from_utf8(data).ok()?))).collect();
         let is_source = |name: &str| manifest.runtime.is_python() && (name == entrypoint.0 || name.ends_with(".py"));
-        let (mut python, mut unread) = (Vec::new(), Vec::new());
+        let (mut python, mut unread, mut read) = (Vec::new(), Vec::new(), 0);
         for (name, data) in files.iter().filter(|(name, _)| is_source(name)) {
+            read += data.len();
+            if read > MAX_SOURCES {
+                let flaw = Flaw { line: 1, message: "it and the sources before it have more than 16 MiB" };
+                unread.push(Unread { name, flaw });
+                continue;
+            }
             match Source::read(name, data) {
                 Ok(source) => python.push(source),
                 Err(flaw) => unread.push(flaw),
@@ -129,6 +135,6 @@ impl<'a> Subject<'a> {
             unread,
             wishes,
         };
-        Report::new(context.check(), Vec::new()).with_hosts(context.wishes).with_positions(positions)
+        Report::new(context.check(), Vec::new()).with_hosts(context.wishes.0).with_positions(positions)
     }
 }

@@ -340,8 +340,17 @@ fn structure_and_limits_are_bounded() {
     let types: String = (0..1100).map(|n| format!(r#"(import "a{n}" (instance))"#)).collect();
     assert_eq!(listed(&of_text(&format!("(component {types})"))), ["SA001 error"]);
     assert_eq!(findings("(core module (memory 5000))", |_| ()), ["SA008 error"]);
-    assert!(findings("(core module (memory 5000))", |m| m["permissions"] = json!({"maxMemoryMb": 512})).is_empty());
-    assert_eq!(findings("(core module (table 200000 funcref))", |_| ()), ["SA008 error"]);
+    let asking = |mb: u32| move |m: &mut Value| m["permissions"] = json!({"maxMemoryMb": mb});
+    assert!(findings("(core module (memory 4096))", asking(256)).is_empty());
+    assert_eq!(findings("(core module (memory 4096))", asking(255)), ["SA008 error"]);
+    // No manifest gets more than the sandbox has.
+    assert_eq!(findings("(core module (memory 5000))", asking(512)), ["SA008 error"]);
+    assert_eq!(
+        findings("(core module (memory 600))", |m| m["sandbox"] = json!({"preset": "restricted"})),
+        ["SA008 error"]
+    );
+    assert_eq!(findings("(core module (table 20001 funcref))", |_| ()), ["SA008 error"]);
+    assert!(findings("(core module (table 20000 funcref))", |_| ()).is_empty());
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub use model::{
 pub use violation::{ManifestErrors, Violation};
 
 use crate::archive::check_name;
+use crate::ceilings;
 use crate::network::NetworkRule;
 use reader::{Node, Object, Record, Unknown};
 use serde_json::Value;
@@ -172,6 +173,18 @@ impl Manifest {
     pub fn network_of(&self, tool: &Tool) -> &[NetworkRule] {
         let own = self.tools.iter().find(|known| known.name == tool.name).and_then(|known| known.network.as_deref());
         own.or(self.permissions.network.as_deref()).unwrap_or_default()
+    }
+
+    /// Its preset: the one that it names, or the default.
+    #[must_use]
+    pub fn preset(&self) -> Preset {
+        self.sandbox.preset.unwrap_or(Preset::Standard)
+    }
+
+    /// MiB of linear memory that a component of it gets: what it asks for or its preset gives, within the ceiling.
+    #[must_use]
+    pub fn memory_mb(&self) -> u32 {
+        self.max_memory_mb().unwrap_or(self.preset().memory_mb()).min(ceilings::MEMORY_MB)
     }
 
     /// Memory in MiB that it asks for: the smaller of `permissions.maxMemoryMb` and `sandbox.maxMemoryMb`.

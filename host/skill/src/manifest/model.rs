@@ -1,5 +1,6 @@
 //! What a manifest says, as types.
 
+use crate::ceilings;
 use crate::network::{NetworkRule, StreamWish};
 use serde::Serialize;
 use serde_json::Value;
@@ -316,6 +317,26 @@ impl Preset {
         ("restricted", Self::Restricted),
         ("locked-down", Self::LockedDown),
     ];
+
+    /// MiB of linear memory where the manifest says nothing.
+    #[must_use]
+    pub const fn memory_mb(self) -> u32 {
+        match self {
+            Self::Minimal => ceilings::MEMORY_MB,
+            Self::Standard | Self::LockedDown => 64,
+            Self::Restricted => 32,
+        }
+    }
+
+    /// Seconds that a call may take where the manifest says nothing.
+    #[must_use]
+    pub const fn wall_seconds(self) -> u32 {
+        match self {
+            Self::Minimal => 300,
+            Self::Standard | Self::LockedDown => 30,
+            Self::Restricted => 10,
+        }
+    }
 
     /// The preset's name as manifests write it.
     #[must_use]

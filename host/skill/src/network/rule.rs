@@ -97,7 +97,7 @@ impl NetworkRule {
         self.host.matches(host) && self.schemes.contains(&scheme) && self.admits_port(scheme, port)
     }
 
-    fn admits_port(&self, scheme: Scheme, port: u16) -> bool {
+    pub(crate) fn admits_port(&self, scheme: Scheme, port: u16) -> bool {
         if self.ports.is_empty() { port == scheme.default_port() } else { self.ports.contains(&port) }
     }
 

@@ -8,6 +8,8 @@ use unicode_normalization::UnicodeNormalization as _;
 
 /// Bytes of one source file. The largest public skill has 160 KB.
 pub(super) const MAX_SOURCE: usize = 2 << 20;
+/// Brackets within brackets: as many as CPython's own tokeniser lets open.
+const MAX_BRACKETS: usize = 200;
 /// Formatted strings within formatted strings.
 const MAX_NESTING: usize = 8;
 
@@ -138,6 +140,9 @@ impl Lexer<'_> {
                 c if is_name_start(c) => self.name()?,
                 c if c.is_ascii_graphic() => {
                     match c {
+                        '(' | '[' | '{' if self.depth >= MAX_BRACKETS => {
+                            return self.flaw("more than 200 brackets are open");
+                        }
                         '(' | '[' | '{' => self.depth += 1,
                         ')' | ']' | '}' => self.depth = self.depth.saturating_sub(1),
                         _ => {}

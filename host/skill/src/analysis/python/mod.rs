@@ -11,8 +11,10 @@ pub(super) use flow::positions;
 pub(super) use lexer::{Flaw, Kind, Literal, Token};
 
 use lexer::{MAX_SOURCE, tokens};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+/// Bytes of all sources of a package. The largest public skill has 200 KB.
+pub(super) const MAX_SOURCES: usize = 16 << 20;
 /// Names that are joined by dots and followed.
 const MAX_PARTS: usize = 12;
 
@@ -23,6 +25,8 @@ pub(super) struct Source<'a> {
     pub(super) tokens: Vec<Token>,
     /// Modules that are imported, and the lines.
     pub(super) imports: Vec<(String, usize)>,
+    /// Their names, and those of what they are in.
+    imported: HashSet<String>,
     /// Dotted names that are used, under their full names.
     pub(super) uses: Vec<Use>,
 }
@@ -64,7 +68,12 @@ impl<'a> Source<'a> {
         let tokens = tokens(text).map_err(|flaw| Unread { name, flaw })?;
         let (imports, aliases) = imports(&tokens);
         let uses = uses(&tokens, &aliases);
-        Ok(Self { name, tokens, imports, uses })
+        let above = |name: &str| -> Vec<String> {
+            let ends = name.match_indices('.').map(|(end, _)| end).chain([name.len()]);
+            ends.map(|end| name[..end].to_owned()).collect()
+        };
+        let imported = imports.iter().flat_map(|(name, _)| above(name)).collect();
+        Ok(Self { name, tokens, imports, imported, uses })
     }
 
     /// Uses of exactly that name, or of anything below it where it ends in a dot.
@@ -75,11 +84,9 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Lines on which a module, or one below it, is imported.
-    pub(super) fn imports_of<'s>(&'s self, module: &'s str) -> impl Iterator<Item = usize> + 's {
-        let is =
-            move |name: &str| name.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        self.imports.iter().filter(move |(name, _)| is(name)).map(|(_, line)| *line)
+    /// Whether a module, or one below it, is imported.
+    pub(super) fn imports(&self, module: &str) -> bool {
+        self.imported.contains(module)
     }
 
     /// String literals that are not documentation: a literal that is a statement of its own does nothing.

@@ -2,7 +2,7 @@
 
 use super::{Check, Context, Findings, Rule};
 use crate::analysis::report::Severity;
-use crate::analysis::strings::Origin;
+use crate::analysis::strings::{Origin, long_tokens};
 use std::sync::LazyLock;
 
 pub(super) const RULE: Rule = Rule {
@@ -39,8 +39,8 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
         let message = format!("there are {} more texts than are looked at", context.strings.left_out);
         findings.warning("component", message, RULE.advice);
     }
-    for (start, token) in long_tokens(&context.strings.text) {
-        if let Some(encoding) = encoding(token) {
+    for (start, token) in long_tokens(&context.strings.text, WINDOW) {
+        if let Some(encoding) = encoding(&token) {
             let place = context.place(context.strings.origin(start));
             let message = format!("{} KiB of data look random and are written as {encoding}", token.len() >> 10);
             findings.warning(&place, message, RULE.advice);
@@ -77,27 +77,18 @@ fn is_numbers(window: &[u8]) -> bool {
     and.iter().any(|bits| *bits != 0) || or.iter().any(|bits| *bits != 0xff)
 }
 
-/// Runs of a window's length or more without white space or punctuation, and where they begin.
-fn long_tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut at = 0;
-    text.split_inclusive(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_')))
-        .map(move |token| {
-            at += token.len();
-            (at - token.len(), token)
-        })
-        .filter(|(_, token)| token.len() >= WINDOW)
-}
-
 /// How random bytes are written in `token`, if they are.
 fn encoding(token: &str) -> Option<&'static str> {
-    let sample = &token.as_bytes()[..WINDOW];
-    let entropy = entropy(sample);
-    if sample.iter().all(u8::is_ascii_hexdigit) {
-        // Of 16 digits 4 bits.
-        return (entropy > 3.9).then_some("hexadecimal digits");
-    }
-    // Of 64 digits 6 bits; names and words in a row have less than 5.
-    (entropy > 5.8).then_some("base64")
+    // Any part of it: what is calm at first may go on otherwise.
+    token.as_bytes().chunks_exact(WINDOW).find_map(|sample| {
+        let entropy = entropy(sample);
+        if sample.iter().all(u8::is_ascii_hexdigit) {
+            // Of 16 digits 4 bits.
+            return (entropy > 3.9).then_some("hexadecimal digits");
+        }
+        // Of 64 digits 6 bits; names and words in a row have less than 5.
+        (entropy > 5.8).then_some("base64")
+    })
 }
 
 #[cfg(test)]
@@ -136,7 +127,7 @@ mod tests {
         assert_eq!(encoding(&hex::encode(random(WINDOW))), Some("hexadecimal digits"));
         assert_eq!(encoding(&"structIssueStructNewIssue_with_6_elements".repeat(200)), None);
         assert_eq!(encoding(&"0123456789".repeat(500)), None);
-        let text = format!("words {} words", "a".repeat(5000));
-        assert_eq!(long_tokens(&text).map(|(start, token)| (start, token.len())).collect::<Vec<_>>(), [(6, 5001)]);
+        let behind = "a".repeat(2 * WINDOW) + &STANDARD.encode(random(2 * WINDOW));
+        assert_eq!(encoding(&behind), Some("base64"));
     }
 }

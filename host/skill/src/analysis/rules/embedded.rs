@@ -1,17 +1,20 @@
 //! SA016: a skill is a component. Programs within it are there for somebody else.
 
 use super::{Check, Context, Findings, Rule};
-use crate::analysis::magic::{Embedded, Weight, embedded, is_assembly};
+use crate::analysis::magic::{Embedded, Weight, embedded, is_assembly, leading};
 use crate::analysis::report::Severity;
-use crate::analysis::strings::Origin;
+use crate::analysis::strings::{Origin, long_tokens};
 use crate::manifest::Runtime;
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 pub(super) const RULE: Rule = Rule {
     id: "SA016",
     title: "embedded program",
     severity: Severity::Error,
     what: "A data segment, a custom section or another file of the package holds a program for a processor (ELF, PE, \
-           Mach-O, Java). A warning for WebAssembly besides the component's own modules, archives, and scripts \
+           Mach-O, Java), as it is or in base64. A warning for WebAssembly besides the component's own modules, archives, and scripts \
            (#! lines, Python or JavaScript source), and for programs in a skill whose runtime is csharp or container; \
            native skills may hold scripts, and a skill whose runtime is csharp consists of assemblies.",
     why: "Nothing in the sandbox can run a native program, so it is there to be carried out of it: in a result, or \
@@ -28,13 +31,22 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
     for (carrier, bytes) in context.carriers.iter().enumerate() {
         let itself = *runtime == Runtime::CSharp && is_assembly(bytes.data);
         let expected = |found: &Embedded| (is_native && found.is_script()) || (itself && found.at == 0);
-        for found in embedded(bytes.data).into_iter().filter(|found| !expected(found)) {
+        for found in embedded(bytes.data).filter(|found| !expected(found)) {
             let place = context.place(Origin { carrier, at: found.at, width: 1 });
             let message = format!("there is {} within the data", found.what);
             match found.weight {
                 Weight::Native if !are_programs => findings.error(&place, message, RULE.advice),
                 Weight::Native | Weight::Other => findings.warning(&place, message, RULE.advice),
             }
+        }
+    }
+    for (start, token) in long_tokens(&context.strings.text, SHORTEST) {
+        let Some(found) = decoded(&token) else { continue };
+        let place = context.place(context.strings.origin(start));
+        let message = format!("there is {} within the data, in base64", found.what);
+        match found.weight {
+            Weight::Native if !are_programs => findings.error(&place, message, RULE.advice),
+            Weight::Native | Weight::Other => findings.warning(&place, message, RULE.advice),
         }
     }
     if is_native {
@@ -46,6 +58,27 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
             findings.warning(&place, format!("there is {} source within the data", language.name), RULE.advice);
         }
     }
+}
+
+/// Letters of base64 that hold the header of a program.
+const SHORTEST: usize = 72;
+/// Letters that are decoded. A header leads no farther.
+const DECODED: usize = 8 << 10;
+
+/// The file whose beginning `token` is in base64.
+fn decoded(token: &str) -> Option<Embedded> {
+    // What headers begin with: ELF, PE, Mach-O, Java, WebAssembly, zip, gzip. All others need not be decoded.
+    const BEGINNINGS: [&str; 10] =
+        ["f0VMR", "TV", "/u36z", "zvrt/", "z/rt/", "yv66v", "AGFzb", "UEsDB", "H4sIA", "_u36z"];
+    if !BEGINNINGS.iter().any(|beginning| token.starts_with(beginning)) {
+        return None;
+    }
+    let part = token.get(..token.len().min(DECODED))?.trim_end_matches('=');
+    // Whole groups of four only: the rest of the last one does not matter.
+    let part = part.get(..part.len() / 4 * 4)?;
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let alphabet = if part.contains(['-', '_']) { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
+    leading(&GeneralPurpose::new(alphabet, config).decode(part).ok()?)
 }
 
 /// How source looks: lines that begin so.
@@ -114,6 +147,19 @@ fn is_plain_import(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_known_in_base64_too() {
+        use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+        let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0".to_vec();
+        elf.resize(64, 0);
+        let what = |token: &str| decoded(token).map(|found| found.what);
+        assert_eq!(what(&STANDARD.encode(&elf)), Some("a Linux program or library (ELF)"));
+        assert_eq!(what(&URL_SAFE_NO_PAD.encode(&elf)), Some("a Linux program or library (ELF)"));
+        assert_eq!(what(&STANDARD.encode(&elf)[4..]), None);
+        assert_eq!(what(&"TVMakesNoProgram".repeat(9)), None);
+        assert_eq!(what(&"/u36z".repeat(20)), None);
+    }
 
     #[test]
     fn source_is_told_from_prose() {

@@ -14,8 +14,9 @@ pub(super) const RULE: Rule = Rule {
     id: "SA015",
     title: "host that no permission covers",
     severity: Severity::Warning,
-    what: "The data of the component holds an http or https URL, or a host name that stands alone, and no rule of \
-           permissions.network covers that host. A note where the component cannot send requests at all, and for \
+    what: "The data of the component holds an http or https URL whose host, scheme and port no rule of \
+           permissions.network covers, or the name of such a host that fills a text by itself; or it names more than \
+           2,000 different hosts. A note where the component cannot send requests at all, and for \
            well-known documentation. Names of XML and JSON schemas, which nobody fetches, do not count.",
     why: "Requests there would be refused, so either the manifest lacks a line, or the code holds something that a \
           reader of the manifest is not told of.",
@@ -104,11 +105,19 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
         let interfaces = context.facts.imports.iter().filter_map(|import| import.interface.as_ref());
         interfaces.into_iter().any(|name| name.interface == offer.interface)
     });
-    for named in uncovered(context) {
+    let (uncovered, left_out) = uncovered(context);
+    if left_out > 0 {
+        let message = format!("the code names {left_out} more hosts than are looked at");
+        findings.warning("component", message, RULE.advice);
+    }
+    for named in uncovered {
         let place = context.place(context.strings.origin(named.offset));
         let host = &named.host;
         let what = match named.scheme {
-            Some(scheme) => format!("the code names {scheme}://{host}"),
+            Some(scheme) => {
+                let port = named.other_port().map(|port| format!(":{port}")).unwrap_or_default();
+                format!("the code names {scheme}://{host}{port}")
+            }
             None => format!("the code names the host {host}"),
         };
         if named.documentation {
@@ -128,6 +137,7 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
 pub(super) fn proposed(context: &Context<'_>) -> Vec<Value> {
     const MOST: usize = 8;
     let mut rules: Vec<_> = uncovered(context)
+        .0
         .iter()
         .filter(|named| named.scheme.is_some() && !named.documentation && !is_internal(&named.host))
         .map(Named::rule)
@@ -167,10 +177,10 @@ impl Named {
     }
 }
 
-/// The hosts that the code names and no rule covers, each once a scheme.
-fn uncovered(context: &Context<'_>) -> Vec<Named> {
+/// The hosts that the code names and no rule covers, each once a scheme and port; and how many more there are.
+fn uncovered(context: &Context<'_>) -> (Vec<Named>, usize) {
     let rules: Vec<_> = context.manifest.permissions.network.iter().flatten().collect();
-    let found = mentions(context.strings, context.carriers, context.facts, |mention| {
+    let (found, left_out) = mentions(context.strings, context.carriers, context.facts, |mention| {
         NAMES.iter().any(|name| is(mention, name)) || covers(&rules, mention, mention.raw.len())
     });
     let mut seen = BTreeSet::new();
@@ -182,9 +192,9 @@ fn uncovered(context: &Context<'_>) -> Vec<Named> {
             continue;
         }
         // A guess that is covered explains nothing: the name goes on.
-        let guess = likely(mention).filter(|host| !rules.iter().any(|rule| rule.host.covers(host)));
+        let guess = likely(mention).filter(|host| !rules.iter().any(|rule| admits(rule, mention, host)));
         let Some(host) = guess.or_else(|| parse(mention.raw)) else { continue };
-        if !is_reserved(&host) && seen.insert((host.clone(), mention.scheme)) {
+        if !is_reserved(&host) && seen.insert((host.clone(), mention.scheme, mention.port())) {
             named.push(Named {
                 host,
                 scheme: mention.scheme,
@@ -194,7 +204,7 @@ fn uncovered(context: &Context<'_>) -> Vec<Named> {
             });
         }
     }
-    named
+    (named, left_out)
 }
 
 /// Whether the host may be `name`, and is followed by what may follow a host.
@@ -206,7 +216,19 @@ fn is(mention: &Mention<'_>, name: &str) -> bool {
 /// Whether a rule covers the host that the first `length` letters are.
 fn covers(rules: &[&NetworkRule], mention: &Mention<'_>, length: usize) -> bool {
     let host = mention.raw.get(..length).and_then(parse);
-    host.is_some_and(|host| rules.iter().any(|rule| rule.host.covers(&host)))
+    host.is_some_and(|host| rules.iter().any(|rule| admits(rule, mention, &host)))
+}
+
+/// Whether a rule admits `host` as it is mentioned: by that scheme, where one is named, and at that port, where one can be read.
+fn admits(rule: &NetworkRule, mention: &Mention<'_>, host: &HostPattern) -> bool {
+    let Some(scheme) = mention.scheme else { return rule.host.covers(host) };
+    // A port that is filled in when the code runs may be any.
+    let port = match mention.port() {
+        None if mention.rest.starts_with(':') => None,
+        port => Some(port.unwrap_or(scheme.default_port())),
+    };
+    let port_admitted = port.is_none_or(|port| rule.admits_port(scheme, port));
+    rule.host.covers(host) && rule.schemes.contains(&scheme) && port_admitted
 }
 
 fn is_documentation(mention: &Mention<'_>) -> bool {

@@ -161,8 +161,8 @@ pub(super) struct Context<'a> {
     /// The Python sources, and what should have been some. Of native skills in Python only.
     pub(super) python: Vec<Source<'a>>,
     pub(super) unread: Vec<Unread<'a>>,
-    /// The hosts that the sources name.
-    pub(super) wishes: Vec<Wish>,
+    /// The hosts that the sources name, and whether there are more.
+    pub(super) wishes: (Vec<Wish>, bool),
 }
 
 impl Context<'_> {
@@ -196,17 +196,20 @@ impl Context<'_> {
     }
 }
 
-/// What one rule found; the 50 first, so that a hostile component cannot make a report of any size.
+/// What one rule found; the 50 first of each severity, so that a hostile component can neither make a report of any size nor
+/// keep something grave out of it by much that is not.
 pub(super) struct Findings {
     rule: &'static str,
     list: Vec<RuleFinding>,
+    /// How many there were of each severity, as [`Severity::ALL`] has them.
+    seen: [usize; Severity::ALL.len()],
 }
 
 const MAX_FINDINGS: usize = 50;
 
 impl Findings {
     pub(super) fn new(rule: &'static str) -> Self {
-        Self { rule, list: Vec::new() }
+        Self { rule, list: Vec::new(), seen: [0; Severity::ALL.len()] }
     }
 
     pub(super) fn error(&mut self, place: &str, message: String, advice: impl Into<String>) {
@@ -222,13 +225,24 @@ impl Findings {
     }
 
     fn push(&mut self, severity: Severity, place: &str, message: String, advice: String) {
-        if self.list.len() < MAX_FINDINGS {
+        let seen = &mut self.seen[severity as usize];
+        *seen += 1;
+        if *seen <= MAX_FINDINGS {
             let (rule, place) = (self.rule.to_owned(), place.to_owned());
             self.list.push(RuleFinding { rule, severity, place, message, advice });
         }
     }
 
-    pub(super) fn into_list(self) -> Vec<RuleFinding> {
+    /// What was found, and of each severity how many more there were than are listed.
+    pub(super) fn into_list(mut self) -> Vec<RuleFinding> {
+        for (severity, seen) in Severity::ALL.into_iter().zip(self.seen) {
+            if seen > MAX_FINDINGS {
+                let message = format!("{} more of this kind are not listed", seen - MAX_FINDINGS);
+                let (rule, place) = (self.rule.to_owned(), "the package".to_owned());
+                let advice = "mend those that are listed, and look again".to_owned();
+                self.list.push(RuleFinding { rule, severity, place, message, advice });
+            }
+        }
         self.list
     }
 }

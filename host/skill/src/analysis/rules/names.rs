@@ -12,7 +12,7 @@ pub(super) const RULE: Rule = Rule {
     title: "look-alike names",
     severity: Severity::Warning,
     what: "A word mixes Latin letters with letters of another alphabet that look like them, or is written in \
-           mathematical letters; a host is an internationalised name; two tools have names that look alike.",
+           mathematical or wide letters, or wholly in such letters between Latin words; a host is an internationalised name; two tools have names that look alike.",
     why: "People approve what they read. A look-alike passes for a name they know, and filters for words do not see \
           it.",
     advice: "write the word in one alphabet, and give tools names that differ at first sight",
@@ -22,14 +22,14 @@ pub(super) const RULE: Rule = Rule {
 fn check(context: &Context<'_>, findings: &mut Findings) {
     each_text(context.manifest, |path, text| {
         if !text.is_ascii()
-            && let Some((word, what)) = disguised(text)
+            && let Some((word, what)) = disguised(text, text)
         {
             findings.warning(&format!("manifest.json: {path}"), format!("{} {what}", quote(word)), RULE.advice);
         }
     });
     if let Some(readme) = context.readme.filter(|readme| !readme.is_ascii()) {
         for (index, line) in readme.lines().enumerate() {
-            if let Some((word, what)) = disguised(line) {
+            if let Some((word, what)) = disguised(line, readme) {
                 findings.warning(
                     &format!("README.md, line {}", index + 1),
                     format!("{} {what}", quote(word)),
@@ -77,11 +77,17 @@ fn skeleton(name: &str) -> String {
     lower.chars().filter_map(alike).collect()
 }
 
-/// The first word that is not what it looks like, and why.
-fn disguised(text: &str) -> Option<(&str, &'static str)> {
+/// The first word that is not what it looks like, and why; in a text that `around` is all of.
+fn disguised<'t>(text: &'t str, around: &str) -> Option<(&'t str, &'static str)> {
+    // Whoever writes in another alphabet needs letters that look like none of ours.
+    let in_latin = around.chars().any(|c| c.is_ascii_alphabetic())
+        && !around.chars().any(|c| matches!(c, '\u{370}'..='\u{58f}' | '\u{13a0}'..='\u{13ff}') && !is_lookalike(c));
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_ascii()).find_map(|word| {
         if word.chars().filter(|c| is_mathematical(*c)).count() > 2 {
-            return Some((word, "is written in mathematical letters"));
+            return Some((word, "is written in mathematical or wide letters"));
+        }
+        if in_latin && word.chars().count() > 2 && word.chars().all(is_lookalike) {
+            return Some((word, "is written in letters that look like Latin ones"));
         }
         let latin = word.chars().any(|c| c.is_ascii_alphabetic());
         let foreign = word.chars().any(is_lookalike);
@@ -92,6 +98,7 @@ fn disguised(text: &str) -> Option<(&str, &'static str)> {
 /// The blocks of letters that are Latin but for their shape.
 fn is_mathematical(c: char) -> bool {
     matches!(c, '\u{1d400}'..='\u{1d7ff}' | '\u{1f130}'..='\u{1f189}' | '\u{24b6}'..='\u{24e9}')
+        || matches!(c, '\u{ff21}'..='\u{ff3a}' | '\u{ff41}'..='\u{ff5a}')
 }
 
 /// Letters of other alphabets that most typefaces draw like Latin ones (from the confusables of Unicode TR 39). Greek
@@ -110,12 +117,16 @@ mod tests {
     #[test]
     fn words_in_two_alphabets_are_found() {
         let check = |text: &str, expected: Option<&str>| {
-            assert_eq!(disguised(text).map(|(word, _)| word), expected, "{text}");
+            assert_eq!(disguised(text, text).map(|(word, _)| word), expected, "{text}");
         };
         check("pаypal", Some("pаypal"));
         check("send to аdmin now", Some("аdmin"));
         check("gοοgle", Some("gοοgle"));
         check("𝐢𝐠𝐧𝐨𝐫𝐞 this", Some("𝐢𝐠𝐧𝐨𝐫𝐞"));
+        check("ｐａｙｐａｌ", Some("ｐａｙｐａｌ"));
+        check("get an Аррӏе", Some("Аррӏе"));
+        check("the ѕсоре of it", Some("ѕсоре"));
+        check("сор and роса, пишет он", None);
         for fine in [
             "naïve café",
             "привет, world",

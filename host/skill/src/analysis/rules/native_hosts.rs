@@ -17,24 +17,32 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Warning,
     what: "The source of a native skill, or a text in its assemblies, names hosts in its URLs. A note for each where the manifest asks for the network \
            and names none itself: the person who installs chooses among them. A warning where the manifest names hosts \
-           and this one is not among them, or does not ask for the network at all.",
+           and this one is not among them, or does not ask for the network at all, or where the code names more than 32 hosts \
+           that the manifest does not.",
     why: "A skill of the public contract asks for the network as a whole. It is granted the hosts that a person has \
           seen and chosen, and no others.",
     advice: "grant the host at installation (`sophon install --allow-host HOST`), or leave the host out of the code",
     check: Check::Native(check),
 };
 
-/// Most hosts that are proposed. A list of more is a list of something else.
+/// Most hosts that are proposed, of those that the manifest does not name. A list of more is a list of something else.
 const MOST: usize = 32;
 
 fn check(context: &Context<'_>, findings: &mut Findings) {
     let manifest = context.manifest;
-    for wish in &context.wishes {
-        let host = &wish.host;
+    let (wishes, more) = &context.wishes;
+    if *more {
+        findings.warning(
+            "the package",
+            format!("the code names more than {MOST} hosts; the others are not listed"),
+            RULE.advice,
+        );
+    }
+    for wish in wishes {
         match manifest.permissions.network.as_deref().filter(|rules| !rules.is_empty()) {
-            Some(rules) if rules.iter().any(|rule| rule.host.covers(host)) => {}
+            Some(_) if is_covered(manifest, wish) => {}
             Some(_) => {
-                let line = RulePlace::of(&manifest.permissions).line(&[json!(host.to_string())]);
+                let line = RulePlace::of(&manifest.permissions).line(&[json!(wish.host.to_string())]);
                 let message = format!("the code names {}, which no rule of permissions.network covers", wish.shown());
                 findings.warning(&wish.place, message, format!("if the skill talks to it, {line}"));
             }
@@ -50,31 +58,38 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
     }
 }
 
-/// The hosts that the code's texts name (each with its place), each once, in the order in which they are named.
-pub(in crate::analysis) fn wishes(texts: impl Iterator<Item = (String, String)>, manifest: &Manifest) -> Vec<Wish> {
+fn is_covered(manifest: &Manifest, wish: &Wish) -> bool {
+    manifest.permissions.network.iter().flatten().any(|rule| rule.host.covers(&wish.host))
+}
+
+/// The hosts that the code's texts name (each with its place), each once, in the order in which they are named; and whether
+/// there are more than are proposed.
+pub(in crate::analysis) fn wishes(
+    texts: impl Iterator<Item = (String, String)>,
+    manifest: &Manifest,
+) -> (Vec<Wish>, bool) {
+    // A pattern of a field names the hosts that its value may have; one that is exact needs no asking.
+    let endpoint = manifest.integration.iter().filter_map(|integration| integration.test_endpoint.clone());
+    let endpoint = endpoint.map(|endpoint| ("manifest.json: integration.testEndpoint".to_owned(), endpoint));
     let mut seen = BTreeSet::new();
-    let mut wishes = Vec::new();
-    'texts: for (place, text) in texts {
+    let (mut wishes, mut uncovered) = (Vec::new(), 0);
+    for (place, text) in endpoint.chain(texts) {
         for (scheme, host, port) in named(&text) {
-            if is_name_only(&host) || !seen.insert((host.clone(), port, scheme)) {
+            let wish = Wish { host, scheme, port, place: place.clone() };
+            // What the manifest names needs no choosing, at whatever port: it leaves the others their places.
+            let key = if is_covered(manifest, &wish) { None } else { Some((port, scheme)) };
+            if is_name_only(&wish.host) || !seen.insert((wish.host.clone(), key)) {
                 continue;
             }
-            wishes.push(Wish { host, scheme, port, place: place.clone() });
+            uncovered += usize::from(key.is_some());
             // Nobody asks what else there is: it is neither read nor remembered.
-            if wishes.len() == MOST {
-                break 'texts;
+            if uncovered > MOST {
+                return (wishes, true);
             }
+            wishes.push(wish);
         }
     }
-    // A pattern of a field names the hosts that its value may have; one that is exact needs no asking.
-    if let Some(integration) = &manifest.integration {
-        for (scheme, host, port) in integration.test_endpoint.iter().flat_map(|endpoint| named(endpoint)) {
-            if !is_name_only(&host) && seen.insert((host.clone(), port, scheme)) {
-                wishes.push(Wish { host, scheme, port, place: "manifest.json: integration.testEndpoint".into() });
-            }
-        }
-    }
-    wishes
+    (wishes, false)
 }
 
 /// Hosts in the URLs of a literal. A label that is a field of a format stands for any.
@@ -187,7 +202,19 @@ mod tests {
             read += 1;
             ("main.py".to_owned(), format!("https://host{}.acme.net", host / 2))
         });
-        assert_eq!(wishes(texts, &manifest).len(), MOST);
-        assert_eq!(read, 2 * MOST - 1);
+        let (wishes, more) = wishes(texts, &manifest);
+        assert_eq!((wishes.len(), more), (MOST, true));
+        assert_eq!(read, 2 * MOST + 1);
+    }
+
+    #[test]
+    fn what_the_manifest_names_takes_nobodys_place() {
+        let mut manifest = crate::testing::manifest();
+        manifest["permissions"] = json!({"network": ["api.acme.net"]});
+        let manifest = Manifest::parse(manifest.to_string().as_bytes()).unwrap();
+        let ports = (0..1000).map(|port| ("main.py".to_owned(), format!("https://api.acme.net:{port}")));
+        let other = ("main.py".to_owned(), "https://evil.acme.net".to_owned());
+        let (wishes, more) = wishes(ports.chain([other]), &manifest);
+        assert_eq!((wishes.len(), more), (2, false), "{wishes:?}");
     }
 }

@@ -3,6 +3,7 @@
 use super::{Check, Context, Findings, Rule};
 use crate::analysis::python::{Kind, Source, Use};
 use crate::analysis::report::Severity;
+use std::collections::HashMap;
 
 pub(super) const RULE: Rule = Rule {
     id: "SA024",
@@ -67,10 +68,11 @@ pub(super) const DECODES: [&str; 14] = [
 
 fn check(context: &Context<'_>, findings: &mut Findings) {
     for source in &context.python {
+        let mut assigned = Assigned::of(source);
         for (name, how) in RUNS {
             for used in source.uses_of(name).filter(|used| !is_harmless(source, used)) {
                 let place = format!("{}, line {}", source.name, used.line);
-                let decoded = hidden(source, used);
+                let decoded = hidden(source, &mut assigned, used);
                 let message = match &decoded {
                     Some(from) => format!("{} {how}, of what {from} makes of hidden bytes", used.path),
                     None => format!("{} {how}", used.path),
@@ -107,7 +109,7 @@ fn is_text(kind: Kind) -> bool {
 fn is_harmless(source: &Source<'_>, used: &Use) -> bool {
     let module = used.path.split('.').next().unwrap_or_default();
     if matches!(module, "code" | "pip" | "marshal" | "pickle" | "shelve" | "runpy" | "codeop")
-        && source.imports_of(module).next().is_none()
+        && !source.imports(module)
     {
         return true;
     }
@@ -121,31 +123,52 @@ fn is_harmless(source: &Source<'_>, used: &Use) -> bool {
 const DANGEROUS: [&str; 6] = ["os", "subprocess", "socket", "ctypes", "builtins", "marshal"];
 
 /// What decodes the bytes that `used` runs: within its brackets, or, where it runs a name, where that is assigned.
-fn hidden(source: &Source<'_>, used: &Use) -> Option<String> {
+fn hidden(source: &Source<'_>, assigned: &mut Assigned<'_>, used: &Use) -> Option<String> {
     let arguments = source.arguments(used.token);
     let first = used.token + 2;
-    let within = |from: usize, to: usize| {
-        let inside = source.uses.iter().filter(|inner| inner.token >= from && inner.token < to);
-        inside
-            .into_iter()
-            .find(|inner| DECODES.iter().any(|name| is(&inner.path, name)))
-            .map(|inner| inner.path.clone())
-    };
-    if arguments.is_empty() {
-        return None;
-    }
-    if let Some(found) = within(first, first + arguments.len()) {
-        return Some(found);
-    }
-    // `code = zlib.decompress(…)` and later `exec(code)`.
-    let name = arguments.first().filter(|token| token.kind == Kind::Name)?;
-    let assigned = source.tokens.windows(2).enumerate().filter(|(_, pair)| {
-        pair[0].kind == Kind::Name && pair[0].text == name.text && pair[1].kind == Kind::Mark && pair[1].text == "="
-    });
-    assigned.into_iter().find_map(|(at, _)| {
-        let end = source.tokens[at..].iter().position(|token| token.kind == Kind::End)?;
-        within(at + 2, at + end)
+    let name = arguments.first()?;
+    decoder(source, first, first + arguments.len()).or_else(|| {
+        // `code = zlib.decompress(…)` and later `exec(code)`.
+        (name.kind == Kind::Name).then(|| assigned.decoder(source, &name.text)).flatten()
     })
+}
+
+/// The first use of what decodes among the tokens from one to another.
+fn decoder(source: &Source<'_>, from: usize, to: usize) -> Option<String> {
+    // Uses stand in the order of their tokens.
+    let inside = &source.uses[source.uses.partition_point(|used| used.token < from)..];
+    let mut inside = inside.iter().take_while(|used| used.token < to);
+    inside.find(|used| DECODES.iter().any(|name| is(&used.path, name))).map(|used| used.path.clone())
+}
+
+/// Where names are assigned, each looked into once.
+struct Assigned<'s> {
+    places: HashMap<&'s str, Vec<usize>>,
+    decoders: HashMap<&'s str, Option<String>>,
+}
+
+impl<'s> Assigned<'s> {
+    fn of(source: &'s Source<'_>) -> Self {
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (at, pair) in source.tokens.windows(2).enumerate() {
+            if pair[0].kind == Kind::Name && pair[1].kind == Kind::Mark && pair[1].text == "=" {
+                places.entry(&pair[0].text).or_default().push(at);
+            }
+        }
+        Self { places, decoders: HashMap::new() }
+    }
+
+    /// What decodes where `name` is assigned.
+    fn decoder(&mut self, source: &Source<'_>, name: &str) -> Option<String> {
+        let (&name, places) = self.places.get_key_value(name)?;
+        let look = || {
+            places.iter().find_map(|&at| {
+                let end = source.tokens[at..].iter().position(|token| token.kind == Kind::End)?;
+                decoder(source, at + 2, at + end)
+            })
+        };
+        self.decoders.entry(name).or_insert_with(look).clone()
+    }
 }
 
 pub(super) fn is(path: &str, name: &str) -> bool {

@@ -36,7 +36,7 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
     for source in &context.python {
         for used in NATIVE.iter().flat_map(|name| source.uses_of(name)) {
             let module = used.path.split('.').next().unwrap_or_default();
-            if source.imports_of(module).next().is_some() {
+            if source.imports(module) {
                 let place = format!("{}, line {}", source.name, used.line);
                 findings.warning(&place, format!("{} reaches below the interpreter", used.path), RULE.advice);
             }

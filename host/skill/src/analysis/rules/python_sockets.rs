@@ -66,12 +66,12 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
         let mut last = (String::new(), 0);
         let opens = source
             .uses_of("socket.")
-            .filter(|_| source.imports_of("socket").next().is_some())
+            .filter(|_| source.imports("socket"))
             .filter(|used| !HARMLESS.contains(&used.path.as_str()))
             .map(|used| (used.path.clone(), used.line, "raw sockets"));
         let speaks = SPEAKS.iter().flat_map(|(name, protocol)| {
             let module = name.trim_end_matches('.').split('.').next().unwrap_or(name);
-            let imported = source.imports_of(module).next().is_some();
+            let imported = source.imports(module);
             source.uses_of(name).filter(move |_| imported).map(|used| (used.path.clone(), used.line, *protocol))
         });
         let wholesale = source

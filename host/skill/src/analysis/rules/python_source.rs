@@ -10,7 +10,7 @@ pub(super) const RULE: Rule = Rule {
     id: "SA023",
     title: "Python source that cannot be read",
     severity: Severity::Error,
-    what: "A Python file is not UTF-8, declares another encoding, has more than 2 MiB, holds what is no token of \
+    what: "A Python file is not UTF-8, declares another encoding, has more than 2 MiB (all together more than 16 MiB), holds what is no token of \
            Python, or holds characters that do not show or that change how their neighbours are shown; or the package \
            holds compiled Python, or a file that the interpreter runs at its start.",
     why: "Another encoding or an invisible character makes a file that people and tools read as one program and the \

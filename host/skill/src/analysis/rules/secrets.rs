@@ -2,7 +2,7 @@
 
 use super::{Check, Context, Findings, Rule};
 use crate::analysis::report::Severity;
-use sophon_guard::{FindingKind, scan_secrets};
+use sophon_guard::{FindingKind, scan_secrets_up_to};
 
 pub(super) const RULE: Rule = Rule {
     id: "SA018",
@@ -22,12 +22,20 @@ pub(super) const RULE: Rule = Rule {
 const BY_SURROUNDINGS: [&str; 5] =
     ["assigned-secret", "service-credential", "url-password", "curl-user", "authorization-header"];
 
+/// Texts that are looked at. A skill has a few.
+const MOST: usize = 4096;
+
 fn check(context: &Context<'_>, findings: &mut Findings) {
     for noticed in context.noticed.iter().filter(|noticed| noticed.kind == FindingKind::PossibleSecret) {
         let message = format!("the text holds what looks like a secret ({})", noticed.rule);
         findings.warning(&noticed.place, message, RULE.advice);
     }
-    for found in scan_secrets(&context.strings.text) {
+    let secrets = scan_secrets_up_to(&context.strings.text, MOST);
+    if secrets.len() == MOST {
+        let message = format!("{MOST} texts look like secrets, and the rest is not looked at");
+        findings.warning("the package", message, RULE.advice);
+    }
+    for found in secrets {
         let place = context.place(context.strings.origin(found.start));
         let message = format!("there is what looks like a secret ({})", found.rule);
         if BY_SURROUNDINGS.contains(&found.rule.as_str()) {

@@ -3,17 +3,19 @@
 use super::{Check, Context, Findings, Rule};
 use crate::analysis::facts::MAX_SEGMENTS;
 use crate::analysis::report::Severity;
+use crate::ceilings;
 
 pub(super) const RULE: Rule = Rule {
     id: "SA007",
     title: "too many parts",
     severity: Severity::Error,
-    what: "The component, with everything nested in it, has more than 64 core modules, components, tables or memories, \
-           100,000 functions, 5 million locals, 32 MiB of code, 50,000 types, 20,000 globals, data segments, core \
+    what: "The component, with everything nested in it, has more than 64 core modules or components, 40 core \
+           instances, 20 tables, 4 memories, 100,000 functions, 5 million locals, 32 MiB of code, 50,000 types, 20,000 globals, data segments, core \
            imports, core exports or definitions of the component model, 10,000 element segments, or 200,000 elements \
-           in them.",
-    why: "Each part costs time to compile and memory to run. The bounds are several times what whole language \
-          interpreters need, so only what was made to exhaust a host reaches them.",
+           in them; or its components, instantiated within one another, could come to more than 1,000 instances.",
+    why: "Each part costs time to compile and memory to run. The bounds of tables, memories and core instances are \
+          those of the sandbox; the others are several times what whole language interpreters need, so only what was made \
+          to exhaust a host reaches them.",
     advice: "link the parts into fewer before packaging, or build without what is not used",
     check: Check::Component(check),
 };
@@ -28,8 +30,10 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
         (totals.locals, 5_000_000, "locals"),
         (totals.code, 32 << 20, "bytes of code"),
         (totals.types, 50_000, "types"),
-        (totals.tables, 64, "tables"),
-        (totals.memories, 64, "memories"),
+        (totals.instances, ceilings::INSTANCES.into(), "core instances"),
+        (totals.component_instances(), 1_000, "component instances"),
+        (totals.tables, ceilings::TABLES.into(), "tables"),
+        (totals.memories, ceilings::MEMORIES.into(), "memories"),
         (totals.globals, 20_000, "globals"),
         (totals.data_segments, MAX_SEGMENTS, "data segments"),
         (totals.element_segments, 10_000, "element segments"),

@@ -4,6 +4,8 @@
 use super::{Check, Context, Findings, Rule};
 use crate::analysis::report::Severity;
 use crate::manifest::{Manifest, Tool};
+use crate::text::quote;
+use serde_json::{Map, Value};
 use sophon_types::CanonicalJson;
 
 pub(super) const RULE: Rule = Rule {
@@ -11,7 +13,7 @@ pub(super) const RULE: Rule = Rule {
     title: "tools differ from the manifest",
     severity: Severity::Error,
     what: "The section sophon:tools, which lists the tools that the code was built with, differs from the tools of \
-           the manifest. A warning where there is no such section.",
+           the manifest, or holds anything besides. A warning where there is no such section.",
     why: "People and models act on what the manifest says of a tool. It has to be what the code was built to do.",
     advice: "run `sophon build`, which copies the tools out of the component into manifest.json",
     check: Check::Component(check),
@@ -30,6 +32,10 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
     };
     if context.manifest.document().value().get("tools") == Some(document.value()) {
         return;
+    }
+    if let Some(key) = unknown_key(document.value()) {
+        let message = format!("a tool has {}, which no tool has", quote(key));
+        findings.error(PLACE, message, RULE.advice);
     }
     let built = match read(&document, context.manifest) {
         Ok(tools) => tools,
@@ -51,6 +57,14 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
             findings.error(PLACE, format!("{} of the manifest is not in the component", declared.name), RULE.advice);
         }
     }
+}
+
+/// A key that says nothing of a tool: nobody compares it, so it could hold anything.
+fn unknown_key(tools: &Value) -> Option<&str> {
+    const KEYS: [&str; 8] =
+        ["name", "description", "riskLevel", "parameters", "returns", "effects", "editable", "network"];
+    let keys = tools.as_array()?.iter().filter_map(Value::as_object).flat_map(Map::keys);
+    keys.map(String::as_str).find(|key| !KEYS.contains(key))
 }
 
 /// Reads the section by the rules of the manifest, so that what both leave out means the same.

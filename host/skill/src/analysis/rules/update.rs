@@ -9,7 +9,7 @@ pub(super) const RULE: Rule = Rule {
     title: "asks for more than the version before",
     severity: Severity::Warning,
     what: "Compared with an older manifest: a new tool, other words or schemas of a tool, more of the network, of \
-           credentials or of files.",
+           credentials, of files, of memory or of time, another runtime.",
     why: "A person agreed to the version before. What it did not ask for needs fresh consent, and so does a \
           description that a model will act on.",
     advice: "say in README.md why the update needs it; whoever installs it has to agree again",
@@ -24,6 +24,8 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
                 let index = context.manifest.tools.iter().position(|known| known.name == *tool).unwrap_or_default();
                 format!("tools[{index}]")
             }
+            Change::RuntimeChanged { .. } => "runtime".to_owned(),
+            Change::LimitRaised { .. } => "sandbox".to_owned(),
             Change::NetworkWidened { .. } | Change::NetworkWanted => "permissions.network".to_owned(),
             Change::CredentialAdded { .. } | Change::CredentialWidened { .. } => "credentials".to_owned(),
             Change::WorkspaceWanted => "permissions.filesystem".to_owned(),

@@ -14,7 +14,7 @@ fn carrying(data: &[u8]) -> String {
 fn sending(inside: &str) -> Report {
     let mut manifest = manifest();
     manifest["permissions"] =
-        json!({"network": ["api.example.com", {"host": "*.cdn.example.com", "methods": ["GET"]}]});
+        json!({"network": ["api.example.com", "api.acme.net", {"host": "*.cdn.example.com", "methods": ["GET"]}]});
     let bytes = component(&format!(r#"(import "sophon:skill/http@1.0.0" (instance)) {inside}"#));
     let mut report = analyse(&bytes, &parsed(&manifest));
     report.findings.retain(|finding| finding.rule != "SA011");
@@ -46,6 +46,35 @@ fn attack_22_oversized_parts_are_refused_before_anything_is_compiled() {
     check(&module(&types(1_000).collect::<String>()), &[]);
     check(&module(&format!("(memory 1) {}", "(data \"\")".repeat(20_001))), &["SA007 error"]);
     check(&module(&format!("(func) {}", "(elem declare func 0)".repeat(10_001))), &["SA007 error"]);
+    let instances =
+        |count: usize| format!("(core module $other) {}", "(core instance (instantiate $other))".repeat(count));
+    // The skill itself has one.
+    check(&instances(40), &["SA007 error"]);
+    check(&instances(39), &[]);
+    // Each level makes the one below it ten times: ten definitions a level, ten thousand instances.
+    let tenfold = |inside: String| format!("(component $c {inside}) {}", "(instance (instantiate $c))".repeat(10));
+    check(&tenfold(tenfold(tenfold(tenfold(String::new())))), &["SA007 error"]);
+    check(&tenfold(tenfold(tenfold(String::new()))), &[]);
+    check(&"(core module (memory 0))".repeat(5), &["SA007 error"]);
+    check(&module(&"(table 1 funcref)".repeat(21)), &["SA007 error"]);
+    let bodies =
+        |body: &[u8], count: usize| listed(&analyse(&super::wrapped(&with_bodies(body, count)), &parsed(&manifest())));
+    // 9,999 locals of type i64 each; a MiB of nop each.
+    let locals = [1, 0x8f, 0x4e, 0x7e, 0x0b];
+    let nops = [vec![0], vec![1; (1 << 20) - 8], vec![0x0b]].concat();
+    for (body, count) in [(&locals[..], 501), (&nops, 33)] {
+        assert!(bodies(body, count).contains(&"SA007 error".to_owned()), "{count}");
+        assert!(!bodies(body, 9).contains(&"SA007 error".to_owned()), "{count}");
+    }
+    check(
+        &module(&format!("(table 9 funcref) (func) {}", format!("(elem func {})", "0 ".repeat(5_000)).repeat(41))),
+        &["SA007 error"],
+    );
+    let imports = |count: usize| (0..count).map(|n| format!("(import \"m\" \"{n}\" (func))")).collect::<String>();
+    check(&module(&imports(20_001)), &["SA007 error"]);
+    let exports = |count: usize| (0..count).map(|n| format!("(export \"{n}\" (func 0))")).collect::<String>();
+    check(&module(&format!("(func) {}", exports(20_001))), &["SA007 error"]);
+    check(&"(type (list u8))".repeat(20_001), &["SA007 error"]);
     check(&module(&"(global i32 (i32.const 0))".repeat(20_001)), &["SA007 error"]);
     check(&module(&format!("(func (local {}))", "i64 ".repeat(10_001))), &["SA013 error"]);
     check(&module(&format!("(func {} {})", "block ".repeat(4_000), "end ".repeat(4_000))), &["SA013 error"]);
@@ -53,6 +82,28 @@ fn attack_22_oversized_parts_are_refused_before_anything_is_compiled() {
     check(&module(&format!("(func {})", "nop ".repeat(1 << 20))), &["SA013 error"]);
     check(&module(&format!("(func {} {})", "block ".repeat(500), "end ".repeat(500))), &[]);
     check(&module(&format!("(func block i32.const 0 br_table {} end)", "0 ".repeat(2_000))), &[]);
+}
+
+/// A core module with so many functions of one body.
+fn with_bodies(body: &[u8], count: usize) -> Vec<u8> {
+    let number = |mut number: usize| {
+        let mut bytes = Vec::new();
+        while number > 0x7f {
+            bytes.push((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    };
+    let section = |id: u8, content: Vec<u8>| [vec![id], number(content.len()), content].concat();
+    let code = [number(body.len()), body.to_vec()].concat().repeat(count);
+    [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(1, vec![1, 0x60, 0, 0]),
+        section(3, [number(count), vec![0; count]].concat()),
+        section(10, [number(count), code].concat()),
+    ]
+    .concat()
 }
 
 #[test]
@@ -119,11 +170,19 @@ fn hosts_in_the_data_are_compared_with_the_manifest() {
         assert_eq!(listed(&sending(&carrying(data.as_bytes()))), expected, "{data}");
     };
     let (warning, note): (&[&str], &[&str]) = (&["SA015 warning"], &["SA015 note"]);
-    for covered in ["https://api.example.com/v1", "HTTPS://API.EXAMPLE.COM", "https://img.cdn.example.com/a.png"] {
+    for covered in [
+        "https://api.example.com/v1",
+        "HTTPS://API.EXAMPLE.COM",
+        "https://img.cdn.example.com/a.png",
+        "https://api.acme.net:443/",
+        "https://api.acme.net:{}/",
+    ] {
         check(covered, &[]);
     }
     for uncovered in [
         "https://evil.net/collect",
+        "http://api.acme.net/v1",
+        "https://api.acme.net:8443/",
         "https://api.example.com.evil.net/",
         "https://api.example.com@evil.net/",
         "https://%65vil.net/",
@@ -226,6 +285,68 @@ fn programs_and_opaque_data_are_found_in_segments_sections_and_files() {
         assert!(report.findings[0].place.starts_with("file \"data.bin\", byte 0x"), "{report}");
     }
     assert!(findings(&carrying(b"\x7fELF, MZ and PK\x03\x04 begin files"), |_| ()).is_empty());
+}
+
+/// What weighs little must not keep what weighs much out of a report.
+#[test]
+fn nothing_grave_is_hidden_by_much_that_is_not() {
+    let has =
+        |report: &Report, expected: &str| assert!(listed(report).contains(&expected.to_owned()), "{report:.2000}");
+    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0".to_vec();
+    elf.resize(64, 0);
+    let scripts = [b"#!/bin/sh run\n".repeat(500), elf.clone()].concat();
+    has(&sending(&carrying(&scripts)), "SA016 error");
+    let documented = "see https://docs.rs/x and http://docs.rs/x\0".repeat(100);
+    let of = |text: String| sending(&carrying(text.as_bytes()));
+    let named: String =
+        (0..100).map(|n| format!("https://docs.rs:{}/\0", 1000 + n)).chain(["https://evil.net/\0".into()]).collect();
+    has(&of(documented + &named), "SA015 warning");
+    has(&of("http://www.w3.org/\0".repeat(3000) + "https://evil.net/\0"), "SA015 warning");
+    has(&of("https://api.example.com/\0".repeat(3000) + "https://evil.net/\0"), "SA015 warning");
+    let reserved: String = (0..3000).map(|n| format!("https://a{n}.example/\0")).collect();
+    let report = of(reserved + "https://evil.net/\0");
+    assert!(report.to_string().contains("more hosts than are looked at"), "{report:.2000}");
+    let words = "password = \"hunter2Xq7Lm9Zt\"\n".repeat(200);
+    let token = "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\n";
+    has(&of(format!("{words}{token}")), "SA018 warning");
+    let report = of("#!/bin/sh run\n".repeat(500));
+    let count = report.findings.iter().filter(|finding| finding.rule == "SA016").count();
+    assert_eq!(count, 51);
+    assert!(report.to_string().contains("450 more of this kind are not listed"), "{report:.2000}");
+}
+
+/// Whatever a place is called, what stands there is looked at.
+#[test]
+fn no_name_of_a_place_hides_what_is_in_it() {
+    let token = "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";
+    for section in ["description", "producers", "homepage", ".debug_str", "name2"] {
+        let found = findings(&format!(r#"(@custom "{section}" "{token}")"#), |_| ());
+        assert!(found.contains(&"SA018 warning".to_owned()), "{section}: {found:?}");
+    }
+    // Where it came from may be said there, in a licence too.
+    assert!(findings(r#"(@custom "homepage" "https://home.acme.net/x")"#, |_| ()).is_empty());
+    let with_licence = |text: &str| {
+        let mut files = files(&manifest());
+        files.insert("LICENSE".to_owned(), text.as_bytes().to_vec());
+        listed(&Package::read(crate::pack(&files).unwrap()).unwrap().analyse())
+    };
+    assert_eq!(with_licence("Free for all: https://licence.acme.net/"), Vec::<String>::new());
+    assert_eq!(with_licence(&format!("Free for all, {token}")), ["SA018 warning"]);
+    let mut tools = manifest()["tools"].clone();
+    tools[0]["x"] = json!(token);
+    let bare = wat::parse_str(component_text("")).unwrap();
+    let bytes = with_tools_section(&bare, tools.to_string().as_bytes()).unwrap();
+    assert_eq!(listed(&analyse(&bytes, &parsed(&manifest()))), ["SA006 error"]);
+    // As the usual tools write it, in lines.
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(random(9000));
+    let lines: String =
+        encoded.as_bytes().chunks(76).map(|line| format!("{}\n", std::str::from_utf8(line).unwrap())).collect();
+    assert_eq!(findings(&carrying(lines.as_bytes()), |_| ()), ["SA017 warning"]);
+    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0".to_vec();
+    elf.resize(200, 0);
+    let encoded = base64::engine::general_purpose::STANDARD.encode(elf);
+    assert_eq!(findings(&carrying(encoded.as_bytes()), |_| ()), ["SA016 error"]);
 }
 
 #[test]

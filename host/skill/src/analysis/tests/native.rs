@@ -11,6 +11,10 @@ fn skill(source: &str) -> Package {
 }
 
 fn package(source: &str, edit: impl FnOnce(&mut Value)) -> Package {
+    Package::read(crate::pack(&native_files(source, edit)).unwrap()).unwrap()
+}
+
+fn native_files(source: &str, edit: impl FnOnce(&mut Value)) -> BTreeMap<String, Vec<u8>> {
     let mut manifest = json!({
         "name": "tickets", "version": "1.0.0", "author": "Ann", "license": "MIT", "description": "Tickets.",
         "category": "integration", "runtime": "sandbox", "language": "python", "entrypoint": "main.py",
@@ -19,11 +23,10 @@ fn package(source: &str, edit: impl FnOnce(&mut Value)) -> Package {
         "sandbox": {"network": true, "timeoutSeconds": 30, "maxMemoryMb": 256},
     });
     edit(&mut manifest);
-    let files = BTreeMap::from([
+    BTreeMap::from([
         ("manifest.json".to_owned(), manifest.to_string().into_bytes()),
         ("main.py".to_owned(), source.as_bytes().to_vec()),
-    ]);
-    Package::read(crate::pack(&files).unwrap()).unwrap()
+    ])
 }
 
 /// Findings about the source, as `rule severity line`.
@@ -95,6 +98,34 @@ fn code_that_was_hidden_is_refused() {
     check("import zlib\nc = zlib.decompress(d)\nexec(c)", &["SA024 error 3"]);
     check("import urllib.request as u\neval(u.urlopen(params['url']).read())", &["SA024 error 2"]);
     assert_eq!(skill("import codecs\nexec(codecs.decode('x', 'rot13'))").analyse().verdict, Verdict::Reject);
+}
+
+/// No file keeps the analysis busy for longer than reading it takes.
+#[test]
+fn attack_22_a_source_is_read_in_the_time_its_length_takes() {
+    let calls = "exec(a)\n".repeat(100_000);
+    let assigned = "a = 1\n".repeat(50_000) + &"exec(a)\n".repeat(50_000);
+    let foreign = "import x\n".repeat(50_000) + &"code.y\n".repeat(50_000) + &"socket.y\n".repeat(50_000);
+    let (send, done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for source in [calls, assigned, foreign] {
+            let report = skill(&source).analyse();
+            send.send(report.verdict).unwrap();
+        }
+    });
+    for expected in [Verdict::Review, Verdict::Review, Verdict::Admit] {
+        let verdict = done.recv_timeout(super::PATIENCE).expect("it goes on for ever");
+        assert!(verdict >= expected, "{verdict}");
+    }
+    let nested = "f(".repeat(201) + &")".repeat(201);
+    check(&nested, &["SA023 error 1"]);
+    check(&("f(\n".repeat(200) + &")\n".repeat(200)), &[]);
+    let mut sources = native_files("pass\n", |_| ());
+    for n in 0..9 {
+        sources.insert(format!("m{n}.py"), format!("# {}\n", "x".repeat(997)).repeat((2 << 20) / 1000).into_bytes());
+    }
+    let report = Package::read(crate::pack(&sources).unwrap()).unwrap().analyse();
+    assert!(report.to_string().contains("more than 16 MiB"), "{report:.2000}");
 }
 
 #[test]
