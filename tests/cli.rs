@@ -270,6 +270,17 @@ fn check_says_the_same_in_every_form() {
         }
         assert!(text.contains(word("message")) && text.contains(word("advice")), "{text}");
     }
+    // As an update: what it asks for beyond the version before.
+    let publisher = Publisher::new("Good Co", 1);
+    let quiet = publisher.sign(&Guest::new("grower", Behaviour::Return(b"true".to_vec())));
+    let wider = Guest::new("grower", Behaviour::Return(b"true".to_vec())).version("1.1.0");
+    let wider = publisher.sign(&wider.manifest(json!({"permissions": {"maxMemoryMb": 128}})));
+    let before = quiet.write(&home.beside(""), "grower-1.0.0");
+    let after = wider.write(&home.beside(""), "grower-1.1.0");
+    let (before, after) = (before.to_str().expect("a path"), after.to_str().expect("a path"));
+    let compared = Cli::new(&home, ["check", after, "--since", before]).expect(0);
+    assert!(compared.stdout.contains("SA022") && compared.stdout.contains("128 MiB"), "{}", compared.stdout);
+    assert!(!Cli::new(&home, ["check", after]).expect(0).stdout.contains("SA022"));
     // The host refuses it with the same words.
     let refused = Cli::new(&home, ["install", file, "--dangerously-allow-unsigned"]).run();
     assert!(refused.stderr.contains("SA003") || refused.stderr.contains("does not offer"), "{}", refused.stderr);

@@ -5,8 +5,9 @@ use crate::project::Draft;
 use crate::sign::read_package;
 use crate::{AuthorError, Subject, SubjectKind, files};
 use serde::Serialize;
-use sophon_skill::{MAX_COMPONENT, Report, Verdict, analyse};
+use sophon_skill::{MAX_COMPONENT, Manifest, Package, Report, Subject as Analysed, Verdict};
 use sophon_types::{Digest, SkillName, Version};
+use std::path::Path;
 
 /// What the host would say.
 #[derive(Debug, Clone, Serialize)]
@@ -41,12 +42,15 @@ impl Checked {
 
 /// Checks a project (which is built), a package, or a component with its manifest. Signatures are not looked at.
 ///
-/// A rejection is no error: it is in the report.
+/// With `since`, the package of an older version, the report also says what this one asks for beyond it. A rejection is no
+/// error: it is in the report.
 ///
 /// # Errors
 /// [`AuthorError`] where it cannot be built or read at all; [`AuthorError::Manifest`] lists every violation.
-pub fn check(subject: &Subject) -> Result<Checked, AuthorError> {
+pub fn check(subject: &Subject, since: Option<&Path>) -> Result<Checked, AuthorError> {
     let kind = subject.kind();
+    let since = since.map(read_package).transpose()?;
+    let before = since.as_ref().map(Package::manifest);
     match subject {
         Subject::Project(request) => {
             let assembled = assemble(request)?;
@@ -57,7 +61,10 @@ pub fn check(subject: &Subject) -> Result<Checked, AuthorError> {
                 version: manifest.version.clone(),
                 entrypoint: manifest.entrypoint.clone(),
                 digest: Some(*assembled.package.digest()),
-                report: assembled.report,
+                report: match before {
+                    None => assembled.report,
+                    Some(_) => analysed(Analysed::package(&assembled.package), before),
+                },
                 warnings: assembled.warnings,
                 compiler: assembled.compiler,
             })
@@ -71,7 +78,7 @@ pub fn check(subject: &Subject) -> Result<Checked, AuthorError> {
                 version: manifest.version.clone(),
                 entrypoint: manifest.entrypoint.clone(),
                 digest: Some(*package.digest()),
-                report: package.analyse(),
+                report: analysed(Analysed::package(&package), before),
                 warnings: Vec::new(),
                 compiler: String::new(),
             })
@@ -84,10 +91,17 @@ pub fn check(subject: &Subject) -> Result<Checked, AuthorError> {
                 version: finished.manifest.version.clone(),
                 entrypoint: finished.manifest.entrypoint.clone(),
                 digest: None,
-                report: analyse(&finished.component, &finished.manifest),
+                report: analysed(Analysed::new(&finished.component, &finished.manifest), before),
                 warnings: Vec::new(),
                 compiler: String::new(),
             })
         }
+    }
+}
+
+fn analysed(subject: Analysed<'_>, before: Option<&Manifest>) -> Report {
+    match before {
+        Some(before) => subject.replacing(before).analyse(),
+        None => subject.analyse(),
     }
 }

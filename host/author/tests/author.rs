@@ -152,10 +152,10 @@ fn builds_a_package_that_a_host_takes() {
     project.write("core.bin", package.entrypoint());
     assert_eq!(build(&project.request()).unwrap().digest, built.digest);
 
-    let checked = check(&Subject::at(&built.package).unwrap()).unwrap();
+    let checked = check(&Subject::at(&built.package).unwrap(), None).unwrap();
     assert!(!checked.is_rejected() && checked.digest == Some(built.digest));
     let component = Subject::Component { component: project.path("core.bin"), manifest: project.path("manifest.json") };
-    assert_eq!(check(&component).unwrap().report, checked.report);
+    assert_eq!(check(&component, None).unwrap().report, checked.report);
 
     let inspection = inspect(&built.package).unwrap();
     assert_eq!(inspection.exports, ["sophon:skill/tools@1.0.0"]);
@@ -233,7 +233,7 @@ fn what_the_host_would_refuse_is_not_built() {
     assert!(error.to_string().contains("sophon:skill/http"), "{error}");
     let AuthorError::Rejected { report, .. } = &error else { panic!("{error:?}") };
     assert_eq!(report.verdict, Verdict::Reject);
-    let checked = check(&Subject::Project(undeclared.request())).unwrap();
+    let checked = check(&Subject::Project(undeclared.request()), None).unwrap();
     assert!(checked.is_rejected() && checked.report == **report);
 
     let declared = Project::new(json!({ "permissions": { "network": ["api.example.com"] } }), &core);
@@ -242,6 +242,17 @@ fn what_the_host_would_refuse_is_not_built() {
     let inspection = inspect(&built.package).unwrap();
     assert_eq!(inspection.imports, built.imports);
     assert_eq!(inspection.network, ["https://api.example.com"]);
+
+    // As an update of one that asks for less.
+    let before = Project::new(json!({}), &core_module("", Some(TOOLS)));
+    let before = build(&before.request()).unwrap().package;
+    for subject in [Subject::Project(declared.request()), Subject::at(&built.package).unwrap()] {
+        let checked = check(&subject, Some(&before)).unwrap();
+        let beyond: Vec<_> = checked.report.findings.iter().filter(|found| found.rule == "SA022").collect();
+        assert_eq!(beyond.len(), 2, "{}", checked.report);
+        assert!(beyond.iter().all(|found| found.place == "manifest.json: permissions.network"), "{beyond:?}");
+        assert!(check(&subject, None).unwrap().report.findings.iter().all(|found| found.rule != "SA022"));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sophon_guard::{Finding, SanitizedOutput};
-use sophon_skill::{HostGrant, Integration, StreamGrant, Unsigned};
+use sophon_skill::{HostGrant, Integration, StreamGrant, Unsigned, Verdict};
 use sophon_types::{
     ApprovalId, CallId, CanonicalJson, CorrelationId, Digest, FaultKind, FaultReport, Risk, SessionId, SkillName,
     Stage, Timestamp, ToolName, Trust, Version,
@@ -285,6 +285,8 @@ pub struct SkillView {
     pub enabled: bool,
     /// Why it cannot be run at present, where it cannot.
     pub broken: Option<FaultReport>,
+    /// What follows from the static analysis; nothing where it cannot be run.
+    pub verdict: Option<Verdict>,
     /// The tools' full names.
     pub tools: Vec<ToolName>,
     /// What the manifest lets it reach, in words.

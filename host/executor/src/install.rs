@@ -422,6 +422,7 @@ fn described(record: Record, package: &VerifiedPackage, request: &InstallRequest
         .detail("version", manifest.version.to_string())
         .detail("skill_digest", package.digest().to_string())
         .detail("trust", package.trust().as_str())
+        .detail("analysis", package.report().verdict.to_string())
         .detail("signer", package.signer().map(ToString::to_string))
         .detail("granted_hosts", hosts)
         .detail("granted_streams", request.streams.iter().map(ToString::to_string).collect::<Vec<_>>())
@@ -455,6 +456,7 @@ fn view(entry: &Entry) -> SkillView {
             State::Ready(_) => None,
             State::Broken(fault) => Some(fault.clone()),
         },
+        verdict: ready.map(|ready| ready.skill.package().report().verdict),
         tools: manifest.map(|m| m.tools.iter().map(|tool| tool.name.clone()).collect()).unwrap_or_default(),
         network: network.into_iter().flatten().map(ToString::to_string).collect(),
         grants: ready.map(|ready| ready.skill.grants().to_vec()).unwrap_or_default(),

@@ -17,6 +17,10 @@ pub(crate) struct Check {
     /// A project's folder, a package, or a component with manifest.json beside it.
     #[arg(default_value = ".", value_name = "PATH")]
     path: PathBuf,
+    /// The package of an older version: the report also says what this one asks for beyond it (rule SA022), to which whoever
+    /// updates has to agree again.
+    #[arg(long, value_name = "PACKAGE")]
+    since: Option<PathBuf>,
     /// Write the report as SARIF 2.1.0, which code hosts and editors show beside the code.
     #[arg(long)]
     sarif: bool,
@@ -24,7 +28,8 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let checked = sophon_author::check(&Subject::at(&self.path)?.with_messages(messages(context)))?;
+        let checked =
+            sophon_author::check(&Subject::at(&self.path)?.with_messages(messages(context)), self.since.as_deref())?;
         if self.sarif {
             context.output().json(&checked.report.to_sarif(&checked.entrypoint))?;
         } else {
@@ -34,8 +39,8 @@ impl Check {
             context.output().note(&format!("warning: {warning}"));
         }
         let verdict = match checked.report.verdict {
-            Verdict::Admit => "can be installed",
-            Verdict::Review => "can be installed; a person should look at it first",
+            Verdict::Admit => "is admitted by the analysis",
+            Verdict::Review => "is admitted by the analysis; a person should look at it first",
             Verdict::Reject => "is not accepted",
         };
         context.output().note(&format!("{} {} {verdict}", checked.skill, checked.version));

@@ -4,14 +4,14 @@ use super::ask;
 use crate::arguments::InTenant;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{field, is_interactive};
+use crate::output::{field, is_interactive, plain};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::Args;
 use http::Method;
 use serde_json::{Map, Value, json};
-use sophon_skill::{StreamGrant, StreamWish, Wish};
+use sophon_skill::{Report, Severity, StreamGrant, StreamWish, Verdict, Wish};
 use sophon_types::CanonicalJson;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,12 +65,13 @@ pub(crate) struct Read {
 impl Install {
     pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let read = self.package.read()?;
-        let archive = read.archive.clone();
+        let report = analysed(&read.archive);
+        note_warnings(context, report.as_ref());
         let mut body = self.package.body(context, read, Vec::new())?;
         body.insert("dangerously_allow_unsigned".into(), self.dangerously_allow_unsigned.into());
         let answer = ask(context, self.tenant, Method::POST, "/v1/skills", Some(&body.into())).await?;
         shown(context, &answer)?;
-        note_positions(context, &archive);
+        note_positions(context, report.as_ref());
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -201,17 +202,31 @@ fn chosen_streams(context: &Context, wished: &[StreamWish]) -> Result<Vec<String
     Ok(granted)
 }
 
+/// What the analysis says of a package; nothing where it cannot be read, of which the host says more.
+pub(crate) fn analysed(archive: &Bytes) -> Option<Report> {
+    sophon_skill::Package::read(archive.clone()).ok().map(|package| package.analyse())
+}
+
+/// Tells what a person should look at before the package is installed. What the host refuses it says itself.
+pub(crate) fn note_warnings(context: &Context, report: Option<&Report>) {
+    let Some(report) = report.filter(|report| report.verdict == Verdict::Review) else { return };
+    let output = context.output();
+    output.note("The analysis admits it, and a person should look at this first:");
+    for found in report.findings.iter().filter(|found| found.severity == Severity::Warning) {
+        output.note(&format!("  {} {}: {}", found.rule, plain(&found.place), found.message));
+    }
+}
+
 /// Tells where the source puts secrets of the connection, besides header fields that are made for credentials: whoever
 /// connects the account says whether they may stand there.
-pub(crate) fn note_positions(context: &Context, archive: &Bytes) {
-    let Ok(package) = sophon_skill::Package::read(archive.clone()) else { return };
-    let positions = package.analyse().positions;
+pub(crate) fn note_positions(context: &Context, report: Option<&Report>) {
+    let positions = report.map(|report| report.positions.as_slice()).unwrap_or_default();
     let Some(first) = positions.first() else { return };
     let output = context.output();
     output.note(
         "Its source puts secrets of the connection into these places. They may stand there when a person says so:",
     );
-    for found in &positions {
+    for found in positions {
         output.note(&format!("  --place {}={} ({})", found.field, found.position, found.place));
     }
     output.note(&format!("hint: sophon credential set {}", first.service));
@@ -235,6 +250,7 @@ pub(crate) fn shown(context: &Context, answer: &Value) -> Result<(), CliError> {
         ("granted, read by nobody", "allow_streams"),
         ("uses", "credentials"),
         ("requires", "requirements"),
+        ("analysis", "verdict"),
     ] {
         let words = field(answer, name);
         if !words.is_empty() {

@@ -1,6 +1,6 @@
 //! `sophon update`.
 
-use super::install::{Package, Read, note_positions, shown, wished_streams};
+use super::install::{Package, Read, analysed, note_positions, note_warnings, shown, wished_streams};
 use super::part;
 use crate::arguments::InTenant;
 use crate::context::Context;
@@ -29,7 +29,8 @@ pub(crate) struct Update {
 impl Update {
     pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let read = self.package.read()?;
-        let archive = read.archive.clone();
+        let report = analysed(&read.archive);
+        note_warnings(context, report.as_ref());
         let config = context.config()?;
         crate::telemetry::quiet(&config.log)?;
         let door = Door::open(context, self.tenant.clone().into()).await?;
@@ -38,7 +39,7 @@ impl Update {
         let answer = updated?;
         closed?;
         shown(context, &answer)?;
-        note_positions(context, &archive);
+        note_positions(context, report.as_ref());
         Ok(ExitCode::SUCCESS)
     }
 

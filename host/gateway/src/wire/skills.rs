@@ -65,6 +65,9 @@ pub(crate) struct SkillBody {
     publisher: Option<String>,
     /// Whether its tools can be called.
     enabled: bool,
+    /// admit or review: what follows from the static analysis (`/v1/skills/{name}/analysis` has all of it).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<String>,
     /// Why it cannot be run at present.
     #[serde(skip_serializing_if = "Option::is_none")]
     broken: Option<BrokenBody>,
@@ -162,6 +165,7 @@ impl From<SkillView> for SkillBody {
             trust: view.trust.to_string(),
             publisher: view.publisher,
             enabled: view.enabled,
+            verdict: view.verdict.map(|verdict| verdict.to_string()),
             broken: view.broken.map(broken),
             tools: view.tools.iter().map(ToString::to_string).collect(),
             network: view.network,
