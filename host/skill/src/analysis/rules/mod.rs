@@ -206,6 +206,17 @@ pub(super) struct Findings {
 }
 
 const MAX_FINDINGS: usize = 50;
+/// Characters of a text in a report: a name out of a package may have a million.
+const MAX_SHOWN: usize = 1000;
+
+/// The text as a report shows it: cut, and without what a terminal obeys.
+fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().nth(MAX_SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
 
 impl Findings {
     pub(super) fn new(rule: &'static str) -> Self {
@@ -228,8 +239,8 @@ impl Findings {
         let seen = &mut self.seen[severity as usize];
         *seen += 1;
         if *seen <= MAX_FINDINGS {
-            let (rule, place) = (self.rule.to_owned(), place.to_owned());
-            self.list.push(RuleFinding { rule, severity, place, message, advice });
+            let [place, message, advice] = [place, &message, &advice].map(shown);
+            self.list.push(RuleFinding { rule: self.rule.to_owned(), severity, place, message, advice });
         }
     }
 
