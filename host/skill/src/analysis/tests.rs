@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sophon_corpora::{Figure, bytes, rows};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The findings of a component whose tools section is the manifest's, as `rule severity`.
 fn findings(inside: &str, edit: impl FnOnce(&mut Value)) -> Vec<String> {
@@ -38,15 +38,17 @@ fn a_sound_skill_is_admitted() {
 /// Longer than any component may take to be looked through, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What analysis says of each of `components`, none of which may make it panic or go on for ever.
-fn analysed(components: Vec<Vec<u8>>) -> Vec<Report> {
+/// What analysis says of each of `components`, none of which may make it panic or go on for ever, and how long that took.
+fn analysed(components: Vec<Vec<u8>>) -> Vec<(Report, Duration)> {
     let (send, reports) = mpsc::channel();
     let count = components.len();
     // On a thread that is left behind where it does not come to an end.
     std::thread::spawn(move || {
         let manifest = parsed(&manifest());
         for component in components {
-            if send.send(analyse(&component, &manifest)).is_err() {
+            let began = Instant::now();
+            let report = analyse(&component, &manifest);
+            if send.send((report, began.elapsed())).is_err() {
                 return;
             }
         }
@@ -74,17 +76,20 @@ fn attack_18_malformed_binaries_are_refused() {
     let Some(rows) = rows::<Value>("wasm_malformed") else { return };
     assert!(rows.len() >= 2000);
     let mut figure = Figure::new("wasm_malformed", "refused");
+    let mut quick = Figure::new("wasm_malformed", "read within a second");
     let reports = analysed(rows.iter().map(bytes).collect());
     let core: Vec<_> = rows.iter().filter(|row| row["layer"] == "core").collect();
     let inside = analysed(core.iter().map(|row| wrapped(&bytes(row))).collect());
     assert!(core.len() >= 1500 && rows.len() > core.len());
-    for (row, report) in rows.iter().zip(&reports).chain(core.into_iter().zip(&inside)) {
+    for (row, (report, took)) in rows.iter().zip(&reports).chain(core.into_iter().zip(&inside)) {
         assert_eq!(listed(report), ["SA001 error"], "{}: {report}", row["source"]);
+        quick.count(row["layer"].as_str().unwrap(), *took <= Duration::from_secs(1));
     }
     for row in &rows {
         figure.count(row["layer"].as_str().unwrap(), true);
     }
     figure.publish();
+    quick.publish();
 }
 
 #[test]
@@ -92,7 +97,7 @@ fn hostile_components_are_read_without_harm() {
     let Some(rows) = rows::<Value>("wasm_hostile") else { return };
     let reports = analysed(rows.iter().map(bytes).collect());
     let mut named = 0;
-    for (row, report) in rows.iter().zip(&reports) {
+    for (row, (report, _)) in rows.iter().zip(&reports) {
         // None of them is a skill; all that is left to show is that reading them ends, and with a reason.
         assert_eq!(report.verdict, Verdict::Reject, "{}", row["name"]);
         let first = match row["name"].as_str().unwrap() {
