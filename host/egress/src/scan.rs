@@ -1,13 +1,15 @@
 //! Looking for secrets in what goes out and what comes back.
 //!
-//! Promise: a large body is read on a thread that may block, a few of them at once in the process, so that no async
-//! worker is held up by a skill's megabytes.
+//! Promise: a large body is read on a thread that may block, a few of them at once in the process and fewer of one tenant, so
+//! that no async worker is held up by a skill's megabytes, and nobody by another tenant's.
 
 use crate::admit::AllowedRequest;
 use crate::error::{Denial, HttpError};
 use crate::placeholder::{Handed, Swaps, disguise};
+use crate::slots::Shares;
 use bytes::Bytes;
 use sophon_guard::{Hit, KnownSecrets};
+use sophon_types::TenantId;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -17,44 +19,63 @@ use tokio::task::spawn_blocking;
 const INLINE: usize = 64 * 1024;
 /// Large bodies that are read at once.
 const AT_ONCE: usize = 2;
+/// Of these, those of one tenant: whoever sends many waits behind their own.
+const OF_A_TENANT: usize = 1;
 
 /// Reads bodies; one of these in a process.
 pub(crate) struct Scanner {
     slots: Arc<Semaphore>,
+    tenants: Shares<TenantId>,
 }
 
 impl Scanner {
     pub(crate) fn new() -> Self {
-        Self { slots: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { slots: Arc::new(Semaphore::new(AT_ONCE)), tenants: Shares::new(OF_A_TENANT) }
     }
 
     /// Refuses a request that holds one of `secrets` in any spelling: only the host attaches secrets.
-    pub(crate) async fn check(&self, secrets: &KnownSecrets, allowed: &AllowedRequest) -> Result<(), HttpError> {
+    pub(crate) async fn check(
+        &self,
+        tenant: &TenantId,
+        secrets: &KnownSecrets,
+        allowed: &AllowedRequest,
+    ) -> Result<(), HttpError> {
         if secrets.is_empty() {
             return Ok(());
         }
         check_head(secrets, allowed)?;
         let known = secrets.clone();
-        check_body(self.run(allowed.body(), move |body| known.find(body)).await?)
+        check_body(self.run(tenant, allowed.body(), move |body| known.find(body)).await?)
     }
 
     /// Refuses a large body that holds a placeholder in disguise; of small ones that was seen when they were admitted.
-    pub(crate) async fn check_disguise(&self, handed: &Arc<Handed>, allowed: &AllowedRequest) -> Result<(), HttpError> {
+    pub(crate) async fn check_disguise(
+        &self,
+        tenant: &TenantId,
+        handed: &Arc<Handed>,
+        allowed: &AllowedRequest,
+    ) -> Result<(), HttpError> {
         if handed.is_empty() || allowed.body().len() <= crate::placeholder::INLINE {
             return Ok(());
         }
         let known = Arc::clone(handed);
-        let found = self.run(allowed.body(), move |body| known.alarm().find(&known.blanked(body)).is_some()).await?;
+        let found =
+            self.run(tenant, allowed.body(), move |body| known.alarm().find(&known.blanked(body)).is_some()).await?;
         if found { Err(disguise("the body")) } else { Ok(()) }
     }
 
     /// `body` without `secrets`.
-    pub(crate) async fn redact(&self, secrets: &KnownSecrets, body: &Bytes) -> Result<Bytes, HttpError> {
+    pub(crate) async fn redact(
+        &self,
+        tenant: &TenantId,
+        secrets: &KnownSecrets,
+        body: &Bytes,
+    ) -> Result<Bytes, HttpError> {
         if secrets.is_empty() {
             return Ok(body.clone());
         }
         let known = secrets.clone();
-        let changed = self.run(body, move |body| match known.redact(body).bytes {
+        let changed = self.run(tenant, body, move |body| match known.redact(body).bytes {
             Cow::Borrowed(_) => None,
             Cow::Owned(bytes) => Some(bytes),
         });
@@ -62,13 +83,14 @@ impl Scanner {
     }
 
     /// `body` with placeholders for the tokens in it.
-    pub(crate) async fn swap(&self, swaps: &Arc<Swaps>, body: &Bytes) -> Result<Bytes, HttpError> {
+    pub(crate) async fn swap(&self, tenant: &TenantId, swaps: &Arc<Swaps>, body: &Bytes) -> Result<Bytes, HttpError> {
         let swaps = Arc::clone(swaps);
-        self.run(body, move |body| Bytes::from(swaps.apply(body))).await
+        self.run(tenant, body, move |body| Bytes::from(swaps.apply(body))).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        tenant: &TenantId,
         body: &Bytes,
         work: impl FnOnce(&[u8]) -> T + Send + 'static,
     ) -> Result<T, HttpError> {
@@ -76,12 +98,14 @@ impl Scanner {
             return Ok(work(body));
         }
         let failed = || HttpError::HostUnavailable("a body could not be searched for secrets".into());
-        // Held by the thread, not by whoever waits for it: a cancelled call does not make room before it is done.
+        // Held by the thread, not by whoever waits for it: a cancelled call does not make room before it is done. The tenant's
+        // own first: who waits for that does not stand in others' way.
+        let own = self.tenants.of(tenant.clone()).acquire_owned().await.map_err(|_closed| failed())?;
         let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_closed| failed())?;
         let body = body.clone();
         let found = spawn_blocking(move || {
             let found = work(&body);
-            drop(slot);
+            drop((slot, own));
             found
         });
         found.await.map_err(|error| {
@@ -136,7 +160,7 @@ mod tests {
         let reader = |bytes: usize| {
             let body = Bytes::from(vec![0; bytes]);
             let scanner = &scanner;
-            async move { scanner.run(&body, |_| std::thread::current().id()).await.unwrap() }
+            async move { scanner.run(&"acme".parse().unwrap(), &body, |_| std::thread::current().id()).await.unwrap() }
         };
         assert_eq!(reader(INLINE).await, own);
         assert_ne!(reader(INLINE + 1).await, own);
@@ -149,5 +173,34 @@ mod tests {
         }
         drop(taken);
         assert_ne!(reader(INLINE + 1).await, own);
+    }
+
+    #[tokio::test]
+    async fn a_tenant_that_sends_much_leaves_room_to_others() {
+        let scanner = Arc::new(Scanner::new());
+        let body = Bytes::from(vec![0; INLINE + 1]);
+        let (go, held) = std::sync::mpsc::channel::<()>();
+        let first = tokio::spawn({
+            let (scanner, body) = (Arc::clone(&scanner), body.clone());
+            async move { scanner.run(&"acme".parse().unwrap(), &body, move |_| drop(held.recv())).await }
+        });
+        while scanner.slots.available_permits() == AT_ONCE {
+            tokio::task::yield_now().await;
+        }
+        // More of the same tenant wait behind it, and not before others.
+        let more: Vec<_> = (0..8)
+            .map(|_| {
+                let (scanner, body) = (Arc::clone(&scanner), body.clone());
+                tokio::spawn(async move { scanner.run(&"acme".parse().unwrap(), &body, |_| ()).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        scanner.run(&"rival".parse().unwrap(), &body, |_| ()).await.unwrap();
+        assert!(more.iter().all(|waiting| !waiting.is_finished()));
+        drop(go);
+        first.await.unwrap().unwrap();
+        for waiting in more {
+            waiting.await.unwrap().unwrap();
+        }
     }
 }

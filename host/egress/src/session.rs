@@ -283,9 +283,9 @@ impl EgressSession {
         self.count()?;
         let allowed = self.admit_unscanned(request)?;
         self.inner.budget.take(&self.scope.principal, &allowed)?;
-        self.inner.scanner.check(&self.secrets(), &allowed).await?;
+        self.inner.scanner.check(&self.owner.tenant, &self.secrets(), &allowed).await?;
         let handed = Arc::clone(&self.state.lock().handed);
-        self.inner.scanner.check_disguise(&handed, &allowed).await?;
+        self.inner.scanner.check_disguise(&self.owner.tenant, &handed, &allowed).await?;
         self.scope.gate.permit(&allowed.effect(hop)).await.map_err(|denied| {
             HttpError::Denied(Denial { code: denied.code.into(), message: denied.message, hint: denied.hint })
         })?;
@@ -347,7 +347,7 @@ impl EgressSession {
                 state.secrets = KnownSecrets::merge(&[&state.secrets, &secrets]);
             }
         }
-        self.inner.scanner.check(&self.secrets(), allowed).await?;
+        self.inner.scanner.check(&self.owner.tenant, &self.secrets(), allowed).await?;
         let beside = loan
             .attached
             .iter()
@@ -416,7 +416,7 @@ impl EgressSession {
             let hidden = swaps.apply(value.as_bytes());
             headers.append(name, HeaderValue::from_bytes(&hidden).unwrap_or_else(|_never| value.clone()));
         }
-        let hidden = self.inner.scanner.swap(&swaps, &answer.body).await;
+        let hidden = self.inner.scanner.swap(&self.owner.tenant, &swaps, &answer.body).await;
         let body = hidden.map_err(|error| Failure::sent(error).into_error(allowed.method()))?;
         if body.len() != answer.body.len() {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -449,7 +449,7 @@ impl EgressSession {
         let login = allowed.redeems().is_some_and(Redemption::is_login);
         let answer = self.hide_tokens(&allowed, answer).await?;
         let secrets = self.secrets();
-        let body = self.inner.scanner.redact(&secrets, &answer.body).await;
+        let body = self.inner.scanner.redact(&self.owner.tenant, &secrets, &answer.body).await;
         let body = body.map_err(|error| Failure::sent(error).into_error(allowed.method()))?;
         let mut fields = Vec::with_capacity(answer.headers.len());
         for (name, value) in &answer.headers {

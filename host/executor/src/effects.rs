@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use sophon_approval::{ApprovedCall, Asked, DeskError, EffectAsked, Question, Status, Subject, Told};
 use sophon_audit::{Action, Outcome, Record};
 use sophon_egress::{Deadline, EffectDenied, EffectGate, EffectRequest};
+use sophon_sandbox::tenant_share;
 use sophon_types::{ApprovalId, Fault as _, Risk, TenantId, UserId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ impl Drop for Asking {
     }
 }
 
-/// Room for running calls that wait for a person. No user has more than half of it, so that none has all.
+/// Room for running calls that wait for a person. No user has more than half of it, and no tenant has all.
 #[derive(Default)]
 pub(crate) struct Parking {
     taken: Mutex<HashMap<(TenantId, UserId), usize>>,
@@ -69,8 +70,13 @@ impl Parking {
     fn take(&self, most: usize, tenant: &TenantId, user: &UserId) -> Option<Room<'_>> {
         let who = (tenant.clone(), user.clone());
         let mut taken = self.taken.lock();
-        let (all, own) = (taken.values().sum::<usize>(), taken.get(&who).copied().unwrap_or_default());
-        if all >= most || own >= most.div_ceil(2) {
+        let (mut all, mut of_tenant) = (0, 0);
+        for ((other, _), count) in taken.iter() {
+            all += count;
+            of_tenant += if other == tenant { *count } else { 0 };
+        }
+        let own = taken.get(&who).copied().unwrap_or_default();
+        if all >= most || of_tenant >= tenant_share(most) || own >= most.div_ceil(2) {
             return None;
         }
         *taken.entry(who.clone()).or_default() += 1;
@@ -240,5 +246,26 @@ impl Executor {
                 self.end_question(row.id, Status::Cancelled, why).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_user_and_no_tenant_has_all_the_room_to_wait_in() {
+        let parking = Parking::default();
+        let take = |tenant: &str, user: &str| parking.take(16, &tenant.parse().unwrap(), &user.parse().unwrap());
+        let ann: Vec<_> = std::iter::repeat_with(|| take("acme", "ann")).map_while(|room| room).collect();
+        assert_eq!(ann.len(), 8);
+        let bob: Vec<_> = std::iter::repeat_with(|| take("acme", "bob")).map_while(|room| room).collect();
+        assert_eq!(bob.len(), tenant_share(16) - 8);
+        let rival: Vec<_> = std::iter::repeat_with(|| take("rival", "eve")).map_while(|room| room).collect();
+        assert_eq!(rival.len(), 16 - tenant_share(16));
+        drop(ann);
+        assert!(take("rival", "eve").is_some());
+        drop((bob, rival));
+        assert!(parking.taken.lock().is_empty());
     }
 }

@@ -21,6 +21,8 @@ use url::Host;
 const PIPE: usize = 64 << 10;
 /// Connections at one time.
 const MOST: usize = 64;
+/// What a frame costs this host besides its bytes, while it waits.
+const FRAME: usize = 64;
 /// How long a request waits for its body, and for room beside the call's other requests.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -37,7 +39,7 @@ pub(super) struct Proxied {
     sender: Sender,
     network: Network,
     open: BTreeMap<u32, mpsc::UnboundedSender<Vec<u8>>>,
-    /// Bytes that have come and were not read yet, of all connections.
+    /// What has come and was not read yet costs, of all connections.
     waiting: Arc<AtomicUsize>,
     most_waiting: usize,
     tasks: JoinSet<()>,
@@ -87,7 +89,7 @@ impl Proxied {
         let served = serve(far, Arc::clone(&self.authority), Arc::clone(&self.door) as Arc<dyn Outgoing>);
         let outwards = async move {
             while let Some(bytes) = from_sandbox.recv().await {
-                waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+                waiting.fetch_sub(cost(&bytes), Ordering::Relaxed);
                 if writing.write_all(&bytes).await.is_err() {
                     return;
                 }
@@ -121,13 +123,17 @@ impl Proxied {
     /// Bytes of a program's.
     pub(super) fn data(&mut self, number: u32, bytes: Vec<u8>) -> Result<(), Broken> {
         let Some(to_proxy) = self.open.get(&number) else { return Ok(()) };
-        let waiting = self.waiting.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        // Says nothing, and would only take room.
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let waiting = self.waiting.fetch_add(cost(&bytes), Ordering::Relaxed) + cost(&bytes);
         if waiting > self.most_waiting {
             return Err(Broken::Garbage(format!("more than {} bytes on their way out", self.most_waiting)));
         }
         if let Err(refused) = to_proxy.send(bytes) {
             // The proxy has closed it; what still comes is dropped.
-            self.waiting.fetch_sub(refused.0.len(), Ordering::Relaxed);
+            self.waiting.fetch_sub(cost(&refused.0), Ordering::Relaxed);
         }
         Ok(())
     }
@@ -136,6 +142,11 @@ impl Proxied {
     pub(super) fn close(&mut self, number: u32) {
         self.open.remove(&number);
     }
+}
+
+/// What a waiting frame is counted as: many small ones must not cost more than they count.
+fn cost(bytes: &[u8]) -> usize {
+    bytes.len() + FRAME
 }
 
 /// Tells a sandbox that a connection is over.
@@ -248,6 +259,20 @@ mod tests {
         proxied.data(7, vec![b'x'; 1_000]).unwrap();
         assert_eq!(proxied.waiting.load(Ordering::Relaxed), 0);
         assert!(proxied.door.lines.take().0[0].message.contains("no network"));
+    }
+
+    #[tokio::test]
+    async fn attack_26_frames_that_hold_little_are_counted_for_what_they_cost() {
+        let (mut proxied, _link, _far) = proxied(Network::Egress);
+        proxied.open(1).unwrap();
+        // Nothing of the connection's task has run yet, so all of it waits.
+        for _ in 0..10_000 {
+            proxied.data(1, Vec::new()).unwrap();
+        }
+        assert_eq!(proxied.waiting.load(Ordering::Relaxed), 0);
+        let most = proxied.most_waiting;
+        let taken = (0..most).take_while(|_| proxied.data(1, vec![b'x']).is_ok()).count();
+        assert_eq!(taken, most / (FRAME + 1));
     }
 
     #[tokio::test]

@@ -40,6 +40,19 @@ impl Default for Warm {
     }
 }
 
+impl Kept {
+    fn oldest_of_the_largest(&self) -> Option<Place> {
+        let mut shares: HashMap<&TenantId, usize> = HashMap::new();
+        for (tenant, _) in self.skills.keys() {
+            *shares.entry(tenant).or_default() += 1;
+        }
+        let largest = shares.values().copied().max()?;
+        // Of several that have as many, the one with the oldest.
+        let of_those = self.skills.iter().filter(|((tenant, _), _)| shares.get(tenant) == Some(&largest));
+        of_those.min_by_key(|(_, entry)| entry.used).map(|(place, _)| place.clone())
+    }
+}
+
 impl Warm {
     /// The component of a package, where it is mapped.
     pub(super) fn get(&self, place: &Place) -> Option<Arc<PreparedSkill>> {
@@ -51,7 +64,8 @@ impl Warm {
         Some(Arc::clone(&entry.skill))
     }
 
-    /// Keeps a component, in place of the one that was not used for the longest. Calls that run in that one keep it until
+    /// Keeps a component, in place of the one that was not used for the longest of the tenant that has the most: nobody takes
+    /// another's place, and none learns from what it costs how many others have. Calls that run in that one keep it until
     /// they end. Where two callers prepared the same, the first is kept.
     pub(super) fn keep(&self, place: Place, skill: PreparedSkill) -> Arc<PreparedSkill> {
         let mut kept = self.kept.lock();
@@ -62,8 +76,7 @@ impl Warm {
         let skill = Arc::clone(&entry.skill);
         let mut dropped = None;
         if kept.skills.len() > self.most {
-            let oldest = kept.skills.iter().min_by_key(|(_, entry)| entry.used).map(|(place, _)| place.clone());
-            dropped = oldest.and_then(|place| kept.skills.remove(&place));
+            dropped = kept.oldest_of_the_largest().and_then(|place| kept.skills.remove(&place));
         }
         drop(kept);
         // Unmapped without the lock.
