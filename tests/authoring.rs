@@ -89,6 +89,48 @@ fn five_commands_lead_from_nothing_to_a_call() {
     assert_eq!(std::fs::read(&identity).expect("the identity"), key);
 }
 
+/// The compiler that a command with this word in its line has started, once it has.
+fn compiler_of(word: &str) -> Option<u32> {
+    let line = |pid: &str| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let names = |pid: &str, word: &str| String::from_utf8_lossy(&line(pid)).contains(word);
+    let processes = std::fs::read_dir("/proc").expect("the processes").flatten();
+    let mut numbers = processes.filter_map(|entry| entry.file_name().into_string().ok());
+    let found = numbers.find(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The state and the parent follow the name, which may hold anything.
+        let parent = status.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)).unwrap_or_default();
+        names(pid, "compile-worker") && names(parent, word)
+    });
+    found?.parse().ok()
+}
+
+#[test]
+fn attack_22_a_package_that_is_tried_out_is_compiled_in_a_child() {
+    let author = Author::new();
+    let publisher = Publisher::new("Good Co", 1);
+    let heavy = publisher.sign(&Guest::new("tried-out", Behaviour::Heavy));
+    let package = heavy.write(&author.folder, "tried-out-1.0.0");
+    std::fs::create_dir(author.folder.join("tests")).expect("a folder");
+    let case = json!({"tool": "run", "arguments": {}, "expect": {"result": true}});
+    std::fs::write(author.folder.join("tests/case.json"), case.to_string()).expect("a case");
+    let package = package.to_str().expect("a path");
+    let finished = std::thread::scope(|scope| {
+        let tested = scope.spawn(|| author.cli(&["test", package]).run());
+        let compiler = loop {
+            match compiler_of(package) {
+                Some(pid) => break Some(pid),
+                None if tested.is_finished() => break None,
+                None => std::thread::sleep(std::time::Duration::from_millis(1)),
+            }
+        };
+        let compiler = compiler.expect("a child compiles").to_string();
+        assert!(crate::harness::command("kill").args(["-KILL", &compiler]).status().expect("kill").success());
+        tested.join().expect("an answer")
+    });
+    assert!(finished.stderr.contains("the compiler was killed"), "{finished:?}");
+    assert_ne!(finished.code, 0, "{finished:?}");
+}
+
 #[test]
 fn what_each_command_says_to_a_program_is_one_value() {
     let author = Author::new();

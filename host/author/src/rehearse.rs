@@ -1,7 +1,8 @@
 //! Trying a skill out: recorded cases in the locked-down sandbox.
 //!
 //! The skill needs no signature for this: a [`Rehearsal`] has no egress, no vault and no store, so there is nothing that
-//! it could harm. It must pass the analysis all the same: what is tried is what would be installed.
+//! it could harm. It must pass the analysis all the same: what is tried is what would be installed. And it may be anybody's:
+//! where it is compiled is said by the caller, who has a compiler of its own to start, or does not need one.
 
 use crate::build::assemble;
 use crate::cases::{self, Case, Script};
@@ -12,8 +13,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sophon_guard::{KnownSecrets, RawOutput, sanitise};
 use sophon_sandbox::{
-    Access, Allowlist, Connection, Denial, Exchange, HttpError, Limits, LogLevel, LogLine, PoolLimits, PreparedSkill,
-    RecordedAnswer, RecordedRequest, RecordedResponse, Rehearsal, RehearsalReport, RunFailure, WasmRuntime,
+    Access, Allowlist, Compilation, Connection, Denial, Exchange, HttpError, Limits, LogLevel, LogLine, PoolLimits,
+    PreparedSkill, RecordedAnswer, RecordedRequest, RecordedResponse, Rehearsal, RehearsalReport, RunFailure,
+    WasmRuntime,
 };
 use sophon_skill::{
     ArgumentCheck, HostGrant, MAX_COMPONENT, Manifest, Package, PackageError, Preset, Shown, Tool, TrustStore,
@@ -72,11 +74,17 @@ pub enum CaseOutcome {
 
 /// Plays the cases, one after another, each in a fresh instance. A project is built first.
 ///
-/// Results are compared as JSON: the order of keys says nothing, numbers are compared by value.
+/// Results are compared as JSON: the order of keys says nothing, numbers are compared by value. The component is compiled
+/// as `compilation` says: in this process only what is the author's own.
 ///
 /// # Errors
 /// [`AuthorError`] where there is nothing to try out, or no cases. A case that fails is no error.
-pub async fn rehearse(subject: &Subject, cases: &Cases, entropy: &dyn Entropy) -> Result<Vec<CaseReport>, AuthorError> {
+pub async fn rehearse(
+    subject: &Subject,
+    cases: &Cases,
+    compilation: Compilation,
+    entropy: &dyn Entropy,
+) -> Result<Vec<CaseReport>, AuthorError> {
     let path = cases.path.clone().unwrap_or_else(|| default_path(subject));
     let mut played = cases::read(&path)?;
     if let Some(only) = &cases.only {
@@ -87,7 +95,7 @@ pub async fn rehearse(subject: &Subject, cases: &Cases, entropy: &dyn Entropy) -
     }
     let owned = subject.clone();
     // cargo and the compiler take their time: not on a worker that serves others.
-    let prepared = tokio::task::spawn_blocking(move || Stage::set(&owned)).await;
+    let prepared = tokio::task::spawn_blocking(move || Stage::set(&owned, compilation)).await;
     let stage = prepared.map_err(|error| AuthorError::Host(error.to_string()))??;
     let mut reports = Vec::with_capacity(played.len());
     for case in played {
@@ -113,7 +121,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn set(subject: &Subject) -> Result<Self, AuthorError> {
+    fn set(subject: &Subject, compilation: Compilation) -> Result<Self, AuthorError> {
         let package = match subject {
             Subject::Project(request) => assemble(request)?.package,
             Subject::Package(path) => read_package(path)?,
@@ -122,7 +130,7 @@ impl Stage {
         let package = verify(package, None, &TrustStore::default(), Unsigned::DangerouslyAllow)?;
         // One case at a time.
         let pool = PoolLimits { concurrent_calls: 1, ..PoolLimits::default() };
-        let runtime = WasmRuntime::start(&pool, Limits::of(Preset::Minimal))?;
+        let runtime = WasmRuntime::start_compiling(&pool, Limits::of(Preset::Minimal), compilation, None)?;
         let prepared = runtime.prepare(&package)?;
         let check = |tool: &Tool| {
             let built = ArgumentCheck::new(&tool.parameters);

@@ -8,6 +8,7 @@ use sophon_author::{
     AuthorError, BuildRequest, CaseOutcome, CaseReport, Cases, NewOptions, Subject, build, check, inspect, new,
     rehearse, sign, verify,
 };
+use sophon_sandbox::{Compilation, CompileLimits, Worker};
 use sophon_skill::{Package, Publisher, PublisherRole, SigningIdentity, Standing, TrustStore, Verdict, tools_section};
 use sophon_types::{Entropy, Fault, FaultKind, Trust};
 use std::fs;
@@ -289,7 +290,7 @@ fn signs_and_verifies() {
 
 async fn play(project: &Project, cases: Value) -> Vec<CaseReport> {
     project.write("tests/cases.json", cases.to_string().as_bytes());
-    rehearse(&Subject::Project(project.request()), &Cases::default(), &Zero).await.unwrap()
+    rehearse(&Subject::Project(project.request()), &Cases::default(), Compilation::InProcess, &Zero).await.unwrap()
 }
 
 #[tokio::test]
@@ -363,19 +364,43 @@ async fn a_package_and_a_component_can_be_played_too() {
     fs::rename(project.path("core.bin"), project.path("core.wasm")).unwrap();
     for path in [built.package.clone(), project.path("core.wasm")] {
         let subject = Subject::at(&path).unwrap();
-        let reports = rehearse(&subject, &Cases::default(), &Zero).await.unwrap();
+        let reports = rehearse(&subject, &Cases::default(), Compilation::InProcess, &Zero).await.unwrap();
         let names: Vec<_> = reports.iter().map(|report| report.name.as_str()).collect();
         assert_eq!(names, ["echo", "missing"]);
         assert!(reports.iter().all(|report| report.outcome == CaseOutcome::Passed), "{reports:?}");
         let only = Cases { only: Some("miss".into()), path: Some(project.path("tests")) };
-        assert_eq!(rehearse(&subject, &only, &Zero).await.unwrap().len(), 1);
+        assert_eq!(rehearse(&subject, &only, Compilation::InProcess, &Zero).await.unwrap().len(), 1);
         let none = Cases { only: Some("nothing".into()), path: None };
-        assert_eq!(rehearse(&subject, &none, &Zero).await.unwrap_err().code(), "no_test_cases");
+        assert_eq!(rehearse(&subject, &none, Compilation::InProcess, &Zero).await.unwrap_err().code(), "no_test_cases");
     }
     project.write("tests/odd.json", br#"{"tool":"echo","expects":{}}"#);
-    let error = rehearse(&Subject::at(&built.package).unwrap(), &Cases::default(), &Zero).await.unwrap_err();
+    let error = rehearse(&Subject::at(&built.package).unwrap(), &Cases::default(), Compilation::InProcess, &Zero)
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), "invalid_test_case");
     assert!(error.to_string().contains("odd.json"), "{error}");
+}
+
+#[tokio::test]
+async fn attack_22_what_is_tried_out_is_compiled_where_the_caller_says() {
+    let project = Project::plain();
+    let built = build(&project.request()).unwrap();
+    project.write("tests/echo.json", br#"{"tool":"echo","arguments":{"text":"a"},"expect":{"result":{"text":"a"}}}"#);
+    fs::rename(project.path("core.bin"), project.path("core.wasm")).unwrap();
+    let own = BuildRequest { component: Some(project.path("core.wasm")), ..project.request() };
+    let component = Subject::at(&project.path("core.wasm")).unwrap();
+    for subject in [Subject::at(&built.package).unwrap(), component, Subject::Project(own)] {
+        let marker = project.path("compiled");
+        let script = format!("/bin/cat >{}; echo this compiler refuses >&2; exit 1", marker.display());
+        let arguments = vec!["-c".into(), script.into()];
+        let worker = Worker { program: "/bin/sh".into(), arguments, limits: CompileLimits::default() };
+        let tried = rehearse(&subject, &Cases::default(), Compilation::Worker(worker), &Zero).await;
+        let error = tried.expect_err("it was compiled elsewhere");
+        assert_eq!(error.code(), "component_does_not_compile", "{error}");
+        assert!(error.to_string().contains("this compiler refuses"), "{error}");
+        assert!(fs::read(&marker).unwrap().starts_with(b"\0asm"), "it got the component");
+        fs::remove_file(marker).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -399,7 +424,8 @@ async fn a_new_project_builds_and_passes_its_own_tests() {
     assert_eq!(built.warnings, [""; 0]);
     assert!(!built.compiler.contains("warning"), "{}", built.compiler);
     assert_eq!(build(&request).unwrap().digest, built.digest);
-    let reports = rehearse(&Subject::Project(request.clone()), &Cases::default(), &Zero).await.unwrap();
+    let reports =
+        rehearse(&Subject::Project(request.clone()), &Cases::default(), Compilation::InProcess, &Zero).await.unwrap();
     assert_eq!(reports.len(), 2);
     assert!(reports.iter().all(|report| report.outcome == CaseOutcome::Passed), "{reports:?}");
 

@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::home::{CODE_KEY, Home, HomeLock, Missing, SANDBOXES_KEY, parse_key, read_private};
 use crate::output::is_interactive;
 use crate::system;
-use crate::worker::{COMPILE_WORKER, COMPONENT_WORKER};
+use crate::worker::{COMPONENT_WORKER, compilation};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
@@ -19,8 +19,8 @@ use sophon_executor::{CallLimits, Executor, Parts, Requirements, Told, Webhook, 
 use sophon_gateway::{Gateway, GatewayParts, OperatorToken, Reload};
 use sophon_guard::Detector;
 use sophon_sandbox::{
-    CodeCache, Compilation, CompileLimits, ContainerConfig, ContainerRuntime, InsideProgram, Limits, PoolLimits,
-    WasmRuntime, Worker, sweep_requirements, sweep_workspaces,
+    CodeCache, ContainerConfig, ContainerRuntime, InsideProgram, Limits, PoolLimits, WasmRuntime, sweep_requirements,
+    sweep_workspaces,
 };
 use sophon_skill::Preset;
 use sophon_store::{Store, StoreConfig};
@@ -349,10 +349,8 @@ fn runtime(home: &Home, config: &Config, entropy: &dyn Entropy) -> Result<WasmRu
     let cache = CodeCache::open(&folder, *key)
         .inspect_err(|error| tracing::warn!(folder = %folder.display(), %error, "compiled code cannot be kept"))
         .ok();
-    let program = std::env::current_exe().map_err(|error| CliError::Start { message: error.to_string() })?;
-    let worker = Worker { program, arguments: vec![COMPILE_WORKER.into()], limits: CompileLimits::default() };
     let pool = pool_limits(config);
-    let runtime = WasmRuntime::start_compiling(&pool, ceiling(config), Compilation::Worker(worker), cache)
+    let runtime = WasmRuntime::start_compiling(&pool, ceiling(config), compilation()?, cache)
         .map_err(|error| CliError::of(&error))?;
     let workspaces = home.workspaces();
     // What an earlier process left when it was killed; nobody else uses the home meanwhile.

@@ -1,13 +1,21 @@
 //! This program as the host's compiler, and as the executor inside a sandbox: no verbs, nothing for people, started by the
 //! host alone.
 
-use sophon_sandbox::{compile_worker, component_worker};
+use crate::error::CliError;
+use sophon_sandbox::{Compilation, CompileLimits, Worker, compile_worker, component_worker};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// The first argument that makes this program the compiler.
-pub(crate) const COMPILE_WORKER: &str = "compile-worker";
+const COMPILE_WORKER: &str = "compile-worker";
+
+/// Components are compiled by a child of this same program.
+pub(crate) fn compilation() -> Result<Compilation, CliError> {
+    let program = std::env::current_exe().map_err(|error| CliError::Start { message: error.to_string() })?;
+    let arguments = vec![COMPILE_WORKER.into()];
+    Ok(Compilation::Worker(Worker { program, arguments, limits: CompileLimits::default() }))
+}
 
 /// The only argument that makes this program the executor inside a sandbox.
 pub(crate) const COMPONENT_WORKER: &str = "component-worker";

@@ -3,6 +3,7 @@
 use crate::api::{CallRequest, CallStatus, CallView, Results, ToolView};
 use crate::budget::{Budget, ToolBudget};
 use crate::catalogue::{Catalogue, OfferedTool, Ready};
+use crate::compiling::Compiling;
 use crate::effects::Parking;
 use crate::events::Events;
 use crate::flight::{Flight, Flights};
@@ -98,6 +99,7 @@ pub(crate) struct Inner {
     pub(crate) parts: Parts,
     pub(crate) catalogue: Catalogue,
     pub(crate) installing: Installing,
+    pub(crate) compiling: Arc<Compiling>,
     /// Held while requirements are kept or removed.
     pub(crate) wheels: tokio::sync::Mutex<()>,
     pub(crate) gate: Gate,
@@ -138,6 +140,7 @@ impl Executor {
         let executor = Self(Arc::new(Inner {
             catalogue: Catalogue::default(),
             installing: Installing::default(),
+            compiling: Arc::default(),
             wheels: tokio::sync::Mutex::default(),
             desk: desk.await?,
             waiting: Mutex::default(),

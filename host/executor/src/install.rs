@@ -16,16 +16,15 @@ use sophon_skill::{
     Unsigned, VerifiedPackage, changes, verify,
 };
 use sophon_store::{Activation, SkillRow};
-use sophon_types::{FaultReport, Principal, SkillName, TenantId, Trust};
+use sophon_types::{Digest, FaultReport, Principal, SkillName, TenantId, Trust};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-/// Changes of what is installed: one at a time in a tenant, few at a time in all. What waits is bounded too, because it
-/// waits with its package in memory.
+/// Changes of what is installed: one at a time in a tenant. What waits is bounded too, because it waits with its package in
+/// memory.
 pub(crate) struct Installing {
     tenants: Mutex<HashMap<TenantId, Line>>,
-    in_all: Semaphore,
     /// What skills require, while it is fetched and unpacked: megabytes in memory.
     pub(crate) requirements: Semaphore,
 }
@@ -46,12 +45,12 @@ pub(crate) struct Turn {
 /// Changes of one tenant that are made or wait to be.
 const IN_LINE: usize = 8;
 
-/// Packages that are verified and compiled at one time.
+/// Skills whose requirements are fetched at one time.
 const AT_ONCE: usize = 2;
 
 impl Default for Installing {
     fn default() -> Self {
-        Self { tenants: Mutex::default(), in_all: Semaphore::new(AT_ONCE), requirements: Semaphore::new(AT_ONCE) }
+        Self { tenants: Mutex::default(), requirements: Semaphore::new(AT_ONCE) }
     }
 }
 
@@ -77,8 +76,9 @@ impl Executor {
         let runtime = parts.runtime.clone();
         let tenant = principal.tenant.clone();
         let asked = request.clone();
-        let working = self.0.installing.in_all.acquire().await;
+        let permit = self.0.compiling.permit(&principal.tenant).await;
         let (ready, envelope) = blocking(move || {
+            let _permit = permit;
             let (ready, envelope) = prepare(&asked, &tenant, &trust)?;
             // Compiled before it counts as installed, and the code kept: the first call does not wait for a compiler.
             if ready.skill.manifest().runtime == Runtime::Wasm {
@@ -87,7 +87,6 @@ impl Executor {
             Ok((ready, envelope))
         })
         .await?;
-        drop(working);
         let manifest = ready.skill.manifest();
         ContainerRuntime::check_runtime(manifest)?;
         self.check_version(principal, &ready).await?;
@@ -278,9 +277,9 @@ impl Executor {
         Err(InstallError::ConsentNeeded { skill: manifest.name.clone(), changes: changed })
     }
 
-    /// Derives every installed skill again, from its package and signature, and removes packages that are not installed:
-    /// those of installations that were cut short, and those that were replaced. Components are mapped when they are
-    /// called.
+    /// Derives every installed skill again, from its package and signature, and removes packages and compiled code that are
+    /// not installed: those of installations that were cut short, and those that were replaced. Components are mapped when
+    /// they are called.
     pub(crate) async fn load(&self) -> Result<(), CallError> {
         let rows = self.0.parts.store.skills().list_all().await?;
         match self.0.parts.store.blobs().sweep(rows.iter().map(|row| row.digest).collect()).await {
@@ -307,20 +306,52 @@ impl Executor {
         let keeping = self.0.wheels.lock().await;
         self.sweep_wheels().await;
         drop(keeping);
+        self.sweep_code().await;
         Ok(())
     }
 
-    /// The component of a skill, mapped: as it was used last, or out of the cache of compiled code.
+    /// Removes compiled code that no installed component needs: of what was removed or replaced, and of other engines.
+    async fn sweep_code(&self) {
+        let mut installed = Vec::new();
+        for entry in self.0.catalogue.all() {
+            let component = match &entry.state {
+                State::Ready(ready) => Some(*ready.skill.package().component_digest()),
+                // It may run again once it is trusted again.
+                State::Broken(_) => self.component_of_broken(&entry.row.digest).await,
+            };
+            installed.extend(component.map(|component| (entry.row.tenant.clone(), component)));
+        }
+        let (runtime, now) = (self.0.parts.runtime.clone(), self.0.parts.clock.now());
+        match tokio::task::spawn_blocking(move || runtime.sweep_code(&installed, now)).await {
+            Ok(Ok(swept)) if swept.files == 0 => {}
+            Ok(Ok(swept)) => {
+                let (files, bytes) = (swept.files, swept.bytes);
+                tracing::info!(files, bytes, "compiled code that no installed skill needs is removed");
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "compiled code that no installed skill needs cannot be removed"),
+            Err(panic) => tracing::warn!(%panic, "compiled code that no installed skill needs cannot be removed"),
+        }
+    }
+
+    async fn component_of_broken(&self, package: &Digest) -> Option<Digest> {
+        let bytes = self.0.parts.store.blobs().get(package).await.ok()??;
+        let read = tokio::task::spawn_blocking(move || Some(Digest::of(Package::read(bytes).ok()?.entrypoint())));
+        read.await.ok()?
+    }
+
+    /// The component of a skill, mapped: as it was used last, out of the cache of compiled code, or compiled.
     pub(crate) async fn component(&self, ready: &Arc<Ready>) -> Result<Arc<PreparedSkill>, SandboxError> {
         let runtime = &self.0.parts.runtime;
         if let Some(prepared) = runtime.warm(ready.skill.tenant(), ready.skill.package().digest()) {
             return Ok(prepared);
         }
-        let (ready, runtime) = (Arc::clone(ready), runtime.clone());
-        let prepared =
-            tokio::task::spawn_blocking(move || runtime.prepare_warm(ready.skill.tenant(), ready.skill.package()))
-                .await;
-        prepared.unwrap_or_else(|error| Err(SandboxError::Engine(error.to_string())))
+        let (wanted, cache) = (Arc::clone(ready), runtime.clone());
+        let kept =
+            tokio::task::spawn_blocking(move || cache.map_kept(wanted.skill.tenant(), wanted.skill.package())).await;
+        match kept.unwrap_or_else(|error| Err(SandboxError::Engine(error.to_string())))? {
+            Some(prepared) => Ok(prepared),
+            None => self.0.compiling.component(runtime, ready).await,
+        }
     }
 
     /// Puts a skill into the catalogue as it can be derived now.

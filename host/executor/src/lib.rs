@@ -16,6 +16,7 @@ mod approvals;
 mod budget;
 mod call;
 mod catalogue;
+mod compiling;
 mod connected;
 mod effects;
 mod error;

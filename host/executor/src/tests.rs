@@ -58,6 +58,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        let pool = PoolLimits { concurrent_calls: 2, ..PoolLimits::default() };
+        Self::running_in(WasmRuntime::start(&pool, Limits::of(Preset::Minimal)).unwrap()).await
+    }
+
+    /// With components running there.
+    pub(crate) async fn running_in(runtime: WasmRuntime) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let set = Arc::new(SetClock(AtomicI64::new(START)));
         let clock: Arc<dyn Clock> = Arc::clone(&set) as Arc<dyn Clock>;
@@ -78,13 +84,12 @@ impl World {
         };
         let (resolver, dialer) = (Arc::new(SystemResolver::new()), Arc::new(TcpDialer));
         let egress = Egress::new(config, vault.clone(), audit.clone(), resolver, dialer).unwrap();
-        let pool = PoolLimits { concurrent_calls: 2, ..PoolLimits::default() };
         let parts = Parts {
             store: store.clone(),
             audit: audit.clone(),
             vault,
             egress,
-            runtime: WasmRuntime::start(&pool, Limits::of(Preset::Minimal)).unwrap(),
+            runtime,
             containers: ContainerRuntime::new(
                 ContainerConfig::default(),
                 Limits::of(Preset::Minimal),

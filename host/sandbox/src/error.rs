@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// Why a skill cannot be run at all.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxError {
     /// The engine could not be set up: the machine lacks something it needs.

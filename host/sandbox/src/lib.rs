@@ -28,7 +28,7 @@ mod shares;
 mod tier;
 mod wasm;
 
-pub use compile::{CodeCache, Compilation, CompileLimits, Worker, compile_worker};
+pub use compile::{CodeCache, Compilation, CompileLimits, Swept, Worker, compile_worker};
 pub use confine::{Confinement, Needs, confine, folder_of, landlock_here};
 pub use container::{
     BOX_TABLE, BoxLimits, BoxRow, BoxedComponent, ContainerConfig, ContainerFacts, ContainerRuntime, EngineFacts,

@@ -3,9 +3,12 @@
 use super::mapped::Sealed;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use sophon_types::Timestamp;
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -13,6 +16,17 @@ use wasmtime::component::Component;
 const MAC: usize = 32;
 /// The largest file that is read back.
 const MOST: u64 = 512 << 20;
+/// What was written within this time is not swept: it may be of what is being installed.
+const YOUNG: Duration = Duration::from_secs(60 * 60);
+
+/// What a sweep removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Files.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
 
 /// A folder of compiled code.
 pub struct CodeCache {
@@ -101,6 +115,27 @@ impl CodeCache {
         kept
     }
 
+    /// Removes files of compiled code that are not in `keep` and were written more than an hour before `now`. What is
+    /// removed and needed all the same is compiled again. Files with other names than this cache gives are left alone.
+    pub(super) fn sweep(&self, keep: &HashSet<String>, now: Timestamp) -> io::Result<Swept> {
+        let mut swept = Swept::default();
+        for file in fs::read_dir(&self.folder)? {
+            let file = file?;
+            let name = file.file_name();
+            if !name.to_str().is_some_and(|name| is_ours(name) && !keep.contains(name)) {
+                continue;
+            }
+            let found = file.metadata()?;
+            if !found.is_file() || now.since(written(&found)?) <= YOUNG {
+                continue;
+            }
+            fs::remove_file(file.path())?;
+            swept.files += 1;
+            swept.bytes += found.len();
+        }
+        Ok(swept)
+    }
+
     fn mac(&self, name: &str, code: &[u8]) -> Hmac<Sha256> {
         // HMAC takes a key of any length (RFC 2104).
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
@@ -110,6 +145,19 @@ impl CodeCache {
         mac.update(code);
         mac
     }
+}
+
+/// Whether this cache makes files of that name: `COMPONENT-ENGINE.cwasm`, see `compile::name`.
+fn is_ours(name: &str) -> bool {
+    let parts = name.strip_suffix(".cwasm").and_then(|name| name.split_once('-'));
+    let hex = |text: &str, digits| text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    parts.is_some_and(|(component, engine)| hex(component, 64) && hex(engine, 16))
+}
+
+/// When a file was written; 1970 for one that is older.
+fn written(file: &fs::Metadata) -> io::Result<Timestamp> {
+    let since = file.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Timestamp::from_micros(0).plus(since))
 }
 
 enum Unusable {

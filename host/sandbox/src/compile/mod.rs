@@ -7,13 +7,15 @@
 
 mod cache;
 mod mapped;
+mod pipes;
 mod worker;
 
-pub use cache::CodeCache;
+pub use cache::{CodeCache, Swept};
 pub use worker::{CompileLimits, Worker, compile_worker};
 
-use sophon_types::{Digest, TenantId};
+use sophon_types::{Digest, TenantId, Timestamp};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use wasmtime::Engine;
@@ -48,10 +50,7 @@ impl Compiler {
         digest: &Digest,
         bytes: impl FnOnce() -> B,
     ) -> Result<Component, String> {
-        let name = name(engine, owner, digest);
-        if let Some(cache) = &self.cache
-            && let Some(component) = cache.load(engine, &name)
-        {
+        if let Some(component) = self.kept(engine, owner, digest) {
             return Ok(component);
         }
         let bytes = bytes();
@@ -61,9 +60,25 @@ impl Compiler {
             Compilation::Worker(worker) => worker.compile(bytes)?,
         };
         if let Some(cache) = &self.cache {
-            cache.store(&name, &code);
+            cache.store(&name(engine, owner, digest), &code);
         }
         mapped::component(engine, &code)
+    }
+
+    /// The component of that digest, where the cache has it for the same `owner`. Nothing is compiled.
+    pub(crate) fn kept(&self, engine: &Engine, owner: Option<&TenantId>, digest: &Digest) -> Option<Component> {
+        self.cache.as_ref()?.load(engine, &name(engine, owner, digest))
+    }
+
+    /// Removes compiled code of components that are not `installed`, and of other engines than this one, from the cache.
+    pub(crate) fn sweep<'a>(
+        &self,
+        engine: &Engine,
+        installed: impl IntoIterator<Item = &'a (TenantId, Digest)>,
+        now: Timestamp,
+    ) -> io::Result<Swept> {
+        let Some(cache) = &self.cache else { return Ok(Swept::default()) };
+        cache.sweep(&installed.into_iter().map(|(owner, digest)| name(engine, Some(owner), digest)).collect(), now)
     }
 }
 

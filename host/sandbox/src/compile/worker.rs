@@ -1,14 +1,22 @@
 //! Compiling in a child process: bounded in CPU, memory and time, without files or network, gone with its parent.
+//!
+//! The child is hostile from the first byte of its component on: nobody waits longer for it, or for what it may have
+//! started, than its limits say.
 
+use super::pipes::{drain, feed, listen};
 use crate::wasm::compiler_engine;
 use landlock::{ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus, Scope};
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group,
+    set_parent_process_death_signal, setrlimit, waitid,
+};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,8 +58,9 @@ const LAST_WORDS: u64 = 8 << 10;
 const PANICKED: i32 = 101;
 
 /// How a child came to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Ended {
-    ByItself(ExitStatus),
+    ByItself,
     AtTheDeadline,
     /// It wrote more than it may.
     Flooding,
@@ -64,40 +73,42 @@ impl Worker {
         let deadline = Instant::now() + self.limits.wall;
         let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let most = self.limits.output;
-        let flooding = AtomicBool::new(false);
+        let (flooding, gone) = (AtomicBool::new(false), AtomicBool::new(false));
         let (ended, pipes) = thread::scope(|scope| {
             let pipes = (|| {
-                // A child that ends early closes its end (EPIPE); what became of it is in its status.
-                let feed = move || input.map(|mut pipe| pipe.write_all(component));
-                thread::Builder::new().spawn_scoped(scope, feed)?;
-                let receive = || {
-                    let code = drain(output, most.saturating_add(1));
+                let (gone, flooding) = (&gone, &flooding);
+                thread::Builder::new().spawn_scoped(scope, move || feed(input, component, gone))?;
+                let receive = move || {
+                    let code = drain(output, most.saturating_add(1), gone);
                     flooding.store(code.len() as u64 > most, Relaxed);
                     code
                 };
                 let code = thread::Builder::new().spawn_scoped(scope, receive)?;
-                let words = move || listen(errors);
+                let words = move || listen(errors, LAST_WORDS, gone);
                 Ok::<_, io::Error>((code, thread::Builder::new().spawn_scoped(scope, words)?))
             })();
-            // The threads above end when the pipes do, so from here on the child must not be left alive.
             let ended = match &pipes {
-                Ok(_threads) => supervise(&mut child, deadline, &flooding),
-                Err(_no_thread) => end(&mut child).map(|()| Ended::AtTheDeadline),
+                Ok(_threads) => watch(&child, deadline, &flooding),
+                Err(_no_thread) => Ok(Ended::AtTheDeadline),
             };
+            // The threads above end when the pipes do or the child is gone, so it must not be left alive.
+            let status = end(&mut child);
+            gone.store(true, SeqCst);
+            let ended = ended.and_then(|ended| status.map(|status| (ended, status)));
             (ended, pipes.map(|(code, last_words)| (code.join(), last_words.join())))
         });
         let (code, last_words) = pipes.map_err(|error| format!("no thread for the compiler's output: {error}"))?;
         let broken = |_panic| "the compiler's output could not be read".to_owned();
         let (code, last_words) = (code.map_err(broken)?, last_words.map_err(broken)?);
         match ended.map_err(|error| format!("the compiler cannot be waited for: {error}"))? {
-            Ended::AtTheDeadline => Err(format!("compiling takes longer than {} s", self.limits.wall.as_secs_f64())),
-            Ended::Flooding => Err(format!("it compiles to more than {most} bytes")),
-            // Whatever else it says: a child whose output is no longer read may end by itself over that.
-            Ended::ByItself(_status) if code.len() as u64 > most => {
-                Err(format!("it compiles to more than {most} bytes"))
+            (Ended::AtTheDeadline, _) => {
+                Err(format!("compiling takes longer than {} s", self.limits.wall.as_secs_f64()))
             }
-            Ended::ByItself(status) if !status.success() => Err(self.explain(status, &last_words)),
-            Ended::ByItself(_success) => Ok(code),
+            (Ended::Flooding, _) => Err(format!("it compiles to more than {most} bytes")),
+            // Whatever else it says: a child whose output is no longer read may end by itself over that.
+            (Ended::ByItself, _) if code.len() as u64 > most => Err(format!("it compiles to more than {most} bytes")),
+            (Ended::ByItself, status) if !status.success() => Err(self.explain(status, &last_words)),
+            (Ended::ByItself, _success) => Ok(code),
         }
     }
 
@@ -112,6 +123,8 @@ impl Worker {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // So that what it starts can be ended with it.
+            .process_group(0)
             .spawn()
     }
 
@@ -141,45 +154,30 @@ fn too_much_memory(most: u64) -> String {
     format!("compiling takes more than {} MiB of memory", most >> 20)
 }
 
-fn drain(pipe: Option<impl Read>, most: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Some(pipe) = pipe
-        && let Err(error) = pipe.take(most).read_to_end(&mut bytes)
-    {
-        tracing::warn!(%error, "the compiler's output broke off");
-    }
-    bytes
-}
-
-/// The first of what a child has to say. The rest is read as well, so that the child is not ended by a closed pipe.
-fn listen(pipe: Option<impl Read>) -> Vec<u8> {
-    let Some(mut pipe) = pipe else { return Vec::new() };
-    let words = drain(Some(pipe.by_ref()), LAST_WORDS);
-    if let Err(error) = io::copy(&mut pipe, &mut io::sink()) {
-        tracing::warn!(%error, "the compiler's words broke off");
-    }
-    words
-}
-
-/// Waits for the child, which is gone and reaped on return, whatever became of it.
-fn supervise(child: &mut Child, deadline: Instant, flooding: &AtomicBool) -> io::Result<Ended> {
+/// Waits until the child has ended, or is to be. It is not reaped: its number, and its group's, stay its own.
+fn watch(child: &Child, deadline: Instant, flooding: &AtomicBool) -> io::Result<Ended> {
+    let number = Pid::from_child(child);
     loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(Ended::ByItself(status)),
-            Ok(None) if flooding.load(Relaxed) => return end(child).map(|()| Ended::Flooding),
-            Ok(None) if Instant::now() >= deadline => return end(child).map(|()| Ended::AtTheDeadline),
-            Ok(None) => thread::sleep(GLANCE),
-            Err(error) => {
-                end(child)?;
-                return Err(error);
-            }
+        match waitid(WaitId::Pid(number), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)? {
+            Some(_ended) => return Ok(Ended::ByItself),
+            None if flooding.load(Relaxed) => return Ok(Ended::Flooding),
+            None if Instant::now() >= deadline => return Ok(Ended::AtTheDeadline),
+            None => thread::sleep(GLANCE),
         }
     }
 }
 
-fn end(child: &mut Child) -> io::Result<()> {
+/// Ends the child where it has not ended yet, with all that it started in its group, and reaps it.
+fn end(child: &mut Child) -> io::Result<ExitStatus> {
+    let group = kill_process_group(Pid::from_child(child), Signal::KILL);
+    // By its number too: it may have left its group, which is gone then.
     child.kill()?;
-    child.wait().map(|_status| ())
+    let status = child.wait()?;
+    match group {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => tracing::warn!(%error, "what the compiler started could not be ended"),
+    }
+    Ok(status)
 }
 
 /// What the child does: locks itself up, reads a component from `input`, writes compiled code to `output`.
@@ -227,7 +225,8 @@ fn lock_up(cpu_seconds: u64, memory: u64) -> Result<(), String> {
     limit(Resource::Data, memory, memory)?;
     limit(Resource::Core, 0, 0)?;
     limit(Resource::Fsize, 0, 0)?;
-    // Best effort: an older kernel has less of Landlock or none. The limits above hold everywhere.
+    drop_capabilities().map_err(|error| refused("its capabilities", &error))?;
+    // Best effort: an older kernel has less of Landlock or none. The limits hold everywhere.
     let abi = ABI::V6;
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -237,7 +236,21 @@ fn lock_up(cpu_seconds: u64, memory: u64) -> Result<(), String> {
         .and_then(Ruleset::create)
         .and_then(landlock::RulesetCreated::restrict_self);
     match ruleset.map(|status| status.ruleset) {
-        Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced | RulesetStatus::NotEnforced) => Ok(()),
-        Err(error) => Err(refused("landlock", &error)),
+        Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced | RulesetStatus::NotEnforced) => {}
+        Err(error) => return Err(refused("landlock", &error)),
     }
+    // No descriptor is opened from here on: no file, no pipe and no socket, of whatever kind. Last, for the rules above
+    // are handed over by one.
+    limit(Resource::Nofile, 0, 0)
+}
+
+/// So that root cannot raise its limits again.
+fn drop_capabilities() -> rustix::io::Result<()> {
+    let none = CapabilitySet::empty();
+    let present = capabilities(None)?;
+    // Who has none needs no leave to drop them, which a service manager may not give.
+    if present.effective.is_empty() && present.permitted.is_empty() && present.inheritable.is_empty() {
+        return Ok(());
+    }
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
 }

@@ -14,7 +14,7 @@ mod workspace;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::compile::{CodeCache, Compilation, Compiler};
+use crate::compile::{CodeCache, Compilation, Compiler, Swept};
 use crate::limits::{Limits, PoolLimits};
 use crate::{Rehearsal, RehearsalReport, SandboxError};
 use bindings::SkillPre;
@@ -25,8 +25,9 @@ use parking_lot::Mutex;
 pub(crate) use run::{Invocation, output};
 pub use run::{RunReport, Usage};
 use sophon_skill::{Filesystem, Manifest, Preset, Runtime, VerifiedPackage};
-use sophon_types::{Digest, SkillName, TenantId};
+use sophon_types::{Digest, SkillName, TenantId, Timestamp};
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use wasmtime::component::{Component, HasSelf, Linker};
@@ -183,6 +184,32 @@ impl WasmRuntime {
         Ok(self.inner.warm.keep((tenant.clone(), *package.digest()), prepared))
     }
 
+    /// As [`WasmRuntime::prepare_warm`], where the compiled code is in the cache; nothing where it would have to be
+    /// compiled.
+    ///
+    /// # Errors
+    /// As [`WasmRuntime::prepare`].
+    pub fn map_kept(
+        &self,
+        tenant: &TenantId,
+        package: &VerifiedPackage,
+    ) -> Result<Option<Arc<PreparedSkill>>, SandboxError> {
+        let (engine, compiler) = (&self.inner.ticking.engine, &self.inner.compiler);
+        let Some(component) = compiler.kept(engine, Some(tenant), package.component_digest()) else { return Ok(None) };
+        let prepared = self.linked(package.manifest(), &component, *package.digest())?;
+        Ok(Some(self.inner.warm.keep((tenant.clone(), *package.digest()), prepared)))
+    }
+
+    /// Removes compiled code from the cache that none of the `installed` components (each with its tenant) needs under this
+    /// engine: of what was removed or replaced, and of engines that were here before. What was written within an hour of
+    /// `now` stays: it may be of what is being installed.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read, or a file not be removed.
+    pub fn sweep_code(&self, installed: &[(TenantId, Digest)], now: Timestamp) -> io::Result<Swept> {
+        self.inner.compiler.sweep(&self.inner.ticking.engine, installed, now)
+    }
+
     /// A component by itself, for the executor inside a sandbox.
     pub(crate) fn prepare_component(
         &self,
@@ -201,14 +228,24 @@ impl WasmRuntime {
         bytes: impl FnOnce() -> B,
         digest: Digest,
     ) -> Result<PreparedSkill, SandboxError> {
-        let skill = || manifest.name.clone();
         let compiled = self.inner.compiler.component(&self.inner.ticking.engine, owner, component, bytes);
-        let component = compiled.map_err(|cause| refuse(skill(), cause))?;
+        let component = compiled.map_err(|cause| refuse(manifest.name.clone(), cause))?;
+        self.linked(manifest, &component, digest)
+    }
+
+    /// A compiled component, linked with exactly what its manifest declares.
+    fn linked(
+        &self,
+        manifest: &Manifest,
+        component: &Component,
+        digest: Digest,
+    ) -> Result<PreparedSkill, SandboxError> {
+        let skill = || manifest.name.clone();
         let limits = Limits::for_skill(manifest, &self.inner.ceiling);
-        check_demand(&component, &limits).map_err(|what| SandboxError::TooDemanding { skill: skill(), what })?;
+        check_demand(component, &limits).map_err(|what| SandboxError::TooDemanding { skill: skill(), what })?;
         let link = |error: wasmtime::Error| SandboxError::Link { skill: skill(), cause: format!("{error:#}") };
         let linker = self.linker(Capabilities::of(manifest)).map_err(link)?;
-        let pre = linker.instantiate_pre(&component).and_then(SkillPre::new).map_err(link)?;
+        let pre = linker.instantiate_pre(component).and_then(SkillPre::new).map_err(link)?;
         component.initialize_copy_on_write_image().map_err(link)?;
         Ok(PreparedSkill { name: skill(), digest, pre, limits })
     }
