@@ -1,5 +1,5 @@
 //! Puts a running gateway under more load than it takes, and prints how it answers: who was served, who was refused, and
-//! how soon. Numbers for people to read; nothing here passes or fails. `scripts/overload` sets it up.
+//! how soon. Numbers for people to read; it fails only where a 503 has no `Retry-After`. `scripts/overload` sets it up.
 //!
 //! ```text
 //! overload ADDRESS TOOL JSON SECONDS NAME=KEY=CONNECTIONS...
@@ -38,11 +38,14 @@ async fn main() -> ExitCode {
         let clients = (0..party.connections).map(|_| tokio::spawn(client(address, request.clone(), until)));
         running.push((party, clients.collect::<Vec<_>>()));
     }
+    let mut silent = 0;
     let mut report = String::from("who          status    answers   per s     p50 ms    p99 ms    max ms\n");
     for (party, clients) in running {
         let mut seen = Seen::new();
         for client in clients {
-            for (status, times) in client.await.unwrap_or_default() {
+            let (times, without) = client.await.unwrap_or_default();
+            silent += without;
+            for (status, times) in times {
                 seen.entry(status).or_default().extend(times);
             }
         }
@@ -66,9 +69,12 @@ async fn main() -> ExitCode {
             }
         }
     }
+    if silent > 0 && writeln!(report, "{silent} refusals do not say when to come again").is_err() {
+        return ExitCode::FAILURE;
+    }
     match std::io::Write::write_all(&mut std::io::stdout(), report.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_closed) => ExitCode::FAILURE,
+        Ok(()) if silent == 0 => ExitCode::SUCCESS,
+        Ok(()) | Err(_) => ExitCode::FAILURE,
     }
 }
 
@@ -96,26 +102,31 @@ fn request(address: SocketAddr, tool: &str, key: &str, body: &str) -> Arc<[u8]> 
     .into()
 }
 
-/// One connection: the same request again and again. Status 0 stands for a connection that was closed.
-async fn client(address: SocketAddr, request: Arc<[u8]>, until: Instant) -> Seen {
-    let mut seen = Seen::new();
+/// One connection: the same request again and again, and how many refusals did not say when to come again. Status 0 stands for
+/// a connection that was closed.
+async fn client(address: SocketAddr, request: Arc<[u8]>, until: Instant) -> (Seen, usize) {
+    let (mut seen, mut silent) = (Seen::new(), 0);
     while Instant::now() < until {
-        let Ok(mut stream) = TcpStream::connect(address).await else { return seen };
+        let Ok(mut stream) = TcpStream::connect(address).await else { break };
         while Instant::now() < until {
             let began = Instant::now();
-            let status = exchange(&mut stream, &request).await;
-            seen.entry(status.unwrap_or(0)).or_default().push(began.elapsed());
-            match status {
-                Some(503) => tokio::time::sleep(Duration::from_millis(50)).await,
+            let answer = exchange(&mut stream, &request).await;
+            seen.entry(answer.map_or(0, |(status, _)| status)).or_default().push(began.elapsed());
+            match answer {
+                Some((503, says_when)) => {
+                    silent += usize::from(!says_when);
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
                 Some(_) => {}
                 None => break,
             }
         }
     }
-    seen
+    (seen, silent)
 }
 
-async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Option<u16> {
+/// The status of the answer, and whether it says when to come again.
+async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Option<(u16, bool)> {
     stream.write_all(request).await.ok()?;
     let mut head = Vec::new();
     let end = loop {
@@ -131,5 +142,5 @@ async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Option<u16> {
     let length: usize = text.lines().find_map(|line| line.strip_prefix("content-length: "))?.trim().parse().ok()?;
     let mut rest = vec![0; (end + length).saturating_sub(head.len())];
     stream.read_exact(&mut rest).await.ok()?;
-    Some(status)
+    Some((status, text.contains("\r\nretry-after: ")))
 }

@@ -1,6 +1,5 @@
 //! A call from its start to its end: run, sanitise, record, tell.
 
-use crate::Executor;
 use crate::api::{CallStatus, CallView, ProgressView};
 use crate::catalogue::Ready;
 use crate::effects::CallGate;
@@ -9,6 +8,7 @@ use crate::flight::Flight;
 use crate::outcome::{Came, Ending, audit_outcome};
 use crate::places::Place;
 use crate::tier::Prepared;
+use crate::{CallError, Executor};
 use futures::FutureExt as _;
 use sophon_approval::{ApprovedCall, FromConnection};
 use sophon_audit::{Action, CallChange, CallState, Outcome, Receipt, Record};
@@ -19,6 +19,10 @@ use sophon_types::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinError;
+
+/// Bytes of a result that are scanned where the call runs.
+const INLINE: usize = 64 << 10;
 
 /// A call that is under way.
 pub(crate) struct Run {
@@ -33,6 +37,13 @@ pub(crate) struct Run {
     pub(crate) owner: Owner,
     pub(crate) view: CallView,
     pub(crate) flight: Arc<Flight>,
+}
+
+/// What a thread came to. Where it panicked this task does, as if it had done the work itself.
+fn joined<T>(done: Result<T, JoinError>) -> T {
+    done.unwrap_or_else(|error| {
+        std::panic::resume_unwind(error.try_into_panic().unwrap_or_else(|_ended| Box::new("the host stops")))
+    })
 }
 
 /// The way out of one call. Dropped, however the run ends, nothing goes out any more, whoever still holds it.
@@ -63,20 +74,36 @@ impl Run {
     }
 
     async fn drive(&self, approved: ApprovedCall, intent: Receipt, place: Place) -> (Ending, Record) {
-        let parts = &self.executor.0.parts;
         let deadline = Deadline::at(Instant::now() + self.prepared.limits().wall);
         let session = self.session(&approved, &intent, Arc::clone(&deadline));
         let open = Open(Arc::clone(&session));
         let report = self.in_tier(approved, &intent, &session, deadline).await;
-        drop((open, place));
+        drop(open);
         let secrets = session.secrets();
         self.log(&report, &secrets);
         let record = self.outcome_record(&report);
         let output = Came { output: report.output, refused: session.last_refusal() };
-        let (ending, findings) = Ending::of(&self.view.tool, output, &secrets, &parts.detector, &*parts.entropy);
+        let (ending, findings, place) = self.clean(output, secrets, place).await;
+        drop(place);
         self.flag(&ending, &findings);
         let record = record.then(Action::CallOutcome, audit_outcome(&ending));
         (ending, record)
+    }
+
+    /// Scans and wraps what came. The call keeps its place meanwhile; what is long is read on a thread that may block, so that
+    /// nobody else waits for it.
+    async fn clean(&self, came: Came, secrets: KnownSecrets, place: Place) -> (Ending, Vec<Finding>, Place) {
+        let (executor, tool) = (self.executor.clone(), self.view.tool.clone());
+        let is_long = came.output.as_ref().is_ok_and(|output| output.is_longer_than(INLINE));
+        let scan = move || {
+            let parts = &executor.0.parts;
+            let (ending, findings) = Ending::of(&tool, came, &secrets, &parts.detector, &*parts.entropy);
+            (ending, findings, place)
+        };
+        if !is_long {
+            return scan();
+        }
+        joined(tokio::task::spawn_blocking(scan).await)
     }
 
     /// Records what was noticed in the text that the call gives. It annotates: a log that does not take it at once is
@@ -119,7 +146,8 @@ impl Run {
     async fn settle(&self, ending: Ending, record: Record) {
         let parts = &self.executor.0.parts;
         let (call, finished) = (self.view.call_id, parts.clock.now());
-        let (ending, status, record, sealed) = match ending.seal(&parts.vault, call) {
+        let (ending, sealed) = self.sealed(ending).await;
+        let (ending, status, record, sealed) = match sealed {
             Ok(sealed) => {
                 let status = ending.status();
                 (ending, status, record, Some(sealed))
@@ -142,6 +170,20 @@ impl Run {
         let event =
             Event::CallFinished { owner: self.owner.clone(), call_id: call, tool: self.view.tool.clone(), status };
         self.executor.0.events.publish(finished, event);
+    }
+
+    /// An ending, and as it is kept; what is long is sealed on a thread that may block.
+    async fn sealed(&self, ending: Ending) -> (Ending, Result<Vec<u8>, CallError>) {
+        let (executor, call) = (self.executor.clone(), self.view.call_id);
+        let is_long = ending.output.as_ref().is_some_and(|output| output.content.len() > INLINE);
+        let seal = move || {
+            let sealed = ending.seal(&executor.0.parts.vault, call);
+            (ending, sealed)
+        };
+        if !is_long {
+            return seal();
+        }
+        joined(tokio::task::spawn_blocking(seal).await)
     }
 
     /// Writes the outcome's record and the row's last state, in one transaction: a row that says how the call ended is

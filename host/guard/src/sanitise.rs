@@ -74,6 +74,33 @@ impl RawOutput {
     pub fn structured(source: Source, value: Value) -> Self {
         Self { source, body: Body::Structured(value) }
     }
+
+    /// Whether there is more of it than about so many bytes: whoever has little time leaves it to somebody who has.
+    #[must_use]
+    pub fn is_longer_than(&self, bytes: usize) -> bool {
+        match &self.body {
+            Body::Text(text) => text.len() > bytes,
+            Body::Structured(value) => take(value, &mut Some(bytes)).is_none(),
+        }
+    }
+}
+
+/// Takes about what `value` has as text off `left`, and nothing more once that is all gone.
+fn take(value: &Value, left: &mut Option<usize>) -> Option<()> {
+    let own = match value {
+        Value::String(text) => text.len(),
+        _ => 8,
+    };
+    *left = left.and_then(|left| left.checked_sub(own));
+    (*left)?;
+    match value {
+        Value::Array(items) => items.iter().try_for_each(|item| take(item, left)),
+        Value::Object(fields) => fields.iter().try_for_each(|(key, field)| {
+            *left = left.and_then(|left| left.checked_sub(key.len()));
+            take(field, left)
+        }),
+        _ => Some(()),
+    }
 }
 
 impl fmt::Debug for RawOutput {
@@ -221,4 +248,22 @@ fn redactions(content: &str, hits: &[Hit]) -> Vec<Finding> {
     }
     findings.sort_by_key(|finding| finding.start);
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_length_is_told_without_reading_all_of_it() {
+        let tool: ToolName = "demo.get".parse().unwrap();
+        let text = |length: usize| RawOutput::new(Source::tool(&tool), "x".repeat(length));
+        assert!(text(101).is_longer_than(100) && !text(100).is_longer_than(100));
+        let value = |value: Value| RawOutput::structured(Source::tool(&tool), value);
+        assert!(!value(json!({"a": [1, 2, "three"]})).is_longer_than(100));
+        for long in [json!("x".repeat(101)), json!(vec![0; 50]), json!({"x".repeat(101): null}), json!([[["x".repeat(101)]]])] {
+            assert!(value(long).is_longer_than(100));
+        }
+    }
 }
