@@ -206,6 +206,11 @@ fn attack_42_where_packages_cannot_be_written_nothing_is_installed_and_the_rest_
     refused.problem(503, "store_unavailable");
     assert!(refused.json()["hint"].is_string(), "{}", refused.text());
     assert_eq!(shop.gateway.admin("GET", "/v1/skills/late", None).status, 404);
+    // What was recorded as meant has an end.
+    let records = shop.gateway.audit("action=skill.install");
+    let of_late = records.iter().filter(|record| record["skill"] == "late");
+    let outcomes: Vec<_> = of_late.map(|record| record["outcome"].as_str().unwrap_or_default()).collect();
+    assert_eq!(outcomes, ["intent", "failed"], "{records:?}");
     assert_eq!(shop.pay().expect(200)["status"], "succeeded");
     drop(mount);
     shop.gateway.installed(&late, &[]);

@@ -17,6 +17,42 @@ fn remember(skill: &'static str, key: &'static str, value: String, version: &'st
 }
 
 #[test]
+fn attack_44_a_tenants_results_take_no_more_of_the_disk_than_they_may() {
+    let home = Home::configured("[sandbox]\nresults_mb = 1\n");
+    let (gateway, publisher) = (Gateway::start(&home), Publisher::new("Good Co", 1));
+    let [acme, rival] = ["acme", "rival"].map(|name| Tenant::new(&home, &gateway, name, &publisher));
+    let long = format!("\"{}\"", "long ".repeat(30_000));
+    let package = publisher.sign(&Guest::new("talker", Behaviour::Return(long.into_bytes())));
+    for tenant in [&acme, &rival] {
+        tenant.admin("POST", "/v1/skills", Some(&package.body(json!({})))).expect(201);
+    }
+    let called = |key: &Key, name: &str| {
+        let body = json!({"arguments": {}, "idempotency_key": name, "wait_seconds": 30});
+        gateway.call_with(key, "talker.run", body).expect(200)
+    };
+    let (ann, eve) = (acme.agent("ann"), rival.agent("eve"));
+    let others = called(&eve, "theirs");
+    let first = called(&ann, "first");
+    let mut last = Value::Null;
+    for n in 0..12 {
+        last = called(&ann, &format!("more-{n}"));
+        assert!(last["content"].as_str().is_some_and(|content| content.contains("long long")), "{last:.300}");
+    }
+    let looked_up = |key: &Key, call: &Value| {
+        let id = call["call_id"].as_str().expect("an id");
+        gateway.request(key, "GET", &format!("/v1/calls/{id}"), None).expect(200)
+    };
+    // That it was made and how it ended is kept, and so is its key: it does not happen again.
+    for gone in [looked_up(&ann, &first), called(&ann, "first")] {
+        assert_eq!((&gone["call_id"], &gone["status"]), (&first["call_id"], &json!("succeeded")), "{gone:.300}");
+        assert_eq!(gone["error"]["code"], "result_dropped", "{gone:.300}");
+    }
+    for (key, call) in [(&ann, &last), (&eve, &others)] {
+        assert!(looked_up(key, call)["content"].as_str().is_some_and(|content| content.contains("long long")));
+    }
+}
+
+#[test]
 fn attack_25_state_is_kept_apart_between_skills_and_tenants() {
     let home = Home::new();
     let (gateway, publisher) = (Gateway::start(&home), Publisher::new("Good Co", 1));

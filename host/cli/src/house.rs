@@ -93,7 +93,10 @@ impl House {
             transport: egress.transport(),
         })?;
         let pool = pool_limits(&config);
-        let limits = CallLimits { concurrent: pool.concurrent_calls as usize, ..CallLimits::default() };
+        let mut limits = CallLimits { concurrent: pool.concurrent_calls as usize, ..CallLimits::default() };
+        if let Some(mb) = config.sandbox.results_mb {
+            limits.results_bytes = u64::from(mb.get()) << 20;
+        }
         let runtime = runtime(&home, &config, &*entropy)?;
         let owner = sandbox_owner(&home, &config, &*entropy)?;
         let containers = containers(&config, owner, Some(home.requirements()), &entropy);

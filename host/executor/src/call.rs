@@ -12,6 +12,7 @@ use crate::outcome::Ending;
 use crate::places::Places;
 use crate::plan::Ends;
 use crate::requirements::Requirements;
+use crate::results::KeptResults;
 use crate::schedules::ScheduleLimits;
 use crate::stages::Told;
 use crate::steady::Steady;
@@ -83,11 +84,14 @@ pub struct CallLimits {
     /// How long a call waits for its place before it is refused: long enough for calls that are over in milliseconds,
     /// short enough that a refusal is there at once.
     pub patience: Duration,
+    /// Bytes that the large results of one tenant's calls may take in the store; beyond it the oldest are let go of before
+    /// their 24 hours are over.
+    pub results_bytes: u64,
 }
 
 impl Default for CallLimits {
     fn default() -> Self {
-        Self { concurrent: 64, waiting: 256, patience: Duration::from_millis(20) }
+        Self { concurrent: 64, waiting: 256, patience: Duration::from_millis(20), results_bytes: 512 << 20 }
     }
 }
 
@@ -106,6 +110,7 @@ pub(crate) struct Inner {
     pub(crate) flights: Flights,
     pub(crate) events: Events,
     pub(crate) places: Places,
+    pub(crate) results: KeptResults,
     /// Where questions wait for a person.
     pub(crate) desk: Desk,
     /// The calls that wait for a person before they run.
@@ -150,6 +155,7 @@ impl Executor {
             flights: Flights::default(),
             events: Events::new(&*parts.entropy),
             places: Places::new(parts.limits),
+            results: KeptResults::new(parts.limits.results_bytes),
             tool_budget: Budget::default(),
             steady: Steady::begin(&*parts.clock),
             tasks: TaskTracker::new(),
@@ -162,6 +168,7 @@ impl Executor {
         for answer in approved {
             executor.resume(answer);
         }
+        executor.count_results().await;
         executor.sweep();
         executor.expire();
         Ok(executor)
@@ -193,6 +200,7 @@ impl Executor {
                 if let Err(error) = inner.parts.store.calls().sweep_expired(now).await {
                     tracing::warn!(%error, "expired results could not be removed");
                 }
+                Self(Arc::clone(&inner)).count_results().await;
                 if let Err(error) = inner.parts.store.plans().sweep(now).await {
                     tracing::warn!(%error, "expired plans could not be removed");
                 }
@@ -379,6 +387,7 @@ impl Executor {
     /// A call as its row has it. A row that says that the call runs is believed only while it does.
     fn view(&self, row: &CallRow) -> Result<CallView, CallError> {
         let ending = match &row.sealed_result {
+            Some(sealed) if sealed.is_empty() => Some(Ending::dropped()),
             Some(sealed) => Some(Ending::unseal(&self.0.parts.vault, row.id, sealed)?),
             None => None,
         };

@@ -16,7 +16,7 @@ use sophon_skill::{
     Unsigned, VerifiedPackage, changes, verify,
 };
 use sophon_store::{Activation, SkillRow};
-use sophon_types::{Digest, FaultReport, Principal, SkillName, TenantId, Trust};
+use sophon_types::{Digest, Fault as _, FaultReport, Principal, SkillName, TenantId, Trust};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
@@ -113,6 +113,21 @@ impl Executor {
         let (manifest, package) = (ready.skill.manifest(), ready.skill.package());
         let record = described(record(Action::SkillInstall, principal, &manifest.name), package, &request);
         parts.audit.append(record.clone()).await?;
+        let kept = self.keep_installed(principal, &record, ready, envelope, request, wheels).await;
+        self.told(record, Action::SkillInstall, kept).await
+    }
+
+    async fn keep_installed(
+        &self,
+        principal: &Principal,
+        record: &Record,
+        ready: Ready,
+        envelope: Option<String>,
+        request: InstallRequest,
+        wheels: Vec<Wheel>,
+    ) -> Result<SkillView, InstallError> {
+        let parts = &self.0.parts;
+        let (manifest, package) = (ready.skill.manifest(), ready.skill.package());
         for tool in &manifest.tools {
             // As it is shown when tools are listed; said once, and not for each list.
             let source = format!("tool-description:{}", tool.name);
@@ -151,8 +166,22 @@ impl Executor {
         let entry = Entry { row: Arc::new(row), state: State::Ready(Arc::new(ready)) };
         let view = view(&entry);
         self.0.catalogue.put(&principal.tenant, &view.name, entry);
-        parts.audit.append(record.then(Action::SkillInstall, Outcome::Ok)).await?;
         Ok(view)
+    }
+
+    /// Records what became of what was recorded as meant. Where it failed, that is what the caller learns, whatever the log
+    /// takes of it.
+    async fn told<T>(&self, intent: Record, action: Action, done: Result<T, InstallError>) -> Result<T, InstallError> {
+        let audit = &self.0.parts.audit;
+        match &done {
+            Ok(_done) => drop(audit.append(intent.then(action, Outcome::Ok)).await?),
+            Err(error) => {
+                if let Err(unrecorded) = audit.append(intent.then(action, Outcome::failed(error.code()))).await {
+                    tracing::error!(%error, %unrecorded, "what failed could not be recorded either");
+                }
+            }
+        }
+        done
     }
 
     /// The tenant's skills.
@@ -212,13 +241,14 @@ impl Executor {
         };
         let record = record(action, principal, name);
         self.0.parts.audit.append(record.clone()).await?;
-        self.0.parts.store.skills().activate(&principal.tenant, name, to).await?;
-        let row = SkillRow { activation: to, ..(*entry.row).clone() };
-        let entry = Entry { row: Arc::new(row), state: entry.state };
-        let view = view(&entry);
-        self.0.catalogue.put(&principal.tenant, name, entry);
-        self.0.parts.audit.append(record.then(action, Outcome::Ok)).await?;
-        Ok(view)
+        let changed = self.0.parts.store.skills().activate(&principal.tenant, name, to).await.map(|_before| {
+            let row = SkillRow { activation: to, ..(*entry.row).clone() };
+            let entry = Entry { row: Arc::new(row), state: entry.state };
+            let view = view(&entry);
+            self.0.catalogue.put(&principal.tenant, name, entry);
+            view
+        });
+        self.told(record, action, changed.map_err(InstallError::from)).await
     }
 
     /// Removes a skill and its `state`. Its versions stay known, so that an older one cannot come back.
@@ -230,12 +260,14 @@ impl Executor {
         let entry = self.entry(principal, name)?;
         let record = record(Action::SkillRemove, principal, name);
         self.0.parts.audit.append(record.clone()).await?;
-        self.0.parts.store.skills().remove(&principal.tenant, name).await?;
-        self.0.catalogue.remove(&principal.tenant, name);
-        let keeping = self.0.wheels.lock().await;
-        self.sweep_wheels().await;
-        drop(keeping);
-        self.0.parts.audit.append(record.then(Action::SkillRemove, Outcome::Ok)).await?;
+        let removed = self.0.parts.store.skills().remove(&principal.tenant, name).await;
+        if removed.is_ok() {
+            self.0.catalogue.remove(&principal.tenant, name);
+            let keeping = self.0.wheels.lock().await;
+            self.sweep_wheels().await;
+            drop(keeping);
+        }
+        self.told(record, Action::SkillRemove, removed.map_err(InstallError::from)).await?;
         Ok(view(&entry))
     }
 

@@ -29,6 +29,7 @@ mod plan;
 mod publishers;
 mod recovery;
 mod requirements;
+mod results;
 mod run;
 mod schedules;
 mod stages;

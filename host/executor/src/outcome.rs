@@ -115,6 +115,18 @@ impl Ending {
         Self { output: None, error: Some(error) }
     }
 
+    /// The end of a call whose result was let go of, because its tenant's take more room than they may.
+    pub(crate) fn dropped() -> Self {
+        let error = ErrorView {
+            stage: Stage::Store,
+            kind: FaultKind::NotFound,
+            code: "result_dropped".into(),
+            message: "the call ended as its status says; its result was let go of to make room for later ones".into(),
+            hint: Some("fetch results sooner, return less, or let the operator raise sandbox.results_mb".into()),
+        };
+        Self { output: None, error: Some(error) }
+    }
+
     pub(crate) fn status(&self) -> CallStatus {
         match &self.error {
             None => CallStatus::Succeeded,

@@ -251,7 +251,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(600);
 
     fn places(concurrent: usize, waiting: usize, patience: Duration) -> Places {
-        Places::new(CallLimits { concurrent, waiting, patience })
+        Places::new(CallLimits { concurrent, waiting, patience, ..CallLimits::default() })
     }
 
     async fn take(places: &Places, tenant: &str, user: &str) -> Result<Place, CallError> {

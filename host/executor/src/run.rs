@@ -158,6 +158,9 @@ impl Run {
                 (Ending::unknown(), CallStatus::UnknownOutcome, record, None)
             }
         };
+        if let Some(sealed) = &sealed {
+            self.executor.make_room(&self.owner.tenant, sealed.len()).await;
+        }
         let last = match self.finish(record, status, sealed, finished).await {
             Ok(()) => CallView { status, output: ending.output, error: ending.error, ..self.view.clone() },
             // The effect may have happened, the record of it has not: exactly what this status means.

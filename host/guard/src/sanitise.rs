@@ -262,7 +262,9 @@ mod tests {
         assert!(text(101).is_longer_than(100) && !text(100).is_longer_than(100));
         let value = |value: Value| RawOutput::structured(Source::tool(&tool), value);
         assert!(!value(json!({"a": [1, 2, "three"]})).is_longer_than(100));
-        for long in [json!("x".repeat(101)), json!(vec![0; 50]), json!({"x".repeat(101): null}), json!([[["x".repeat(101)]]])] {
+        for long in
+            [json!("x".repeat(101)), json!(vec![0; 50]), json!({"x".repeat(101): null}), json!([[["x".repeat(101)]]])]
+        {
             assert!(value(long).is_longer_than(100));
         }
     }

@@ -4,7 +4,7 @@ use crate::approvals::{self, Decided, Resume};
 use crate::chunks::Chunks;
 use crate::engine::{Connection, Row, Script, classify, conflict};
 use crate::plans;
-use crate::row::{all, column, digest, one, parsed, time, time_opt};
+use crate::row::{all, column, count, digest, one, parsed, time, time_opt};
 use crate::writer::Scope;
 use crate::{Store, StoreError};
 use sophon_types::{CallId, CorrelationId, Digest, KeyId, PlanId, TenantId, Timestamp, ToolName, UserId};
@@ -16,6 +16,12 @@ const SWEEP: i64 = 500;
 /// One sweep. Both of its parts are answered by an index: nothing that is kept is looked at.
 const SWEEP_SQL: &str = "DELETE FROM calls WHERE id IN (SELECT id FROM calls \
                          WHERE finished_at IS NOT NULL AND expires_at <= $1 LIMIT $2)";
+
+/// Bytes of a sealed result beyond which it counts as large (the index `calls_large` has the same number).
+pub const LARGE_RESULT: u64 = 4096;
+
+/// Large results that are let go of in one transaction.
+const DROPPED: i64 = 128;
 
 /// One call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +44,7 @@ pub struct CallRow {
     pub request_digest: Digest,
     /// Its state, in the executor's words.
     pub status: String,
-    /// Its sealed result.
+    /// Its sealed result; empty where it was let go of ([`Calls::drop_results`]).
     pub sealed_result: Option<Vec<u8>>,
     /// When it began.
     pub created_at: Timestamp,
@@ -243,6 +249,39 @@ impl<'s> Calls<'s> {
             .await
     }
 
+    /// Bytes that each tenant's large results ([`LARGE_RESULT`]) take.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub async fn kept_results(&self) -> Result<Vec<(TenantId, u64)>, StoreError> {
+        let found = sqlx::query(KEPT_SQL).fetch_all(self.store.readers()).await;
+        all(found, |row| Ok((parsed(row, "tenant")?, count(row, "bytes")?)))
+    }
+
+    /// Lets go of a tenant's large results, the oldest first, until so many `bytes` are free or none is left. The calls stay,
+    /// each with an empty result. Returns how many bytes that freed.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the change cannot be made durable; a part of it may have been made.
+    pub async fn drop_results(&self, tenant: &TenantId, bytes: u64) -> Result<u64, StoreError> {
+        let mut freed = 0;
+        while freed < bytes {
+            let (tenant, wanted) = (tenant.clone(), bytes - freed);
+            let some = self
+                .store
+                .writer()
+                .run(Scope::Several, move |connection| {
+                    Box::pin(async move { drop_some(connection, &tenant, wanted).await })
+                })
+                .await?;
+            if some == 0 {
+                break;
+            }
+            freed += some;
+        }
+        Ok(freed)
+    }
+
     /// Deletes finished calls that have expired. Returns how many.
     ///
     /// # Errors
@@ -271,6 +310,29 @@ impl<'s> Calls<'s> {
             }
         }
     }
+}
+
+const KEPT_SQL: &str = "SELECT tenant, SUM(length(sealed_result)) AS bytes FROM calls \
+                        WHERE length(sealed_result) > 4096 GROUP BY tenant";
+
+const OLDEST_SQL: &str = "SELECT id, length(sealed_result) AS bytes FROM calls \
+                          WHERE tenant = $1 AND length(sealed_result) > 4096 ORDER BY finished_at LIMIT $2";
+
+async fn drop_some(connection: &mut Connection, tenant: &TenantId, wanted: u64) -> Result<u64, StoreError> {
+    let oldest = sqlx::query(OLDEST_SQL).bind(tenant.as_str()).bind(DROPPED).fetch_all(&mut *connection).await;
+    let mut freed = 0;
+    for (id, bytes) in all(oldest, |row| Ok((column::<String>(row, "id")?, count(row, "bytes")?)))? {
+        if freed >= wanted {
+            break;
+        }
+        sqlx::query("UPDATE calls SET sealed_result = x'' WHERE id = $1")
+            .bind(id)
+            .execute(&mut *connection)
+            .await
+            .map_err(|error| classify(&error))?;
+        freed += bytes;
+    }
+    Ok(freed)
 }
 
 /// Inserts a call, or finds its twin; within a transaction that is open.
@@ -407,20 +469,68 @@ mod tests {
     use crate::StoreConfig;
     use sqlx::AssertSqlSafe;
 
-    #[tokio::test]
-    async fn a_sweep_reads_no_call_that_it_keeps() {
+    async fn opened() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
         let config = StoreConfig { database: folder.path().join("sophon.db"), blobs: folder.path().join("blobs") };
         let store = Store::open(config).await.unwrap();
-        let plan: Vec<String> = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {SWEEP_SQL}")))
+        (folder, store)
+    }
+
+    async fn plan(store: &Store, sql: &str) -> Vec<String> {
+        let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
             .bind(0_i64)
             .bind(SWEEP)
             .fetch_all(store.readers())
             .await
-            .unwrap()
-            .iter()
-            .map(|row| column(row, "detail").unwrap())
-            .collect();
+            .unwrap();
+        rows.iter().map(|row| column(row, "detail").unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn attack_44_the_oldest_large_results_of_a_tenant_make_room_and_nobody_elses() {
+        let (_folder, store) = opened().await;
+        let calls = store.calls();
+        let row = |n: u8, tenant: &str, bytes: usize| CallRow {
+            id: CallId::from_bytes([n; 16]),
+            tenant: tenant.parse().unwrap(),
+            user: "ann".parse().unwrap(),
+            key: KeyId::from_bytes([1; 16]),
+            tool: "demo.get".parse().unwrap(),
+            correlation: CorrelationId::from_bytes([1; 16]),
+            idempotency_key: Some(format!("key-{n}")),
+            request_digest: Digest::of(b"x"),
+            status: "succeeded".into(),
+            sealed_result: Some(vec![7; bytes]),
+            created_at: Timestamp::from_micros(i64::from(n)),
+            finished_at: Some(Timestamp::from_micros(i64::from(n))),
+            expires_at: Timestamp::from_micros(i64::MAX),
+        };
+        let rows = [(1, "acme", 9_000), (2, "rival", 9_000), (3, "acme", 100), (4, "acme", 8_000), (5, "acme", 7_000)];
+        for (n, tenant, bytes) in rows {
+            calls.begin(row(n, tenant, bytes), Timestamp::from_micros(0)).await.unwrap();
+        }
+        let (acme, rival) = ("acme".parse().unwrap(), "rival".parse().unwrap());
+        assert_eq!(calls.kept_results().await.unwrap(), [(acme, 24_000), (rival, 9_000)]);
+        let acme: TenantId = "acme".parse().unwrap();
+        assert_eq!(calls.drop_results(&acme, 10_000).await.unwrap(), 17_000);
+        let mut kept = Vec::new();
+        for (n, _, _) in rows {
+            let found = calls.get(CallId::from_bytes([n; 16])).await.unwrap().expect("the call stays");
+            kept.push(found.sealed_result.map(|sealed| sealed.len()));
+        }
+        assert_eq!(kept, [Some(0), Some(9_000), Some(100), Some(0), Some(7_000)]);
+        // There is no more than there is.
+        assert_eq!(calls.drop_results(&acme, u64::MAX).await.unwrap(), 7_000);
+        for sql in [KEPT_SQL, OLDEST_SQL] {
+            let plan = plan(&store, sql).await;
+            assert!(plan[0].contains("calls_large") && !plan.iter().any(|step| step.contains("TEMP")), "{plan:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sweep_reads_no_call_that_it_keeps() {
+        let (_folder, store) = opened().await;
+        let plan = plan(&store, SWEEP_SQL).await;
         assert!(plan.iter().any(|step| step.contains("USING INDEX calls_by_expiry")), "{plan:?}");
         assert!(plan.iter().all(|step| !step.contains("SCAN")), "{plan:?}");
     }

@@ -139,6 +139,7 @@ pub(crate) async fn migrate(connection: &mut Connection) -> Result<(), StoreErro
         (4, "schedules", include_str!("../migrations/sqlite/0004_schedules.sql")),
         (5, "ops", include_str!("../migrations/sqlite/0005_ops.sql")),
         (8, "audit scans", include_str!("../migrations/sqlite/0008_audit_scans.sql")),
+        (9, "kept results", include_str!("../migrations/sqlite/0009_kept_results.sql")),
     ];
     let migrations = migrations.map(|(version, name, sql)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

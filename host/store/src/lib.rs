@@ -42,7 +42,7 @@ mod writer;
 pub use approvals::{ApprovalFilter, ApprovalRow, Approvals, Decided, Resume};
 pub use audit::{AuditExtent, AuditFilter, AuditHead, AuditLines, AuditRow, Checkpoint, Order, StoredAuditRow};
 pub use blobs::Blobs;
-pub use calls::{Begun, CallChange, CallRow, Calls, NotOpen};
+pub use calls::{Begun, CallChange, CallRow, Calls, LARGE_RESULT, NotOpen};
 pub use connections::{Connection, ConnectionRow, Connections, SealedField, VaultMeta};
 pub use error::StoreError;
 pub use flows::{FlowRow, Flows};

@@ -78,6 +78,9 @@ pub(crate) struct SandboxSection {
     /// Calls that run at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) concurrent_calls: Option<NonZeroU32>,
+    /// MiB that the larger results of one tenant's calls may take in the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) results_mb: Option<NonZeroU32>,
     /// Which components run inside sandboxes, beside native skills.
     pub(crate) components_in_sandboxes: Tightening,
 }

@@ -229,9 +229,16 @@ impl Executor {
             .correlation(correlation)
             .detail("schedule", id.to_string());
         parts.audit.append(record.clone()).await?;
-        let removed = parts.store.schedules().remove(&principal.tenant, whose(principal), id).await?;
-        let outcome = if removed.is_some() { Outcome::Ok } else { Outcome::denied(ScheduleError::Unknown.code()) };
-        parts.audit.append(record.then(Action::ScheduleDelete, outcome)).await?;
+        let removed = parts.store.schedules().remove(&principal.tenant, whose(principal), id).await;
+        let outcome = match &removed {
+            Ok(Some(_row)) => Outcome::Ok,
+            Ok(None) => Outcome::denied(ScheduleError::Unknown.code()),
+            Err(error) => Outcome::failed(error.code()),
+        };
+        let recorded = parts.audit.append(record.then(Action::ScheduleDelete, outcome)).await;
+        // What failed is what the caller learns first.
+        let removed = removed?;
+        recorded?;
         removed.map(drop).ok_or_else(|| ScheduleError::Unknown.into())
     }
 

@@ -1,0 +1,80 @@
+//! How much of the store the results of one tenant's calls may take.
+//!
+//! Promise: whoever calls much and is answered at length loses the oldest of their own results, and takes nobody's room. That
+//! a call was made, how it ended and its idempotency key are kept as long as ever.
+
+use crate::Executor;
+use parking_lot::Mutex;
+use sophon_store::LARGE_RESULT;
+use sophon_types::TenantId;
+use std::collections::HashMap;
+
+/// What more than is needed is let go of at a time, as a part of what one tenant may have: a little seldom rather than less
+/// each time.
+const PART: u64 = 8;
+
+/// What the large results of each tenant take, in bytes. About: a sweep counts anew.
+pub(crate) struct KeptResults {
+    most: u64,
+    tenants: Mutex<HashMap<TenantId, u64>>,
+    /// Held while some are let go of: who comes second finds the room that the first has made.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl KeptResults {
+    /// With `most` bytes for each tenant.
+    pub(crate) fn new(most: u64) -> Self {
+        Self { most, tenants: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    }
+
+    fn count(&self, kept: Vec<(TenantId, u64)>) {
+        *self.tenants.lock() = kept.into_iter().collect();
+    }
+
+    /// How much too much it is with `more`.
+    fn over(&self, tenant: &TenantId, more: u64) -> u64 {
+        let kept = self.tenants.lock().get(tenant).copied().unwrap_or_default();
+        kept.saturating_add(more).saturating_sub(self.most)
+    }
+
+    fn change(&self, tenant: &TenantId, change: impl FnOnce(u64) -> u64) {
+        let mut tenants = self.tenants.lock();
+        let kept = tenants.entry(tenant.clone()).or_default();
+        *kept = change(*kept);
+    }
+}
+
+impl Executor {
+    /// Counts what is kept at present. Where that cannot be read, what was counted before goes on.
+    pub(crate) async fn count_results(&self) {
+        match self.0.parts.store.calls().kept_results().await {
+            Ok(kept) => self.0.results.count(kept),
+            Err(error) => tracing::warn!(%error, "what results take could not be counted"),
+        }
+    }
+
+    /// Makes room for a result of so many bytes, at the cost of this tenant's oldest. Where none can be made the result is kept
+    /// all the same: how full the disk is decides then.
+    pub(crate) async fn make_room(&self, tenant: &TenantId, bytes: usize) {
+        let results = &self.0.results;
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if bytes <= LARGE_RESULT {
+            return;
+        }
+        if results.over(tenant, bytes) > 0 {
+            let _turn = results.turn.lock().await;
+            let over = results.over(tenant, bytes);
+            if over > 0 {
+                let enough = over.saturating_add(results.most / PART);
+                match self.0.parts.store.calls().drop_results(tenant, enough).await {
+                    Ok(freed) => {
+                        tracing::info!(%tenant, freed, "the oldest results of a tenant are let go of");
+                        results.change(tenant, |kept| kept.saturating_sub(freed));
+                    }
+                    Err(error) => tracing::warn!(%error, %tenant, "no room could be made for a result"),
+                }
+            }
+        }
+        results.change(tenant, |kept| kept.saturating_add(bytes));
+    }
+}
