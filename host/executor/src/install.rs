@@ -174,7 +174,9 @@ impl Executor {
     async fn told<T>(&self, intent: Record, action: Action, done: Result<T, InstallError>) -> Result<T, InstallError> {
         let audit = &self.0.parts.audit;
         match &done {
-            Ok(_done) => drop(audit.append(intent.then(action, Outcome::Ok)).await?),
+            Ok(_done) => {
+                audit.append(intent.then(action, Outcome::Ok)).await?;
+            }
             Err(error) => {
                 if let Err(unrecorded) = audit.append(intent.then(action, Outcome::failed(error.code()))).await {
                     tracing::error!(%error, %unrecorded, "what failed could not be recorded either");

@@ -52,6 +52,20 @@ pub(crate) enum Standing {
     OperatorIn,
 }
 
+#[cfg(test)]
+impl Caller {
+    /// A caller with a key that no store knows.
+    pub(crate) fn stranger(tenant: &str, user: &str) -> Self {
+        let (tenant, user) = (tenant.parse().unwrap(), user.parse().unwrap());
+        Self {
+            principal: Principal { tenant, user, key: KeyId::from_bytes([1; 16]), role: sophon_types::Role::Agent },
+            standing: Standing::Key,
+            results: Results::Text,
+            shown: Shown { purpose: KeyUse::Api, digest: Digest::of(b"") },
+        }
+    }
+}
+
 impl Standing {
     pub(crate) fn is_operator(self) -> bool {
         self != Self::Key

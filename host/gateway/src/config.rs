@@ -31,10 +31,11 @@ pub struct GatewayConfig {
     /// The largest package that can be installed, in bytes (before it is put into JSON as base64).
     pub max_package_bytes: NonZeroUsize,
     /// Connections at the same time, as far as the system lets the process have them. For one more, one that waits for
-    /// a request is closed, or one whose request is of nobody known. One tenant can use seven eighths of them at the
-    /// same time, one user three quarters.
+    /// a request is closed, or one whose request is of nobody known. Known callers can use fifteen sixteenths of them at
+    /// the same time, of which one tenant can have seven eighths and one user three quarters: the rest is for telling
+    /// who comes then that there is no room.
     pub max_connections: NonZeroUsize,
-    /// Connections of one address (IPv6: one /64) at the same time; more are closed at once. Trusted proxies are not
+    /// Connections of one address (IPv6: one /64) at the same time; more are answered 503. Trusted proxies are not
     /// counted: they speak for many.
     pub max_connections_per_address: NonZeroUsize,
     /// Calls that clients wait for at the same time; more are answered 503. One tenant can have seven eighths of them,
@@ -95,6 +96,13 @@ impl GatewayConfig {
 
     pub(crate) fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds.into())
+    }
+
+    /// Requests of known callers at one time. Their connections are closed for nobody else, so a few are left, where
+    /// there are any to leave, on which further requests can be read and refused.
+    pub(crate) fn requests(&self) -> usize {
+        let all = self.max_connections.get();
+        (all - all.div_ceil(16)).max(1)
     }
 
     /// The bytes of the largest body of any route.

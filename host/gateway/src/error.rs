@@ -100,6 +100,12 @@ pub enum GatewayError {
         /// The setting that bounds it.
         setting: &'static str,
     },
+    /// Too much of what keeps a processor busy waits for its turn already, of the caller or in all.
+    #[error("too many {what} wait for their turn at present")]
+    Crowded {
+        /// Of what there is too much.
+        what: &'static str,
+    },
     /// Somebody reads the whole audit log already.
     #[error("the audit log is being checked or exported already")]
     AuditBusy,
@@ -151,7 +157,7 @@ impl Fault for GatewayError {
             | Self::ScopeRefused { .. }
             | Self::HostRefused { .. }
             | Self::OriginRefused { .. } => Stage::Authz,
-            Self::RateLimited { .. } | Self::Busy { .. } | Self::AuditBusy => Stage::RateLimit,
+            Self::RateLimited { .. } | Self::Busy { .. } | Self::Crowded { .. } | Self::AuditBusy => Stage::RateLimit,
             Self::NoRoute { .. } | Self::MethodRefused { .. } | Self::NotFound { .. } | Self::Conflict { .. } => {
                 Stage::Resolve
             }
@@ -179,7 +185,9 @@ impl Fault for GatewayError {
             Self::NoRoute { .. } | Self::NotFound { .. } => FaultKind::NotFound,
             Self::Conflict { .. } => FaultKind::Conflict,
             Self::RateLimited { .. } => FaultKind::RateLimited,
-            Self::Busy { .. } | Self::AuditBusy | Self::NotReady { .. } => FaultKind::Unavailable,
+            Self::Busy { .. } | Self::Crowded { .. } | Self::AuditBusy | Self::NotReady { .. } => {
+                FaultKind::Unavailable
+            }
             Self::TimedOut { .. } => FaultKind::Timeout,
             Self::Broken { .. } | Self::RunFile { .. } => FaultKind::Internal,
         }
@@ -200,7 +208,7 @@ impl Fault for GatewayError {
             Self::NoRoute { .. } => "no_such_route",
             Self::MethodRefused { .. } => "method_not_allowed",
             Self::RateLimited { .. } => "rate_limited",
-            Self::Busy { .. } => "over_capacity",
+            Self::Busy { .. } | Self::Crowded { .. } => "over_capacity",
             Self::AuditBusy => "audit_busy",
             Self::TimedOut { .. } => "request_timeout",
             Self::NotFound { .. } => "not_found",
@@ -244,6 +252,7 @@ impl Fault for GatewayError {
             Self::Busy { setting, .. } => {
                 format!("try again after the time in Retry-After; [gateway] {setting} in sophon.toml sets the limit")
             }
+            Self::Crowded { .. } => "try again after the time in Retry-After; few of them run at a time".into(),
             Self::AuditBusy => "try again when it is done; few passes over the whole log run at a time".into(),
             Self::TimedOut { .. } => "try again; for long calls use wait_seconds and GET /v1/calls/{id}?wait=30".into(),
             Self::NotReady { .. } => "`sophon doctor` says what is wrong".into(),

@@ -11,7 +11,10 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use sophon_types::CorrelationId;
+use sophon_types::{CorrelationId, Principal};
+
+/// The largest body that is parsed where it was read: it takes a fraction of a millisecond.
+const PARSED_AT_ONCE: usize = 64 * 1024;
 
 /// The most bytes of body that the route at hand takes; set by the table of routes.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +30,7 @@ pub(crate) enum Quote {
 }
 
 /// A type that a body can be read as.
-pub(crate) trait WireBody: DeserializeOwned {
+pub(crate) trait WireBody: DeserializeOwned + Send + 'static {
     /// What may be said of a body that is not one.
     const QUOTE: Quote = Quote::Freely;
 }
@@ -40,26 +43,44 @@ impl<T: WireBody> FromRequest<Gateway> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, gateway: &Gateway) -> Result<Self, Problem> {
+        Weighed::from_request(request, gateway).await.map(|Weighed { body, .. }| Self(body))
+    }
+}
+
+/// A JSON body for a handler that keeps it for a while, with its share of the memory for bodies.
+#[derive(Debug)]
+pub(crate) struct Weighed<T> {
+    /// The body.
+    pub(crate) body: T,
+    /// To be dropped when the body is.
+    pub(crate) memory: Share,
+}
+
+impl<T: WireBody> FromRequest<Gateway> for Weighed<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, gateway: &Gateway) -> Result<Self, Problem> {
         let declared = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = declared.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(GatewayError::MediaTypeRefused.into());
         }
-        let (bytes, _held) = read(request, gateway).await?;
-        match serde_json::from_slice(&bytes) {
-            Ok(value) => Ok(Self(value)),
-            Err(error) => Err(GatewayError::BodyInvalid { message: said(&error, T::QUOTE) }.into()),
-        }
+        let caller = request.extensions().get::<Caller>().cloned();
+        let caller = caller.ok_or_else(|| without_caller(request.uri().path()))?;
+        let (bytes, memory) = read(request, &caller.principal, gateway).await?;
+        let large = bytes.len() > PARSED_AT_ONCE;
+        let parse = move || serde_json::from_slice(&bytes).map(|body| Self { body, memory });
+        let parsed = if large { gateway.work().run(&caller, parse).await? } else { parse() };
+        Ok(parsed.map_err(|error| GatewayError::BodyInvalid { message: said(&error, T::QUOTE) })?)
     }
 }
 
 /// Reads a body of at most the route's size, from a client that keeps sending. The share of the memory for bodies is
 /// held until what was read is made into something else.
-async fn read(request: Request, gateway: &Gateway) -> Result<(Bytes, Option<Share>), Problem> {
+async fn read(request: Request, by: &Principal, gateway: &Gateway) -> Result<(Bytes, Share), Problem> {
     let patience = gateway.config().stall();
     let busy = || GatewayError::Busy { what: "bytes", setting: "max_package_bytes" };
-    let caller = request.extensions().get::<Caller>();
-    let mut held = caller.map(|caller| gateway.bodies().take(&caller.principal, 0).ok_or_else(busy)).transpose()?;
+    let mut held = gateway.bodies().take(by, 0).ok_or_else(busy)?;
     let limit = request.extensions().get::<BodyLimit>().map_or(0, |limit| limit.0);
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
@@ -71,7 +92,7 @@ async fn read(request: Request, gateway: &Gateway) -> Result<(Bytes, Option<Shar
         match tokio::time::timeout(patience, body.frame()).await {
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
-                    if held.as_mut().is_some_and(|held| !held.grow(data.len())) {
+                    if !held.grow(data.len()) {
                         return Err(busy().into());
                     }
                     bytes.extend_from_slice(&data);
@@ -145,9 +166,12 @@ impl FromRequestParts<Gateway> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _gateway: &Gateway) -> Result<Self, Problem> {
-        let missing = || GatewayError::Broken { detail: format!("{} has no caller in the table", parts.uri.path()) };
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| missing().into())
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| without_caller(parts.uri.path()).into())
     }
+}
+
+fn without_caller(path: &str) -> GatewayError {
+    GatewayError::Broken { detail: format!("{path} has no caller in the table") }
 }
 
 /// What joins everything that this request causes.

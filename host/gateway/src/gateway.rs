@@ -15,6 +15,7 @@ use crate::reload::Reload;
 use crate::routes::{self, Size};
 use crate::shares::Shares;
 use crate::watchers::Watchers;
+use crate::work::Work;
 use crate::{OperatorToken, frame, openapi};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -86,6 +87,7 @@ struct Inner {
     bodies: Shares,
     audit_passes: Passes,
     audit_queries: Queries,
+    work: Work,
     watchers: Watchers,
     halt: CancellationToken,
     openapi: Mutex<Option<Bytes>>,
@@ -124,11 +126,12 @@ impl Gateway {
             ),
             metrics: Metrics::new(),
             calls: Shares::of(config.max_concurrent_calls.get()),
-            requests: Shares::of(config.max_connections.get()),
+            requests: Shares::of(config.requests()),
             bodies: Shares::of(config.body_memory()),
             prover: operator.prover(),
             audit_passes: Passes::default(),
             audit_queries: Queries::new(),
+            work: Work::new(),
             watchers: Watchers::new(config.max_event_streams_per_user.get()),
             halt: CancellationToken::new(),
             openapi: Mutex::new(None),
@@ -249,6 +252,11 @@ impl Gateway {
     /// Queries of the audit log.
     pub(crate) fn audit_queries(&self) -> &Queries {
         &self.0.audit_queries
+    }
+
+    /// What keeps a processor busy for a while.
+    pub(crate) fn work(&self) -> &Work {
+        &self.0.work
     }
 
     pub(crate) fn last_readiness(&self) -> &Readiness {

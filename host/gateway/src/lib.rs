@@ -44,13 +44,16 @@ mod reload;
 mod routes;
 mod server;
 mod shares;
+mod shedding;
 mod stall;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod untrusted;
 mod watchers;
 mod whole_file;
 mod wire;
+mod work;
 
 pub use budgets::{DestinationBudget, Sharing, ToolBudget};
 pub use config::{ForwardedHeader, GatewayConfig, RateLimits};

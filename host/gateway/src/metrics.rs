@@ -45,7 +45,7 @@ impl Metrics {
             metrics::describe_counter!(CALLS, "Calls of tools answered, by status.");
             metrics::describe_gauge!(CONNECTIONS, "Connections open at present.");
             metrics::describe_counter!(ACCEPTED, "Connections that were served, if only by waiting for a request.");
-            metrics::describe_counter!(TURNED_AWAY, "Connections closed because their address has its share.");
+            metrics::describe_counter!(TURNED_AWAY, "Connections answered 503 for want of a place.");
             metrics::describe_counter!(CUT, "Connections closed, while of no use, to make room for others.");
             metrics::describe_counter!(REFUSED, "Requests without a valid key.");
         });
@@ -87,7 +87,7 @@ impl Metrics {
         metrics::with_local_recorder(&self.recorder, || gauge!(CONNECTIONS).decrement(1));
     }
 
-    /// A connection was closed because its address has as many as it may.
+    /// A connection was answered 503: its address has as many as it may, or none can be spared for it.
     pub(crate) fn connection_refused(&self) {
         metrics::with_local_recorder(&self.recorder, || counter!(TURNED_AWAY).increment(1));
     }

@@ -3,12 +3,12 @@
 //! its turn until the statement that it began is over: the database goes on with it.
 
 use crate::GatewayError;
+use crate::turns::{Turn, Turns};
 use parking_lot::Mutex;
 use sophon_types::TenantId;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
-use std::sync::{Arc, Weak};
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use std::sync::Arc;
 use tracing::Instrument as _;
 
 /// Passes of tenants at one time; the operator's is one more.
@@ -48,28 +48,16 @@ impl Drop for Pass {
 
 /// Queries at one time, of which a tenant has one; further ones wait.
 #[derive(Debug)]
-pub(crate) struct Queries {
-    all: Arc<Semaphore>,
-    own: Mutex<HashMap<Option<TenantId>, Weak<Semaphore>>>,
-}
-
-/// The right to a query; given back on drop.
-#[derive(Debug)]
-pub(crate) struct Query {
-    _own: OwnedSemaphorePermit,
-    _all: OwnedSemaphorePermit,
-}
+pub(crate) struct Queries(Turns);
 
 impl Queries {
     pub(crate) fn new() -> Self {
-        Self { all: Arc::new(Semaphore::new(QUERIES)), own: Mutex::default() }
+        Self(Turns::new(QUERIES, 1))
     }
 
-    /// The next query of this tenant, or of the operator. Its own turn first: a tenant has one in the line of all.
-    pub(crate) async fn begin(&self, of: Option<TenantId>) -> Result<Query, AcquireError> {
-        let own = self.own(of).acquire_owned().await?;
-        let all = Arc::clone(&self.all).acquire_owned().await?;
-        Ok(Query { _own: own, _all: all })
+    /// The next query of this tenant, or of the operator.
+    pub(crate) async fn begin(&self, of: Option<TenantId>) -> Result<Turn, GatewayError> {
+        self.0.begin(of).await
     }
 
     /// Runs a scan in its turn, in a task that keeps the turn to its end even where nobody waits for it any more.
@@ -78,19 +66,7 @@ impl Queries {
         of: Option<TenantId>,
         scan: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, GatewayError> {
-        let turn = self.begin(of).await.map_err(|closed| GatewayError::Broken { detail: closed.to_string() })?;
-        to_its_end(turn, scan).await
-    }
-
-    fn own(&self, of: Option<TenantId>) -> Arc<Semaphore> {
-        let mut known = self.own.lock();
-        if let Some(own) = known.get(&of).and_then(Weak::upgrade) {
-            return own;
-        }
-        known.retain(|_of, own| own.strong_count() > 0);
-        let own = Arc::new(Semaphore::new(1));
-        known.insert(of, Arc::downgrade(&own));
-        own
+        to_its_end(self.begin(of).await?, scan).await
     }
 }
 
@@ -111,24 +87,6 @@ pub(crate) async fn to_its_end<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::FutureExt as _;
-
-    #[tokio::test]
-    async fn a_tenants_queries_wait_for_each_other_and_nobody_elses() {
-        let queries = Queries::new();
-        let tenant = |name: &str| Some(name.parse::<TenantId>().unwrap());
-        let first = queries.begin(tenant("acme")).await.unwrap();
-        let mut flood: Vec<_> = (0..10).map(|_| Box::pin(queries.begin(tenant("acme")))).collect();
-        assert!(flood.iter_mut().all(|one| one.now_or_never().is_none()));
-        let other = queries.begin(tenant("rival")).await.unwrap();
-        let mut third = Box::pin(queries.begin(tenant("third")));
-        assert!(futures::poll!(&mut third).is_pending(), "there are two at a time");
-        drop(first);
-        drop(third.await.unwrap());
-        drop((flood, other));
-        drop(queries.begin(None).await.unwrap());
-        assert_eq!(queries.own.lock().len(), 1, "nothing is kept of those that are done");
-    }
 
     #[tokio::test]
     async fn attack_44_hanging_up_frees_no_turn_while_the_scan_goes_on() {

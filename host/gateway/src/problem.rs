@@ -27,21 +27,34 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
+    /// What a problem is declared as.
+    pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+
     /// Writes the problem as the answer to the request that `correlation` names.
     pub(crate) fn render(self, correlation: CorrelationId) -> Response {
-        let internal = self.report.kind == FaultKind::Internal;
-        if internal {
+        if self.is_internal() {
             tracing::error!(
                 correlation = %correlation, stage = %self.report.stage, code = %self.report.code,
                 "{}", self.report.message
             );
         }
-        let detail = if internal {
+        let (status, retry_after) = (self.status, self.retry_after);
+        let mut response = (status, axum::Json(self.body(correlation))).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Self::MEDIA_TYPE));
+        if let Some(span) = retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(span)));
+        }
+        response
+    }
+
+    /// What the caller gets to read.
+    pub(crate) fn body(self, correlation: CorrelationId) -> ProblemBody {
+        let detail = if self.is_internal() {
             "the host failed to serve the request; its log has the details under the correlation id".to_owned()
         } else {
             self.report.message
         };
-        let body = ProblemBody {
+        ProblemBody {
             r#type: format!("urn:sophon:problem:{}", self.report.code),
             title: title(self.report.kind).to_owned(),
             status: self.status.as_u16(),
@@ -51,13 +64,11 @@ impl Problem {
             stage: self.report.stage.to_string(),
             kind: kind_name(self.report.kind),
             correlation_id: correlation.to_string(),
-        };
-        let mut response = (self.status, axum::Json(body)).into_response();
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(span) = self.retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(span)));
         }
-        response
+    }
+
+    fn is_internal(&self) -> bool {
+        self.report.kind == FaultKind::Internal
     }
 
     /// Whether it is for want of a valid key.

@@ -6,6 +6,7 @@ use crate::connections::Connections;
 use crate::peer::Peer;
 use crate::places::Places;
 use crate::refusals::AtTheEnd;
+use crate::shedding::Shedding;
 use crate::stall::Stalling;
 use axum::extract::Request;
 use hyper::body::Incoming;
@@ -32,8 +33,8 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEAD: usize = 32 * 1024;
 /// How often the gateway forgets what it no longer needs.
 const SWEEP: Duration = Duration::from_secs(20);
-/// How often a full house looks for a connection that can be spared.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long a connection that is closed to make room may take to be gone.
+const GONE_WITHIN: Duration = Duration::from_millis(30);
 /// The pause after an error of `accept` such as too many open files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -58,10 +59,9 @@ impl Gateway {
         let patience = config.stall();
         let graceful = GracefulShutdown::new();
         let tasks = TaskTracker::new();
+        let shedding = Shedding::new(tasks.clone());
         let mut sweep = tokio::time::interval(SWEEP);
         tokio::pin!(shutdown);
-        // Accepted, and waiting for room.
-        let mut next = None;
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
@@ -69,8 +69,25 @@ impl Gateway {
                     self.limits().sweep();
                     self.refusals().flush(AtTheEnd::No);
                 }
-                permit = room.make(), if next.is_some() => {
-                    let (Some((stream, peer, place)), Ok(permit)) = (next.take(), permit) else { continue };
+                accepted = accept(&listener) => {
+                    let (stream, peer) = match accepted {
+                        Ok(accepted) => accepted,
+                        Err(error) => {
+                            tracing::warn!(%error, "a connection could not be accepted");
+                            if !is_of_one_connection(&error) {
+                                tokio::time::sleep(ACCEPT_AGAIN).await;
+                            }
+                            continue;
+                        }
+                    };
+                    let Some(place) = places.take(peer.ip()) else {
+                        shedding.turn_away(self, stream, "max_connections_per_address");
+                        continue;
+                    };
+                    let Some(permit) = room.make().await else {
+                        shedding.turn_away(self, stream, "max_connections");
+                        continue;
+                    };
                     let router = router.clone();
                     let line = room.connections.open();
                     let on_line = line.clone();
@@ -93,24 +110,6 @@ impl Gateway {
                         drop((permit, place));
                         gateway.metrics().connection_closed();
                     });
-                }
-                accepted = accept(&listener), if next.is_none() => {
-                    let (stream, peer) = match accepted {
-                        Ok(accepted) => accepted,
-                        Err(error) => {
-                            tracing::warn!(%error, "a connection could not be accepted");
-                            if !is_of_one_connection(&error) {
-                                tokio::time::sleep(ACCEPT_AGAIN).await;
-                            }
-                            continue;
-                        }
-                    };
-                    let Some(place) = places.take(peer.ip()) else {
-                        // Closed without a word: an answer would be one more thing to wait for.
-                        self.metrics().connection_refused();
-                        continue;
-                    };
-                    next = Some((stream, peer, place));
                 }
             }
         }
@@ -141,23 +140,17 @@ struct Room {
 }
 
 impl Room {
-    /// Room for one more. Where there is none, the connection that can best be spared is closed; where none can be,
-    /// whoever comes waits, and those behind it wait in the kernel's queue.
-    async fn make(&self) -> Result<OwnedSemaphorePermit, tokio::sync::AcquireError> {
+    /// Room for one more. Where there is none, the connection that can best be spared is closed; nothing where none can be,
+    /// because a known caller is served on each.
+    async fn make(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return Ok(permit);
+            return Some(permit);
         }
-        loop {
-            let cut = self.connections.cut_one();
-            let freed = Arc::clone(&self.permits).acquire_owned();
-            if cut {
-                return freed.await;
-            }
-            // One may come to be spared while nothing ends.
-            if let Ok(permit) = tokio::time::timeout(LOOK_AGAIN, freed).await {
-                return permit;
-            }
+        if !self.connections.cut_one() {
+            return None;
         }
+        let freed = Arc::clone(&self.permits).acquire_owned();
+        tokio::time::timeout(GONE_WITHIN, freed).await.ok()?.ok()
     }
 }
 

@@ -68,8 +68,8 @@ pub fn tool(options: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 ///
 /// A tool that is not in the list is not part of the skill; the compiler then says that the function is never used.
-/// Two tools of one name do not compile, and neither does a function without `#[tool]` (`expected type, found function`:
-/// write `#[sophon_sdk::tool(risk = "none")]` above it).
+/// Two tools of one name do not compile, and neither does a function without `#[tool]` (`constant provided when a type was
+/// expected`, with the function's name: write `#[sophon_sdk::tool(risk = "none")]` above it).
 #[proc_macro]
 pub fn skill(tools: TokenStream) -> TokenStream {
     skill::expand(tools.into()).into()

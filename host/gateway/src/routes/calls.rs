@@ -18,13 +18,9 @@ pub(crate) const USUAL_WAIT: Duration = Duration::from_secs(30);
 /// The tools that the caller may use.
 pub(crate) async fn tools(State(gateway): State<Gateway>, caller: Caller) -> Result<axum::Json<ToolList>, Problem> {
     // Scanning what authors wrote takes a moment where there is much of it.
-    let listed = tokio::task::spawn_blocking(move || {
-        ToolList::of(gateway.executor().tools(&caller.principal), gateway.executor().detector(), gateway.entropy())
-    });
-    match listed.await {
-        Ok(tools) => Ok(axum::Json(tools)),
-        Err(ended) => Err(GatewayError::Broken { detail: format!("listing the tools did not end: {ended}") }.into()),
-    }
+    let (here, by) = (gateway.clone(), caller.principal.clone());
+    let list = move || ToolList::of(here.executor().tools(&by), here.executor().detector(), here.entropy());
+    Ok(axum::Json(gateway.work().run(&caller, list).await?))
 }
 
 /// Calls a tool. The call is the host's from here on: it goes on when the client hangs up.

@@ -1,7 +1,7 @@
 //! Text from outside, wrapped for a model.
 
 use crate::auth::Caller;
-use crate::extract::{Correlation, Json};
+use crate::extract::{Correlation, Weighed};
 use crate::problem::Problem;
 use crate::wire::{ContentBody, WrappedContent};
 use crate::{Gateway, GatewayError};
@@ -17,7 +17,7 @@ pub(crate) async fn wrap(
     State(gateway): State<Gateway>,
     caller: Caller,
     Correlation(correlation): Correlation,
-    Json(body): Json<ContentBody>,
+    Weighed { body, memory }: Weighed<ContentBody>,
 ) -> Result<axum::Json<WrappedContent>, Problem> {
     if body.source.is_empty() || body.source.len() > LONGEST_SOURCE {
         let message = format!("source must have 1 to {LONGEST_SOURCE} bytes");
@@ -26,19 +26,18 @@ pub(crate) async fn wrap(
     let here = gateway.clone();
     // Whoever sends it says where it comes from, and cannot say that it comes from a tool.
     let source = Source::external(&body.source).to_string();
-    let wrapped =
-        tokio::task::spawn_blocking(move || here.executor().detector().wrap(&source, &body.text, here.entropy()));
-    match wrapped.await {
-        Ok(wrapped) => {
-            let about = Record::new(Action::ContentFlagged, Outcome::Ok);
-            let about = about.principal(&caller.principal).correlation(correlation);
-            if let Some(record) = about.flagged("external", &wrapped.findings, gateway.executor().detector())
-                && let Err(error) = gateway.audit().enqueue(record)
-            {
-                tracing::warn!(%error, "findings in a text from outside could not be recorded");
-            }
-            Ok(axum::Json(wrapped.into()))
-        }
-        Err(ended) => Err(GatewayError::Broken { detail: format!("wrapping did not end: {ended}") }.into()),
+    let wrap = move || {
+        let wrapped = here.executor().detector().wrap(&source, &body.text, here.entropy());
+        drop((body, memory));
+        wrapped
+    };
+    let wrapped = gateway.work().run(&caller, wrap).await?;
+    let about = Record::new(Action::ContentFlagged, Outcome::Ok);
+    let about = about.principal(&caller.principal).correlation(correlation);
+    if let Some(record) = about.flagged("external", &wrapped.findings, gateway.executor().detector())
+        && let Err(error) = gateway.audit().enqueue(record)
+    {
+        tracing::warn!(%error, "findings in a text from outside could not be recorded");
     }
+    Ok(axum::Json(wrapped.into()))
 }

@@ -14,7 +14,7 @@ pub(crate) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
-/// Whether calls can be served: the database can be read and written, the audit log takes records.
+/// Whether calls can be served, as far as the database says: it can be read and written. The audit log is not asked.
 pub(crate) async fn readyz(State(gateway): State<Gateway>) -> Result<Json<Readiness>, Problem> {
     if gateway.is_stopping() {
         return Err(GatewayError::NotReady { what: "the gateway is stopping".into() }.into());

@@ -2,7 +2,7 @@
 
 use super::detached;
 use crate::auth::Caller;
-use crate::extract::{InPath, Json};
+use crate::extract::{InPath, Weighed};
 use crate::problem::Problem;
 use crate::wire::{AnalysisBody, InstallBody, SkillBody, SkillList};
 use crate::{Gateway, GatewayError};
@@ -24,10 +24,12 @@ pub(crate) async fn list(State(gateway): State<Gateway>, caller: Caller) -> Resu
 pub(crate) async fn install(
     State(gateway): State<Gateway>,
     caller: Caller,
-    Json(body): Json<InstallBody>,
+    Weighed { body, memory }: Weighed<InstallBody>,
 ) -> Result<(StatusCode, axum::Json<SkillBody>), Problem> {
     let not_base64 = |error| GatewayError::BodyInvalid { message: format!("package is not base64: {error}") };
-    let package = Bytes::from(STANDARD.decode(&body.package).map_err(not_base64)?);
+    let coded = body.package;
+    let (decoded, memory) = gateway.work().run(&caller, move || (STANDARD.decode(coded), memory)).await?;
+    let package = Bytes::from(decoded.map_err(not_base64)?);
     let most = gateway.config().max_package_bytes.get();
     if package.len() > most {
         return Err(GatewayError::BodyTooLarge { limit: most }.into());
@@ -42,7 +44,12 @@ pub(crate) async fn install(
         hosts: if body.hosts_chosen { HostChoice::Made } else { HostChoice::Open },
         settings: body.settings,
     };
-    let view = detached(async move { Ok(gateway.executor().install(&caller.principal, request).await?) }).await?;
+    let view = detached(async move {
+        let installed = gateway.executor().install(&caller.principal, request).await;
+        drop(memory);
+        Ok(installed?)
+    })
+    .await?;
     Ok((StatusCode::CREATED, axum::Json(view.into())))
 }
 

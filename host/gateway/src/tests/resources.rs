@@ -1,7 +1,12 @@
 //! Credentials, publishers, skills, content and supervision through the API.
 
+use crate::auth::Caller;
 use crate::fixtures::World;
+use futures::FutureExt as _;
+use parking_lot::Mutex;
 use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
 
 #[tokio::test]
 async fn credentials_go_in_and_never_come_out() {
@@ -81,6 +86,73 @@ async fn text_from_outside_is_wrapped() {
     assert!(!answer.json["findings"].as_array().unwrap().is_empty());
     let empty = json!({"source": "", "text": "x"});
     assert_eq!(world.post("/v1/external-content", &agent, &empty).await.brief(), (400, "invalid_body"));
+}
+
+#[tokio::test]
+async fn attack_44_a_users_flood_of_heavy_requests_is_refused_and_nobody_elses() {
+    let world = World::new().await;
+    let (ann, bob) = (world.key("agent", "ann").await, world.key("admin", "bob").await);
+    let line = ["ann", "bob"].map(|user| world.gateway.work().fill(&Caller::stranger("default", user).principal));
+    let text = json!({"source": "email", "text": "hello"});
+    let long = json!({"arguments": {"text": "x".repeat(70_000)}});
+    let package = json!({"package": "TVo=", "dangerously_allow_unsigned": true});
+    let call = "/v1/tools/a-skill.tool/call";
+    let answers = [
+        world.get("/v1/tools", &ann).await,
+        world.post("/v1/external-content", &ann, &text).await,
+        world.post(call, &ann, &long).await,
+        world.post("/v1/skills", &bob, &package).await,
+    ];
+    for answer in answers {
+        assert_eq!(answer.brief(), (503, "over_capacity"), "{}", answer.text);
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    // What is read in no time waits for nothing.
+    assert_eq!(world.post(call, &ann, &json!({"arguments": {}})).await.status, 404);
+    let made =
+        world.post("/v1/keys", &world.operator, &json!({"role": "agent", "user": "zoe", "tenant": "rival"})).await;
+    for key in [made.json["key"].as_str().unwrap(), &world.operator] {
+        assert_eq!(world.get("/v1/tools", key).await.status, 200);
+        assert_eq!(world.post("/v1/external-content", key, &text).await.status, 200);
+        assert_eq!(world.post(call, key, &long).await.status, 404);
+    }
+    drop(line);
+    assert_eq!(world.post("/v1/external-content", &ann, &text).await.status, 200);
+}
+
+#[tokio::test]
+async fn attack_44_a_text_that_waits_keeps_its_share_of_the_memory() {
+    let world = World::new().await;
+    let ann = world.key("agent", "ann").await;
+    let caller = Caller::stranger("default", "ann");
+    let (over, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Arc::new(Mutex::new(wait));
+    let mut others: Vec<_> = (0..2)
+        .map(|_| {
+            let wait = Arc::clone(&wait);
+            Box::pin(world.gateway.work().run(&caller, move || wait.lock().recv().unwrap_err()))
+        })
+        .collect();
+    assert!(others.iter_mut().all(|one| one.now_or_never().is_none()), "the tenant's turns are taken");
+    let memory = world.gateway.config().body_memory();
+    let all_of_a_user = || world.gateway.bodies().take(&caller.principal, memory - memory / 4);
+    let text = json!({"source": "email", "text": "hello"});
+    let mut asked = Box::pin(world.post("/v1/external-content", &ann, &text));
+    let waits = async {
+        while all_of_a_user().is_some() {
+            assert!(futures::poll!(&mut asked).is_pending());
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..100 {
+            assert!(futures::poll!(&mut asked).is_pending());
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waits).await.expect("its share is taken");
+    assert!(all_of_a_user().is_none(), "and kept while it waits");
+    drop(over);
+    assert_eq!(asked.await.status, 200);
+    assert!(all_of_a_user().is_some());
 }
 
 #[tokio::test]

@@ -157,6 +157,81 @@ async fn serving(world: &World) -> SocketAddr {
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
+/// What comes at once or, in a test, soon: never after a place became free.
+async fn exchange_soon(address: SocketAddr, request: &str) -> String {
+    let answer = tokio::time::timeout(Duration::from_secs(5), exchange(address, request)).await;
+    answer.expect("nobody waits for a place")
+}
+
+/// Checks an answer that no handler has made.
+fn assert_no_place(answer: &str, setting: &str) {
+    let (head, body) = answer.split_once("\r\n\r\n").expect(answer);
+    assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+    let length = format!("content-length: {}", body.len());
+    for field in ["retry-after: 1", "connection: close", "content-type: application/problem+json", &length] {
+        assert!(head.lines().any(|line| line == field), "{field}: {answer}");
+    }
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!((problem["code"].as_str(), problem["status"].as_u64()), (Some("over_capacity"), Some(503)), "{answer}");
+    assert!(problem["hint"].as_str().is_some_and(|hint| hint.contains(setting)), "{answer}");
+    assert!(head.contains(problem["correlation_id"].as_str().unwrap()), "{answer}");
+}
+
+/// A connection with a request of a known caller that does not end, and that has its answer where it is refused.
+async fn begin(address: SocketAddr, key: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /v1/external-content HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\
+         Content-Type: application/json\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // hyper says it when the body is asked for, which is when the request is known to be of somebody.
+    let mut said = [0; 12];
+    stream.read_exact(&mut said).await.unwrap();
+    (stream, String::from_utf8_lossy(&said).into_owned())
+}
+
+#[tokio::test]
+async fn attack_44_where_every_connection_serves_somebody_the_next_is_refused_at_once() {
+    let world = World::with(|config, _limits| config.max_connections = 1.try_into().unwrap()).await;
+    let address = serving(&world).await;
+    let (busy, said) = begin(address, &world.key("agent", "ann").await).await;
+    assert_eq!(said, "HTTP/1.1 100");
+    assert_no_place(&exchange_soon(address, HEALTH).await, "max_connections");
+    drop(busy);
+    let free = async { while !exchange(address, HEALTH).await.starts_with("HTTP/1.1 200 ") {} };
+    tokio::time::timeout(Duration::from_secs(60), free).await.expect("the place is free again");
+}
+
+#[tokio::test]
+async fn attack_44_a_few_connections_are_left_for_those_who_are_refused() {
+    let world = World::with(|config, _limits| config.max_connections = 16.try_into().unwrap()).await;
+    let address = serving(&world).await;
+    let mut keys = vec![world.key("agent", "ann").await, world.key("agent", "bob").await];
+    for tenant in ["rival", "third"] {
+        let body = json!({"role": "agent", "user": "zoe", "tenant": tenant});
+        let made = world.post("/v1/keys", &world.operator, &body).await;
+        keys.push(made.json["key"].as_str().unwrap().to_owned());
+    }
+    let mut begun = Vec::new();
+    for _ in 0..4 {
+        for key in &keys {
+            begun.push(begin(address, key).await);
+        }
+    }
+    let refused = begun.iter().filter(|(_, said)| said == "HTTP/1.1 503").count();
+    assert_eq!((begun.len(), refused), (16, 1));
+    let further = format!(
+        "GET /v1/tools HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        keys[0]
+    );
+    for _ in 0..3 {
+        let answer = exchange_soon(address, &further).await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("more requests of this caller"), "{answer}");
+        assert!(exchange_soon(address, HEALTH).await.starts_with("HTTP/1.1 200 "));
+    }
+}
+
 #[tokio::test]
 async fn attack_44_a_client_that_does_not_read_does_not_keep_its_place() {
     let world = World::with(|config, _limits| {
@@ -188,14 +263,12 @@ async fn attack_44_one_address_cannot_take_every_place() {
         assert_eq!(stream.read_u8().await.unwrap(), b'H');
         open.push(stream);
     }
-    let mut third = TcpStream::connect(address).await.unwrap();
-    let mut answer = Vec::new();
-    // Closed before or after the request got there; no answer either way.
-    drop(third.write_all(HEALTH.as_bytes()).await);
-    drop(third.read_to_end(&mut answer).await);
-    assert!(answer.is_empty(), "{answer:?}");
+    // Who sends nothing is answered too.
+    for request in [HEALTH, ""] {
+        assert_no_place(&exchange_soon(address, request).await, "max_connections_per_address");
+    }
     let metrics = world.get("/metrics", "").await;
-    assert!(metrics.text.contains("sophon_http_connections_refused_total 1"), "{}", metrics.text);
+    assert!(metrics.text.contains("sophon_http_connections_refused_total 2"), "{}", metrics.text);
     drop(open);
     let again = async {
         loop {
