@@ -28,26 +28,32 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
     // Of a native skill the files are sources, and of some runtimes programs.
     let (is_native, are_programs) =
         (*runtime != Runtime::Wasm, matches!(runtime, Runtime::CSharp | Runtime::Container));
+    let add = |findings: &mut Findings, found: &Embedded, place: &dyn Fn() -> (String, &'static str)| {
+        let severity = match found.weight {
+            Weight::Native if !are_programs => Severity::Error,
+            Weight::Native | Weight::Other => Severity::Warning,
+        };
+        // Of millions only the first are put into words.
+        if !findings.passes_over(severity) {
+            let (place, how) = place();
+            findings.push(
+                severity,
+                &place,
+                format!("there is {} within the data{how}", found.what),
+                RULE.advice.into(),
+            );
+        }
+    };
     for (carrier, bytes) in context.carriers.iter().enumerate() {
         let itself = *runtime == Runtime::CSharp && is_assembly(bytes.data);
         let expected = |found: &Embedded| (is_native && found.is_script()) || (itself && found.at == 0);
         for found in embedded(bytes.data).filter(|found| !expected(found)) {
-            let place = context.place(Origin { carrier, at: found.at, width: 1 });
-            let message = format!("there is {} within the data", found.what);
-            match found.weight {
-                Weight::Native if !are_programs => findings.error(&place, message, RULE.advice),
-                Weight::Native | Weight::Other => findings.warning(&place, message, RULE.advice),
-            }
+            add(findings, &found, &|| (context.place(Origin { carrier, at: found.at, width: 1 }), ""));
         }
     }
     for (start, token) in long_tokens(&context.strings.text, SHORTEST) {
         let Some(found) = decoded(&token) else { continue };
-        let place = context.place(context.strings.origin(start));
-        let message = format!("there is {} within the data, in base64", found.what);
-        match found.weight {
-            Weight::Native if !are_programs => findings.error(&place, message, RULE.advice),
-            Weight::Native | Weight::Other => findings.warning(&place, message, RULE.advice),
-        }
+        add(findings, &found, &|| (context.place(context.strings.origin(start)), ", in base64"));
     }
     if is_native {
         return;

@@ -235,6 +235,14 @@ impl Findings {
         self.push(Severity::Note, place, message, advice.into());
     }
 
+    /// Whether one more of that severity is only counted, which is done then.
+    fn passes_over(&mut self, severity: Severity) -> bool {
+        let seen = &mut self.seen[severity as usize];
+        let is_full = *seen >= MAX_FINDINGS;
+        *seen += usize::from(is_full);
+        is_full
+    }
+
     fn push(&mut self, severity: Severity, place: &str, message: String, advice: String) {
         let seen = &mut self.seen[severity as usize];
         *seen += 1;
