@@ -7,8 +7,8 @@ use crate::question::START_WITHIN;
 use crate::{ApprovedCall, AssessedCall, DeskError, Gate, Kind, Question, Status, Terms};
 use serde_json::Value;
 use sophon_audit::{Action, Outcome, Record};
-use sophon_store::{ApprovalRow, GrantRow, Part, Raised, SessionRow, Sessions};
-use sophon_types::{ApprovalId, GrantId, Principal, Risk, Role, SessionId, Timestamp, ToolName, UserId};
+use sophon_store::{ApprovalRow, GrantRow, Part, Raised, SessionRow, Sessions, StoreError};
+use sophon_types::{ApprovalId, Fault as _, GrantId, Principal, Risk, Role, SessionId, Timestamp, ToolName, UserId};
 use std::time::Duration;
 
 /// Whose calls of which tool a standing yes is about.
@@ -35,7 +35,8 @@ impl Desk {
     /// Begins a session of an agent.
     ///
     /// # Errors
-    /// [`DeskError::TooMany`] where the user has too many.
+    /// [`DeskError::TooMany`] where the user has too many; [`DeskError::Audit`] where it cannot be recorded (there is none
+    /// then).
     pub async fn begin_session(&self, by: &Principal, now: Timestamp) -> Result<SessionRow, DeskError> {
         let parts = &self.parts();
         let row = SessionRow {
@@ -47,12 +48,16 @@ impl Desk {
             created_at: now,
             expires_at: now.plus(SESSION),
         };
-        let record = Record::new(Action::SessionBegin, Outcome::Ok).principal(by);
-        parts.audit.append(record.detail("session", row.id.to_string())).await?;
-        if !parts.store.grants().begin_session(row.clone(), MOST_STANDING).await? {
-            return Err(DeskError::TooMany(MOST_STANDING as usize, "user (sessions)"));
-        }
-        Ok(row)
+        let record = Record::new(Action::SessionBegin, Outcome::Intent).principal(by);
+        let record = record.detail("session", row.id.to_string());
+        parts.audit.append(record.clone()).await?;
+        let grants = parts.store.grants();
+        let begun = match grants.begin_session(row.clone(), MOST_STANDING).await {
+            Ok(true) => Ok(row.clone()),
+            Ok(false) => Err(DeskError::TooMany(MOST_STANDING as usize, "user (sessions)")),
+            Err(error) => Err(error.into()),
+        };
+        self.concluded(record, Action::SessionBegin, begun, grants.end_session(row.id, now)).await
     }
 
     /// The session of a call, where it is one of this very caller.
@@ -73,7 +78,8 @@ impl Desk {
     /// Raises what passes by itself in a session, for a time; never for what destroys.
     ///
     /// # Errors
-    /// [`DeskError::Unknown`] where the caller has no such session; [`DeskError::Bounds`].
+    /// [`DeskError::Unknown`] where the caller has no such session; [`DeskError::Bounds`]; [`DeskError::Audit`] where it
+    /// cannot be recorded (nothing is raised in it then, whatever was before).
     pub async fn raise(
         &self,
         by: &Principal,
@@ -86,15 +92,18 @@ impl Desk {
         let row = self.own_session(by, id, now).await?;
         let ends = within(lasts, SESSION, "expires_in")?;
         let raised = Raised { to, until: now.plus(ends).min(row.expires_at), by: by.user.clone() };
-        let record = Record::new(Action::SessionRaise, Outcome::Ok)
+        let record = Record::new(Action::SessionRaise, Outcome::Intent)
             .principal(by)
             .risk(to)
             .detail("session", id.to_string())
             .detail("for_user", row.user.to_string())
             .detail("until", raised.until.to_string());
-        parts.audit.append(record).await?;
-        parts.store.grants().raise(id, Some(raised.clone())).await?;
-        Ok(SessionRow { ceiling: Some(raised), ..row })
+        parts.audit.append(record.clone()).await?;
+        let grants = parts.store.grants();
+        let done = grants.raise(id, Some(raised.clone())).await;
+        let done = done.map(|()| SessionRow { ceiling: Some(raised), ..row }).map_err(DeskError::from);
+        // What was before comes not back: somebody may have lowered it meanwhile.
+        self.concluded(record, Action::SessionRaise, done, grants.raise(id, None)).await
     }
 
     /// The sessions that have not ended and that this caller may see, the newest first.
@@ -137,7 +146,8 @@ impl Desk {
     /// Gives a standing yes.
     ///
     /// # Errors
-    /// [`DeskError::OnceOnly`] for what destroys; [`DeskError::Bounds`]; [`DeskError::TooMany`].
+    /// [`DeskError::OnceOnly`] for what destroys; [`DeskError::Bounds`]; [`DeskError::TooMany`]; [`DeskError::Audit`] where
+    /// it cannot be recorded (there is none then).
     pub async fn grant(
         &self,
         by: &Principal,
@@ -171,7 +181,7 @@ impl Desk {
             .arguments
             .clone()
             .map(|pattern| Value::from(parts.audit.redactor().params(&Value::Object(pattern), None)));
-        let record = Record::new(Action::GrantCreate, Outcome::Ok)
+        let record = Record::new(Action::GrantCreate, Outcome::Intent)
             .principal(by)
             .tool(tool)
             .risk(terms.risk)
@@ -180,11 +190,43 @@ impl Desk {
             .detail("session", session.map(|session| session.to_string()))
             .detail("arguments", pattern)
             .detail("expires_at", row.expires_at.to_string());
-        parts.audit.append(record).await?;
-        if !parts.store.grants().add(row.clone(), MOST_STANDING).await? {
-            return Err(DeskError::TooMany(MOST_STANDING as usize, "user (grants)"));
+        parts.audit.append(record.clone()).await?;
+        let grants = parts.store.grants();
+        let added = match grants.add(row.clone(), MOST_STANDING).await {
+            Ok(true) => Ok(row),
+            Ok(false) => Err(DeskError::TooMany(MOST_STANDING as usize, "user (grants)")),
+            Err(error) => Err(error.into()),
+        };
+        self.concluded(record, Action::GrantCreate, added, grants.revoke(id, now)).await
+    }
+
+    /// Records what became of what was intended. Where that cannot be, what was done is undone: nothing is allowed that was
+    /// answered with an error.
+    async fn concluded<T>(
+        &self,
+        intent: Record,
+        action: Action,
+        done: Result<T, DeskError>,
+        undo: impl Future<Output = Result<(), StoreError>>,
+    ) -> Result<T, DeskError> {
+        let outcome = match &done {
+            Ok(_) => Outcome::Ok,
+            Err(error @ DeskError::TooMany(..)) => Outcome::denied(error.code()),
+            Err(error) => Outcome::failed(error.code()),
+        };
+        let audit = &self.parts().audit;
+        let Err(unrecorded) = audit.append(intent.clone().then(action, outcome)).await else { return done };
+        if done.is_ok() {
+            match undo.await {
+                // The database may have the record that a further sink refused: this one comes after it. A log that takes
+                // neither counts it as lost.
+                Ok(()) => drop(audit.enqueue(intent.then(action, Outcome::failed(unrecorded.code())))),
+                Err(error) => {
+                    tracing::error!(%error, action = action.as_str(), "what is not recorded could not be undone")
+                }
+            }
         }
-        Ok(row)
+        Err(unrecorded.into())
     }
 
     /// A yes for the rest of the session that an approved call belongs to.

@@ -3,7 +3,7 @@
 //! Promises: [`AuditLog::append`] returns only when the record and everything submitted before it is durable; once
 //! a write has failed nothing is accepted until a write succeeds again; what is changed, deleted, reordered or cut
 //! off before a checkpoint is found by [`AuditReader::verify`]. Never: a secret in the clear ([`Redactor`]), or a
-//! record that is silently lost.
+//! record that is silently lost: how many the log has not taken, it says itself as soon as it writes again.
 //!
 //! - [`Record`], [`Action`], [`Outcome`]: what is recorded. [`Redacted`]: parameters as they may be recorded.
 //! - [`AuditLog`]: opens a writer's chain and appends; [`Receipt`] is the evidence that a record is durable.

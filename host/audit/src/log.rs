@@ -209,8 +209,14 @@ impl AuditLog {
     /// returns. For records whose effect waits for a later one anyway.
     ///
     /// # Errors
-    /// [`AuditError::Busy`] where too many wait, [`AuditError::Unavailable`] where the log cannot be written.
+    /// [`AuditError::Busy`] where too many wait, [`AuditError::Unavailable`] where the log cannot be written. The log counts
+    /// what it refuses here, and says how many those were with the next records that it writes: what such a record is about
+    /// happens all the same.
     pub fn enqueue(&self, record: Record) -> Result<(), AuditError> {
+        self.try_enqueue(record).inspect_err(|_refused| self.health.count_refused())
+    }
+
+    fn try_enqueue(&self, record: Record) -> Result<(), AuditError> {
         self.health.check()?;
         self.place(self.unawaited(record)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AuditError::Busy,
@@ -221,7 +227,8 @@ impl AuditLog {
     /// The same; where too many wait, waits until fewer do.
     ///
     /// # Errors
-    /// [`AuditError::Unavailable`] where the log cannot be written.
+    /// [`AuditError::Unavailable`] where the log cannot be written. That is not counted: whoever waits for the place acts
+    /// upon it.
     pub async fn enqueue_in_turn(&self, record: Record) -> Result<(), AuditError> {
         self.health.check()?;
         match self.place(self.unawaited(record)) {

@@ -2,7 +2,8 @@
 //!
 //! It takes what is queued, gives each record its place, and hands the batch to the store in one append; while
 //! that becomes durable the next batch gathers. After a failed write the log is *broken*: it refuses everything
-//! until it has written again, and then says in the log itself that it was interrupted and what was lost.
+//! until it has written again, and then says in the log itself that it was interrupted and what was lost. What a healthy
+//! log had no room for, it says with the next batch.
 //!
 //! Checkpoints are signed with the first batch of a chain, so that no chain is without; after so many records; and
 //! at the latest a while after the first record that none covers yet.
@@ -17,6 +18,7 @@ use sophon_store::{AuditHead, AuditRow, CallChange, NotOpen, Store, StoreError};
 use sophon_types::{Clock, Digest, Timestamp};
 use std::collections::HashSet;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -57,10 +59,12 @@ impl Message {
     }
 }
 
-/// Whether the log can be written, for handles to see without asking the task.
+/// Whether the log can be written, for handles to see without asking the task; and what they could not hand over to it.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     broken: Mutex<Option<AuditError>>,
+    /// Records without a waiter that were refused, and that the log does not tell of yet.
+    refused: AtomicU64,
 }
 
 impl Health {
@@ -71,6 +75,16 @@ impl Health {
 
     fn set(&self, broken: Option<AuditError>) {
         *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = broken;
+    }
+
+    /// A record that nobody waits for was refused: the log says so as soon as it writes.
+    pub(crate) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were refused since this was asked last; whoever asks has them to tell of.
+    fn take_refused(&self) -> u64 {
+        self.refused.swap(0, Ordering::Relaxed)
     }
 }
 
@@ -94,7 +108,7 @@ pub(crate) struct Task {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// The first durable record that no checkpoint covers.
     pub(crate) unsigned: Option<Unsigned>,
-    /// Records that were accepted without a waiter and could not be written.
+    /// Records without a waiter that are not in the log, and that it does not tell of yet.
     pub(crate) lost: u64,
 }
 
@@ -190,7 +204,13 @@ impl Task {
             self.lost += batch.refuse(&broken);
             return Err(broken);
         }
-        let (rows, end) = self.chain(std::mem::take(&mut batch.rows));
+        let mut rows = std::mem::take(&mut batch.rows);
+        self.lost += self.health.take_refused();
+        if self.lost > 0 {
+            // Behind those that wait for an answer: nobody waits for this one.
+            rows.push(self.interruption("records_refused"));
+        }
+        let (rows, end) = self.chain(rows);
         let times = rows.first().map(|row| row.time).zip(rows.last().map(|row| row.time));
         let checkpoint = self.due(&end, times.map(|(_, last)| last), &batch);
         if rows.is_empty() && checkpoint.is_none() {
@@ -204,6 +224,7 @@ impl Task {
         match self.store.audit().append(&self.writer, self.head.clone(), rows, checkpoint.clone(), changes).await {
             Ok(not_open) => {
                 self.head = end;
+                self.lost = 0;
                 self.unsigned = match (&checkpoint, self.unsigned, times) {
                     (Some(_signed), ..) => None,
                     (None, None, Some((first, _))) => Some(Unsigned { since: Instant::now(), time: first }),
@@ -231,6 +252,11 @@ impl Task {
                 Err(broken)
             }
         }
+    }
+
+    /// What the log says of records that it has not.
+    fn interruption(&self, code: &'static str) -> AuditRow {
+        Record::new(Action::AuditCheckpoint, Outcome::failed(code)).detail("lost", self.lost).into_row(self.clock.now())
     }
 
     /// Gives rows their places after the present end; returns the new end.
@@ -281,10 +307,8 @@ impl Task {
             Err(error) => return self.still_broken(&error),
         };
         self.head = found;
-        let interruption = Record::new(Action::AuditCheckpoint, Outcome::failed("audit_interrupted"))
-            .detail("lost", self.lost)
-            .into_row(self.clock.now());
-        let (rows, end) = self.chain(vec![interruption]);
+        self.lost += self.health.take_refused();
+        let (rows, end) = self.chain(vec![self.interruption("audit_interrupted")]);
         let number = checkpoint.as_ref().map_or(0, |last| last.number);
         let signed = sign(&self.signing, &self.writer, number + 1, &end, self.clock.now());
         let told: Vec<_> = late.into_iter().chain(sink::records(&self.writer, &rows)).collect();

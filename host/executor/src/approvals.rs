@@ -265,10 +265,10 @@ impl Executor {
         self.on_record(by, Action::SessionEnd, ended.map_err(CallError::from)).await
     }
 
-    /// Puts on record what was refused to a person.
+    /// Puts on record what was refused to a person; what the desk began and could not do it has on record itself.
     async fn on_record<T>(&self, by: &Principal, action: Action, done: Result<T, CallError>) -> Result<T, CallError> {
         if let Err(error) = &done
-            && !matches!(error, CallError::Audit(_) | CallError::Desk(DeskError::Audit(_)))
+            && !matches!(error, CallError::Audit(_) | CallError::Desk(DeskError::Audit(_) | DeskError::TooMany(..)))
         {
             let record = sophon_audit::Record::new(action, Outcome::denied(error.code())).principal(by);
             self.0.parts.audit.append(record).await?;

@@ -1,11 +1,12 @@
 //! Whose signatures a tenant trusts, and which skill names belong to which key.
 
 use crate::api::PublisherView;
+use crate::catalogue::{Entry, State};
 use crate::{Executor, InstallError};
 use sophon_audit::{Action, Outcome, Record};
 use sophon_skill::{PublicKey, Publisher, PublisherRole, Standing, TrustStore};
-use sophon_store::PublisherRow;
-use sophon_types::{Principal, TenantId};
+use sophon_store::{PublisherRow, StoreError};
+use sophon_types::{Fault as _, FaultReport, Principal, TenantId};
 
 impl Executor {
     /// Trusts a publisher's key for the caller's tenant.
@@ -38,9 +39,12 @@ impl Executor {
             added_at: parts.clock.now(),
             revoked_at: None,
         };
-        parts.store.publishers().trust(row).await?;
-        self.reload_signed(&principal.tenant, &fingerprint).await?;
-        parts.audit.append(record.then(Action::PublisherTrust, Outcome::Ok)).await?;
+        let mut done = parts.store.publishers().trust(row).await;
+        if done.is_ok() {
+            done = self.reload_signed(&principal.tenant, &fingerprint).await;
+        }
+        parts.audit.append(record.then(Action::PublisherTrust, outcome(&done))).await?;
+        done?;
         self.publisher(principal, &fingerprint).await
     }
 
@@ -84,14 +88,30 @@ impl Executor {
             .principal(principal)
             .detail("fingerprint", fingerprint);
         parts.audit.append(record.clone()).await?;
-        parts.store.publishers().revoke(&principal.tenant, fingerprint, parts.clock.now()).await?;
-        self.reload_signed(&principal.tenant, fingerprint).await?;
-        parts.audit.append(record.then(Action::PublisherRevoke, Outcome::Ok)).await?;
+        let revoked = parts.store.publishers().revoke(&principal.tenant, fingerprint, parts.clock.now()).await;
+        let mut done = revoked.map(drop);
+        if done.is_ok() {
+            self.close_signed(&principal.tenant, fingerprint);
+            done = self.reload_signed(&principal.tenant, fingerprint).await;
+        }
+        parts.audit.append(record.then(Action::PublisherRevoke, outcome(&done))).await?;
+        done?;
         self.publisher(principal, fingerprint).await
     }
 
+    /// No skill that a key signed is called from now on, whatever becomes of deriving it again.
+    fn close_signed(&self, tenant: &TenantId, fingerprint: &str) {
+        let gone = FaultReport::of(&InstallError::UnknownPublisher(fingerprint.to_owned()));
+        for Entry { row, .. } in self.0.catalogue.skills(tenant) {
+            if row.publisher.as_deref() == Some(fingerprint) {
+                let (name, state) = (row.name.clone(), State::Broken(gone.clone()));
+                self.0.catalogue.put(tenant, &name, Entry { row, state });
+            }
+        }
+    }
+
     /// Derives the skills that a key signed again, on what is trusted now.
-    async fn reload_signed(&self, tenant: &TenantId, fingerprint: &str) -> Result<(), sophon_store::StoreError> {
+    async fn reload_signed(&self, tenant: &TenantId, fingerprint: &str) -> Result<(), StoreError> {
         let trust = self.trust_store(tenant).await?;
         for row in self.0.parts.store.skills().list(tenant).await? {
             if row.publisher.as_deref() == Some(fingerprint) {
@@ -102,7 +122,7 @@ impl Executor {
     }
 
     /// What the tenant trusts, as the signature check wants it.
-    pub(crate) async fn trust_store(&self, tenant: &TenantId) -> Result<TrustStore, sophon_store::StoreError> {
+    pub(crate) async fn trust_store(&self, tenant: &TenantId) -> Result<TrustStore, StoreError> {
         let publishers = self.0.parts.store.publishers();
         let mut trust = TrustStore::default();
         for row in publishers.list(tenant).await? {
@@ -125,5 +145,50 @@ const fn name_of(role: PublisherRole) -> &'static str {
     match role {
         PublisherRole::Local => "local",
         PublisherRole::Publisher => "publisher",
+    }
+}
+
+/// What the log says of a change of what is trusted.
+fn outcome(done: &Result<(), StoreError>) -> Outcome {
+    match done {
+        Ok(()) => Outcome::Ok,
+        Err(error) => Outcome::failed(error.code()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::World;
+    use sophon_audit::Query;
+    use sophon_types::{KeyId, Role};
+
+    const KEY: &str = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+
+    async fn outcomes(world: &World, action: Action) -> Vec<String> {
+        let entries = world.audit.query(&Query { action: Some(action), ..Query::default() }).await.unwrap().entries;
+        entries.iter().map(|entry| entry.record["outcome"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_change_of_trust_that_the_store_does_not_take_is_on_record_as_failed() {
+        let world = World::new().await;
+        let admin = Principal {
+            tenant: "acme".parse().unwrap(),
+            user: "root".parse().unwrap(),
+            key: KeyId::from_bytes([1; 16]),
+            role: Role::Admin,
+        };
+        let trust = || world.executor.trust(&admin, KEY, "a publisher", PublisherRole::Publisher);
+        world.sql("CREATE TRIGGER refuse BEFORE INSERT ON publishers BEGIN SELECT json('no JSON'); END").await;
+        assert!(matches!(trust().await, Err(InstallError::Store(_))));
+        assert_eq!(outcomes(&world, Action::PublisherTrust).await, ["intent", "failed"]);
+        world.sql("DROP TRIGGER refuse").await;
+        let trusted = trust().await.unwrap();
+        assert_eq!(outcomes(&world, Action::PublisherTrust).await, ["intent", "failed", "intent", "ok"]);
+        world.sql("CREATE TRIGGER refuse BEFORE UPDATE ON publishers BEGIN SELECT json('no JSON'); END").await;
+        let revoked = world.executor.revoke_publisher(&admin, &trusted.fingerprint).await;
+        assert!(matches!(revoked, Err(InstallError::Store(_))));
+        assert_eq!(outcomes(&world, Action::PublisherRevoke).await, ["intent", "failed"]);
     }
 }

@@ -2,18 +2,17 @@
 //! about, never arguments and never anything that decides: that needs an approver's login.
 //!
 //! Promise: a message is kept before it is sent, and sent until the endpoint takes it or it is no longer worth it, over
-//! restarts too; each endpoint has a line of its own, so a slow one holds up nobody, and one that is dead keeps no message
-//! from another. A receiver may get a message twice,
-//! under the same id.
+//! restarts too; each try is on record before anything is signed; each endpoint has a line of its own, so a slow one holds
+//! up nobody, and one that is dead keeps no message from another. A receiver may get a message twice, under the same id.
 
 use crate::Executor;
 use crate::events::{Event, Owner, Subject};
 use serde_json::{Value, json};
 use sophon_approval::Status;
-use sophon_audit::{Action, Outcome, Record};
-use sophon_egress::{Endpoint, Notice};
-use sophon_store::{Kept, WebhookMessage};
-use sophon_types::{TenantId, Timestamp};
+use sophon_audit::{Action, AuditError, Outcome, Record};
+use sophon_egress::{Endpoint, HttpError, Notice};
+use sophon_store::{Kept, StoreError, WebhookMessage};
+use sophon_types::{Fault as _, TenantId, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -222,6 +221,17 @@ fn about(data: &mut Value, subject: Subject) {
     }
 }
 
+/// Why messages that are due wait for another look.
+#[derive(Debug, thiserror::Error)]
+enum Held {
+    /// They cannot be read, or what became of one cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Sending one cannot be recorded, so it is not sent.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
 /// The messages of one webhook, one after the other.
 struct Line {
     executor: Executor,
@@ -238,7 +248,7 @@ impl Line {
             // From here on a new message is not missed, whatever is looked for meanwhile.
             wake.as_mut().enable();
             let pause = self.send_due().await.unwrap_or_else(|error| {
-                tracing::warn!(%error, hook = self.hooks[self.at].name, "messages to a webhook cannot be read");
+                tracing::warn!(%error, hook = self.hooks[self.at].name, "messages to a webhook wait: they cannot be sent now");
                 LOOK
             });
             // Elapsed or woken: either way the line looks again.
@@ -247,7 +257,7 @@ impl Line {
     }
 
     /// Sends what is due; says when something is next.
-    async fn send_due(&self) -> Result<Duration, sophon_store::StoreError> {
+    async fn send_due(&self) -> Result<Duration, Held> {
         let parts = &self.executor.0.parts;
         let (messages, hook) = (parts.store.webhook_messages(), &self.hooks[self.at]);
         loop {
@@ -263,46 +273,56 @@ impl Line {
         Ok(messages.next_due(&hook.name).await?.map_or(LOOK, |due| due.since(now)))
     }
 
-    async fn send(&self, hook: &Webhook, message: WebhookMessage) -> Result<(), sophon_store::StoreError> {
+    async fn send(&self, hook: &Webhook, message: WebhookMessage) -> Result<(), Held> {
         let parts = &self.executor.0.parts;
         let messages = parts.store.webhook_messages();
         let now = parts.clock.now();
         if message.expires_at <= now {
-            self.record(&message, Outcome::failed("expired"));
-            return messages.done(&message, now).await;
+            self.note(&message, Outcome::failed("expired"));
+            return Ok(messages.done(&message, now).await?);
         }
+        // Where the log does not take this, the message stays due.
+        parts.audit.append(record(&message, Outcome::Intent)).await?;
         let notice = Notice { id: message.id.clone(), tenant: message.tenant.clone(), body: message.body.clone() };
-        match parts.egress.notify(&hook.endpoint, &notice, now).await {
-            Ok(200..=299) => {
-                self.record(&message, Outcome::Ok);
-                messages.done(&message, parts.clock.now()).await
-            }
-            Ok(GONE) => {
-                self.record(&message, Outcome::failed("gone"));
-                messages.done(&message, parts.clock.now()).await
-            }
-            failed => {
-                tracing::warn!(
-                    hook = hook.name,
-                    message = message.id,
-                    attempt = message.attempts + 1,
-                    ?failed,
-                    "a webhook did not take a message; it is sent again"
-                );
-                messages.again(&message, parts.clock.now().plus(pause(&message))).await
-            }
+        let sent = parts.egress.notify(&hook.endpoint, &notice, now).await;
+        self.note(&message, outcome(&sent));
+        if let Ok(200..=299 | GONE) = sent {
+            return Ok(messages.done(&message, parts.clock.now()).await?);
         }
+        tracing::warn!(
+            hook = hook.name,
+            message = message.id,
+            attempt = message.attempts + 1,
+            failed = ?sent,
+            "a webhook did not take a message; it is sent again"
+        );
+        Ok(messages.again(&message, parts.clock.now().plus(pause(&message))).await?)
     }
 
-    fn record(&self, message: &WebhookMessage, outcome: Outcome) {
-        let record = Record::new(Action::NotificationSend, outcome)
-            .tenant(&message.tenant)
-            .detail("webhook", message.hook.as_str())
-            .detail("message", message.id.as_str())
-            .detail("attempts", message.attempts + 1);
-        if let Err(error) = self.executor.0.parts.audit.enqueue(record) {
-            tracing::warn!(%error, "a notification could not be recorded");
+    /// Records what became of a message. Waits for nothing: it has happened.
+    fn note(&self, message: &WebhookMessage, outcome: Outcome) {
+        if let Err(error) = self.executor.0.parts.audit.enqueue(record(message, outcome)) {
+            tracing::warn!(%error, "the end of a notification could not be recorded");
         }
+    }
+}
+
+fn record(message: &WebhookMessage, outcome: Outcome) -> Record {
+    Record::new(Action::NotificationSend, outcome)
+        .tenant(&message.tenant)
+        .detail("webhook", message.hook.as_str())
+        .detail("message", message.id.as_str())
+        .detail("attempts", message.attempts + 1)
+}
+
+/// How one try ended.
+fn outcome(sent: &Result<u16, HttpError>) -> Outcome {
+    match sent {
+        Ok(200..=299) => Outcome::Ok,
+        Ok(GONE) => Outcome::failed("gone"),
+        Ok(_) => Outcome::failed("not_taken"),
+        Err(HttpError::UnknownOutcome(_)) => Outcome::Unknown,
+        Err(error) => Outcome::failed(error.code()),
     }
 }
 
@@ -438,7 +458,34 @@ mod tests {
         world.audit.checkpoint().await.unwrap();
         let told = Query { action: Some(Action::NotificationSend), ..Query::default() };
         let records = world.audit.query(&told).await.unwrap().entries;
-        assert_eq!((records.len(), &records[0].record["outcome"]), (1, &"ok".into()));
+        let said: Vec<_> = records.iter().map(|entry| entry.record["outcome"].as_str().unwrap()).collect();
+        assert_eq!(said, ["intent", "ok"]);
+    }
+
+    #[tokio::test]
+    async fn attack_42_nothing_is_signed_or_sent_that_cannot_be_recorded() {
+        let world = World::new().await;
+        let desk = Desk::open(&[204]).await;
+        world.sql("CREATE TRIGGER refuse BEFORE INSERT ON audit BEGIN SELECT json('no JSON'); END").await;
+        let _webhooks = world.executor.tell(vec![desk.hook(&[Told::Pending])]);
+        publish(&world, pending(&world, 7));
+        let messages = world.store.webhook_messages();
+        while messages.next_due("desk").await.unwrap().is_none() && desk.heard.lock().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Enough for sending it, were it sent.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(desk.heard.lock().is_empty(), "{:?}", desk.heard.lock());
+        let due = messages.due("desk", Timestamp::from_micros(i64::MAX), 9).await.unwrap();
+        assert_eq!(due.iter().map(|message| message.attempts).collect::<Vec<_>>(), [0], "it stays due");
+        world.sql("DROP TRIGGER refuse").await;
+        while world.audit.append(Record::new(Action::GatewayStart, Outcome::Ok)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // What comes next wakes the line.
+        publish(&world, pending(&world, 8));
+        desk.wait_for(2).await;
+        settled(&world).await;
     }
 
     #[tokio::test]
@@ -471,6 +518,12 @@ mod tests {
             field(&heard[2], "webhook-signature"),
             "each try is signed anew"
         );
+        world.audit.checkpoint().await.unwrap();
+        let told = Query { action: Some(Action::NotificationSend), ..Query::default() };
+        let records = world.audit.query(&told).await.unwrap().entries;
+        let intents = records.iter().filter(|entry| entry.record["outcome"] == "intent").count();
+        assert_eq!(intents, 3, "each try is on record");
+        assert_eq!(records.last().unwrap().record["outcome"], "ok");
     }
 
     #[tokio::test]

@@ -206,7 +206,7 @@ impl Vault {
             });
             let connection = Connection { fields: sealed.collect::<Result<_, VaultError>>()?, row: row.clone() };
             let put = inner.store.connections().put(connection).await;
-            inner.recent.forget();
+            inner.recent.forget(tenant);
             match put {
                 Ok(()) => return Ok(row),
                 Err(StoreError::Conflict { .. }) if tries < TRIES => tries += 1,
@@ -248,7 +248,7 @@ impl Vault {
             None => None,
         };
         let deleted = self.inner.store.connections().delete(&actor.tenant, user, service).await;
-        self.inner.recent.forget();
+        self.inner.recent.forget(&actor.tenant);
         drop(turn);
         let done = match deleted {
             Ok(Some(row)) => ConnectionInfo::of(&row),
@@ -339,14 +339,14 @@ impl Vault {
         user: Option<&UserId>,
         service: &ServiceName,
     ) -> Result<Option<Arc<Found>>, VaultError> {
-        let place = (tenant.clone(), user.cloned(), service.clone());
-        let generation = match self.inner.recent.look(&place) {
+        let place = (user.cloned(), service.clone());
+        let generation = match self.inner.recent.look(tenant, &place) {
             Look::Known(row) => return Ok(row),
             Look::Unknown(generation) => generation,
         };
         let since = Instant::now();
         let found = self.inner.store.connections().get(tenant, user, service).await?.map(Found::of).map(Arc::new);
-        self.inner.recent.remember(generation, place, found.clone(), since);
+        self.inner.recent.remember(generation, tenant, place, found.clone(), since);
         Ok(found)
     }
 
@@ -472,7 +472,7 @@ impl Vault {
         }
         let own = own_entries(new, &inner.data, &*inner.entropy)?;
         let resealed = inner.store.connections().reseal_all(connections, own).await;
-        inner.recent.forget();
+        inner.recent.forget_all();
         Ok(resealed?)
     }
 

@@ -244,6 +244,37 @@ async fn a_use_waits_for_its_place_where_too_many_records_wait() {
     home.close().await;
 }
 
+/// What a look-up costs tells nobody what another tenant does.
+#[tokio::test]
+async fn a_change_of_one_tenant_makes_no_other_look_up_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = home(folder.path()).await;
+    let vault = home.vault(1).await.unwrap();
+    let (ann, bob) = (person("ann", Role::Approver), person("bob", Role::Approver));
+    let rival = Principal { tenant: "rival".parse().unwrap(), ..ann.clone() };
+    let service = service();
+    let put = |whose| vault.put(whose, Owner::User, &service, fields(&[("token", TOKEN)]), Binding::default());
+    for _ in 0..20 {
+        let since = std::time::Instant::now();
+        put(&ann).await.unwrap();
+        assert!(vault.connected(&ann.tenant, &ann.user, &service).await.unwrap());
+        // Behind the vault's back: only what is remembered says still that it is there.
+        home.store.connections().delete(&ann.tenant, Some(&ann.user), &service).await.unwrap();
+        put(&rival).await.unwrap();
+        vault.delete(&rival, Owner::User, &service).await.unwrap();
+        let remembered = vault.connected(&ann.tenant, &ann.user, &service).await.unwrap();
+        // What the own tenant changes is not remembered, of none of its users.
+        put(&bob).await.unwrap();
+        assert!(!vault.connected(&ann.tenant, &ann.user, &service).await.unwrap());
+        // A row is believed for two seconds; a machine that was slower than this says nothing.
+        if since.elapsed() < std::time::Duration::from_secs(1) {
+            assert!(remembered);
+            return home.close().await;
+        }
+    }
+    panic!("the machine is too slow");
+}
+
 #[tokio::test]
 async fn attack_38_stored_records_open_in_their_own_place_only() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,3 +4,5 @@
 mod at_once;
 #[cfg(test)]
 mod play;
+#[cfg(test)]
+mod standing;

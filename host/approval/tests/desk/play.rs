@@ -163,7 +163,7 @@ impl World {
     }
 
     /// Runs SQL behind the host's back.
-    async fn sql(&self, statement: &'static str) {
+    pub(crate) async fn sql(&self, statement: &'static str) {
         let options = SqliteConnectOptions::new().filename(self.folder.path().join("sophon.db"));
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
         sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
@@ -176,7 +176,7 @@ impl World {
     }
 
     /// The log takes records again.
-    async fn mend_log(&self) {
+    pub(crate) async fn mend_log(&self) {
         self.sql("DROP TRIGGER refuse").await;
         let until = std::time::Instant::now() + MINUTE;
         while self.audit.append(Record::new(Action::GatewayStart, Outcome::Ok)).await.is_err() {

@@ -73,7 +73,70 @@ async fn attack_42_a_full_disk_refuses_records_loses_none_and_the_log_recovers()
     assert_eq!(entries.len(), acknowledged.len() + 2, "nothing that was refused is there");
     let said = &entries[entries.len() - 2].record;
     assert_eq!((&said["action"], &said["code"]), (&json!("audit.checkpoint"), &json!("audit_interrupted")));
-    assert_eq!(said["detail"]["lost"], 0);
+    assert_eq!(said["detail"]["lost"], 1, "what was enqueued; what was appended is its caller's to refuse");
+}
+
+/// Enqueues until so many were refused; says how many were not. Meanwhile the log's task does not run.
+fn flood(log: &AuditLog, refused: usize) -> usize {
+    let mut accepted = 0;
+    while log.enqueue(record(2)).is_ok() {
+        accepted += 1;
+    }
+    for _ in 1..refused {
+        assert!(matches!(log.enqueue(record(2)), Err(AuditError::Busy)));
+    }
+    accepted
+}
+
+/// What the log says of records that it has not: each time, why and how many.
+async fn said_lost(log: &AuditLog) -> Vec<(String, u64)> {
+    let query = Query { action: Some(Action::AuditCheckpoint), ..Query::default() };
+    let entries = log.query(&query).await.unwrap().entries.into_iter();
+    entries
+        .map(|entry| {
+            let code = entry.record["code"].as_str().unwrap().to_owned();
+            (code, entry.record["detail"]["lost"].as_u64().unwrap())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn attack_42_what_finds_no_room_is_counted_in_the_log_with_the_next_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path(), 1000).await.unwrap();
+    log.append(record(1)).await.unwrap();
+    let accepted = flood(&log, 3);
+    let receipt = log.append(record(3)).await.unwrap();
+    assert_eq!(said_lost(&log).await, [("records_refused".to_owned(), 3)]);
+    assert_eq!(receipt.seq(), u64::try_from(accepted).unwrap() + 3, "everything accepted and one record of the rest");
+    // Said once.
+    log.append(record(4)).await.unwrap();
+    assert_eq!(said_lost(&log).await.len(), 1);
+    // The last records of a log say it too.
+    flood(&log, 2);
+    log.close().await.unwrap();
+    assert_eq!(said_lost(&log).await.into_iter().map(|(_code, lost)| lost).collect::<Vec<_>>(), [3, 2]);
+    let found = verify_expecting(folder.path(), 1000).await;
+    assert!(found.is_intact(), "{found:?}");
+}
+
+#[tokio::test]
+async fn attack_42_what_finds_no_room_is_not_forgotten_where_the_log_then_breaks() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path(), 1000).await.unwrap();
+    log.append(record(1)).await.unwrap();
+    let mut other = aside(folder.path()).await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let accepted = flood(&log, 2);
+    assert!(matches!(log.append(record(3)).await, Err(AuditError::Unavailable { .. })));
+    assert!(matches!(log.enqueue(record(4)), Err(AuditError::Unavailable { .. })));
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    while log.append(record(5)).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let lost = u64::try_from(accepted).unwrap() + 3;
+    assert_eq!(said_lost(&log).await, [("audit_interrupted".to_owned(), lost)]);
+    assert!(log.verify().await.unwrap().is_intact());
 }
 
 #[tokio::test]
