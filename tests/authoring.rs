@@ -8,23 +8,30 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Someone at a terminal, in a folder of their own.
 struct Author {
     home: Home,
     folder: PathBuf,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// One target folder serves all tests, so that what they share is compiled once; and in one folder cargo takes projects of
+/// one name for one project: what one test has just built would pass for what another has just broken.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 impl Author {
     fn new() -> Self {
         let home = Home::new();
         let folder = home.beside("work");
         std::fs::create_dir(&folder).expect("a folder");
-        Self { home, folder }
+        // A test that failed breaks nothing of the next one's.
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { home, folder, _alone: alone }
     }
 
     fn cli(&self, words: &[&str]) -> Cli {
-        // One target folder for all tests: what they share is compiled once.
         let guests = crate::harness::target().join("guests");
         Cli::new(&self.home, words.iter().copied())
             .folder(&self.folder)
