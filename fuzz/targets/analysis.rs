@@ -13,6 +13,8 @@ use std::sync::LazyLock;
 
 /// Findings of one rule and severity, and the line that says how many more there were.
 const MOST: usize = 51;
+/// Hosts that a person may choose among.
+const HOSTS: usize = 32;
 /// Characters of a message.
 const LONGEST: usize = 1100;
 
@@ -84,6 +86,7 @@ fn check(report: &Report) {
         }
     }
     assert!(counts.values().all(|count| *count <= MOST), "{counts:?}");
+    assert!(report.hosts.len() <= HOSTS, "{}", report.hosts.len());
     let json = serde_json::to_string(report).unwrap();
     assert_eq!(*report, serde_json::from_str(&json).unwrap());
 }

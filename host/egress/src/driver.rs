@@ -15,6 +15,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use tokio::task::unconstrained;
 
 /// Rounds before other tasks have their turn.
 const ROUNDS: usize = 32;
@@ -68,7 +69,9 @@ impl Driver {
     /// Says what is to be said, and takes in what arrived and whether the connection was closed, without waiting.
     pub(crate) fn advance(&mut self) {
         let Some(talk) = &mut self.talk else { return };
-        if let Poll::Ready(ended) = Pin::new(talk).poll(&mut Context::from_waker(&self.waker)) {
+        // However much the task has done: a connection that is not looked at seems to be open.
+        let talk = pin!(unconstrained(talk));
+        if let Poll::Ready(ended) = talk.poll(&mut Context::from_waker(&self.waker)) {
             if let Err(error) = ended {
                 tracing::debug!(%error, "connection ended");
             }

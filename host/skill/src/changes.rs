@@ -3,7 +3,7 @@
 //! An update that asks for more, or that describes a tool in other words, needs fresh consent: the description is
 //! what a model acts on, and a harmless one may be exchanged after it was approved.
 
-use crate::manifest::{Filesystem, Manifest, Tool};
+use crate::manifest::{Filesystem, Manifest, Preset, Runtime, Tool};
 use crate::network::NetworkRule;
 use serde::Serialize;
 use sophon_types::{ServiceName, ToolName};
@@ -78,8 +78,15 @@ pub enum Change {
 #[must_use]
 pub fn changes(old: &Manifest, new: &Manifest) -> Vec<Change> {
     let mut list = Vec::new();
-    if new.runtime != old.runtime {
-        list.push(Change::RuntimeChanged { runtime: format!("{} in place of {}", new.runtime, old.runtime) });
+    // Python is Python, by whichever of its two names.
+    if new.runtime != old.runtime && !(new.runtime.is_python() && old.runtime.is_python()) {
+        let name = |runtime: &Runtime| match runtime {
+            Runtime::Sandbox { language } => format!("sandbox ({language})"),
+            other => other.to_string(),
+        };
+        list.push(Change::RuntimeChanged {
+            runtime: format!("{} in place of {}", name(&new.runtime), name(&old.runtime)),
+        });
     }
     raised(old, new, &mut list);
     if new.wants_network() && !old.wants_network() {
@@ -132,10 +139,18 @@ fn raised(old: &Manifest, new: &Manifest, list: &mut Vec<Change>) {
         let limit = format!("sandbox.preset {} in place of {}", new.preset().as_str(), old.preset().as_str());
         list.push(Change::LimitRaised { limit });
     }
-    let wall = |manifest: &Manifest| manifest.sandbox.timeout_seconds.unwrap_or(manifest.preset().wall_seconds());
+    // A component gets no more than the most open preset has, whatever it asks for.
+    let is_component = new.runtime == Runtime::Wasm;
+    let wall = |manifest: &Manifest| {
+        let asked = manifest.sandbox.timeout_seconds.unwrap_or(manifest.preset().wall_seconds());
+        if is_component { asked.min(Preset::Minimal.wall_seconds()) } else { asked }
+    };
     // Where none is named, the preset's own holds, which is compared above.
     let cpu = |manifest: &Manifest| manifest.permissions.max_cpu_seconds.unwrap_or(u32::MAX);
-    let memory = |manifest: &Manifest| manifest.max_memory_mb().unwrap_or(manifest.preset().memory_mb());
+    let memory = |manifest: &Manifest| match is_component {
+        true => manifest.memory_mb(),
+        false => manifest.max_memory_mb().unwrap_or(manifest.preset().memory_mb()),
+    };
     for (limit, of, unit) in
         [("memory", &memory as &dyn Fn(&Manifest) -> u32, "MiB"), ("time", &wall, "s"), ("processor time", &cpu, "s")]
     {
@@ -284,6 +299,10 @@ mod tests {
         check(|m| m["permissions"]["filesystem"] = json!("workspace"), &["asks for a workspace"]);
         check(|m| m["permissions"]["maxMemoryMb"] = json!(128), &["asks for more: memory: 128 MiB in place of 64 MiB"]);
         check(|m| m["permissions"]["maxMemoryMb"] = json!(32), &[]);
+        check(
+            |m| m["permissions"]["maxMemoryMb"] = json!(4096),
+            &["asks for more: memory: 256 MiB in place of 64 MiB"],
+        );
         check(|m| m["sandbox"] = json!({"timeoutSeconds": 60}), &["asks for more: time: 60 s in place of 30 s"]);
         check(|m| m["sandbox"] = json!({"preset": "locked-down"}), &[]);
         check(

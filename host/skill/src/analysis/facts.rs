@@ -73,14 +73,18 @@ pub(super) struct Totals {
     pub(super) initial_table: u64,
     /// Core modules that are instantiated.
     pub(super) instances: u64,
-    /// Components that are instantiated at each depth: in the one that is open, and the most in any.
-    instantiated: [(u64, u64); MAX_NESTING + 1],
+    /// Components that a component imports, other than the whole: what they are is not known while it is read.
+    pub(super) component_imports: u64,
+    /// Instances that the components which are open at each depth come to, by what is known when they make them.
+    weights: [u64; MAX_NESTING + 1],
+    /// The most that any component which has ended comes to. What is made was defined before, so none comes to more.
+    heaviest: u64,
 }
 
 impl Totals {
-    /// How many instances of components there could be: each at one depth may make those below it as often as any does.
+    /// How many instances of components there can be at most.
     pub(super) fn component_instances(&self) -> u64 {
-        self.instantiated.iter().fold(1, |all, (_, most)| all.saturating_mul((*most).max(1)))
+        self.weights[0]
     }
 }
 
@@ -226,12 +230,15 @@ impl<'a> Facts<'a> {
                     let message = format!("components nest deeper than {MAX_NESTING}");
                     return Err(Flaw::at(unchecked_range.start, message));
                 }
-                if let Some((open, _)) = totals.instantiated.get_mut(depth + 1) {
-                    *open = 0;
+                if let Some(weight) = totals.weights.get_mut(depth + 1) {
+                    *weight = 0;
                 }
                 return Ok(Step::Into(Level::Component));
             }
-            Payload::End(_) => return Ok(Step::Out),
+            Payload::End(_) => {
+                totals.heaviest = totals.heaviest.max(totals.weights.get(depth).copied().unwrap_or_default());
+                return Ok(Step::Out);
+            }
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section.clone() {
                     let import = import?;
@@ -254,17 +261,23 @@ impl<'a> Facts<'a> {
             Payload::ComponentInstanceSection(section) => {
                 totals.component_items += count(section);
                 for instance in section.clone() {
-                    let instantiates = matches!(instance?, ComponentInstance::Instantiate { .. });
-                    if let Some((open, most)) = totals.instantiated.get_mut(depth) {
-                        *open += u64::from(instantiates);
-                        *most = (*most).max(*open);
+                    if matches!(instance?, ComponentInstance::Instantiate { .. })
+                        && let Some(weight) = totals.weights.get_mut(depth)
+                    {
+                        *weight = weight.saturating_add(1).saturating_add(totals.heaviest);
                     }
                 }
             }
             Payload::ComponentAliasSection(section) => totals.component_items += count(section),
             Payload::ComponentTypeSection(section) => totals.component_items += count(section),
             Payload::ComponentCanonicalSection(section) => totals.component_items += count(section),
-            Payload::ComponentImportSection(section) => totals.component_items += count(section),
+            Payload::ComponentImportSection(section) => {
+                totals.component_items += count(section);
+                for import in section.clone() {
+                    let is_component = import?.ty.kind() == ComponentExternalKind::Component;
+                    totals.component_imports += u64::from(is_component);
+                }
+            }
             Payload::ComponentExportSection(section) => totals.component_items += count(section),
             Payload::CustomSection(section) if depth == 0 && section.name() == TOOLS_SECTION => {
                 if self.tools_section.is_some() {

@@ -11,7 +11,7 @@ use crate::network::{HostPattern, Scheme};
 use std::collections::HashSet;
 use std::ops::Range;
 
-/// Different mentions that are looked at, of those that are not settled. Beyond it the rule says that there are more.
+/// Different mentions that are looked at, of those that are not settled. Beyond it the rule says so.
 const MAX_MENTIONS: usize = 2000;
 /// Ends of one mention. Literals of one letter are rare, and somebody who makes many is not helped.
 const MAX_ENDS: usize = 16;
@@ -47,28 +47,29 @@ impl Mention<'_> {
     }
 }
 
-/// The hosts that are named and not settled, each once, and how many more there are than are looked at. `is_settled` says
-/// which need no further look; for the others the ends are looked up.
+/// The hosts that are named and not settled, each once, and whether there are more than are looked at. `is_settled` says which
+/// need no further look; for the others the ends are looked up. `is_other` tells mentions of one host apart.
 pub(super) fn mentions<'a>(
     strings: &'a Strings,
     carriers: &[Carrier<'_>],
     facts: &Facts<'_>,
     is_settled: impl Fn(&Mention<'_>) -> bool,
-) -> (Vec<Mention<'a>>, usize) {
+    is_other: impl Fn(&Mention<'_>) -> bool,
+) -> (Vec<Mention<'a>>, bool) {
     let is_elsewhere = |mention: &Mention<'_>| {
         let carrier = carriers.get(strings.origin(mention.offset).carrier);
         carrier.is_some_and(|carrier| is_of_people(carrier.kind))
     };
     let mut seen = HashSet::new();
-    let (mut mentions, mut left_out) = (Vec::new(), 0);
+    let (mut mentions, mut more) = (Vec::new(), false);
     for mention in urls(&strings.text).chain(bare(&strings.text)) {
-        let key = (mention.scheme, mention.raw, mention.port());
+        let key = (mention.scheme, mention.raw, mention.port(), is_other(&mention));
         if seen.contains(&key) || is_settled(&mention) || is_elsewhere(&mention) {
             continue;
         }
         if mentions.len() == MAX_MENTIONS {
-            left_out += 1;
-            continue;
+            more = true;
+            break;
         }
         seen.insert(key);
         mentions.push(mention);
@@ -102,7 +103,7 @@ pub(super) fn mentions<'a>(
         mention.ends.dedup();
         mention.ends.truncate(MAX_ENDS);
     }
-    (mentions, left_out)
+    (mentions, more)
 }
 
 /// Whether hosts there are for people to read: the licence, and the sections in which tools note where the code came from.
@@ -211,27 +212,24 @@ fn is_number(raw: &str) -> bool {
 
 /// Names that fill a run, as in languages whose strings end with a zero; and the addresses at which clouds hand out
 /// credentials, wherever they stand.
-fn bare(text: &str) -> Vec<Mention<'_>> {
-    let mut found = Vec::new();
+fn bare(text: &str) -> impl Iterator<Item = Mention<'_>> {
     let mut at = 0;
-    for line in text.split_inclusive('\n') {
+    let lone = text.split_inclusive('\n').filter_map(move |line| {
+        let start = at;
+        at += line.len();
         let name = line.trim_end();
         let host = name.split_once(':').map_or(name, |(host, _)| host);
-        if is_plain_host(host) {
-            found.extend(mention(text, at, None));
-        }
-        at += line.len();
-    }
-    for address in METADATA {
-        for (at, _) in text.match_indices(address) {
-            // With a scheme before it, it was found as a URL.
-            if !text[..at].ends_with("//") {
-                let (raw, rest) = text[at..].split_at(address.len());
-                found.push(Mention { scheme: None, raw, rest, offset: at, ends: Vec::new() });
-            }
-        }
-    }
-    found
+        is_plain_host(host).then(|| mention(text, start, None)).flatten()
+    });
+    let metadata = METADATA.iter().flat_map(move |address| {
+        // With a scheme before it, it was found as a URL.
+        let alone = text.match_indices(address).filter(|(at, _)| !text[..*at].ends_with("//"));
+        alone.map(|(at, _)| {
+            let (raw, rest) = text[at..].split_at(address.len());
+            Mention { scheme: None, raw, rest, offset: at, ends: Vec::new() }
+        })
+    });
+    lone.chain(metadata)
 }
 
 /// Where instances of clouds get their credentials.

@@ -112,34 +112,24 @@ impl Strings {
     }
 }
 
-/// Runs of at least so many letters of base64 or hexadecimal digits, and where they begin. Lines of one length are one run, as
-/// the usual tools break it, with a shorter last one.
+/// Runs of at least so many letters of base64 or hexadecimal digits, and where they begin. Lines of one length, with a shorter
+/// last one, are a run as well, as the usual tools break it; each of them that is long enough is one by itself too, for what
+/// comes before it may be something else.
 pub(super) fn long_tokens(text: &str, shortest: usize) -> Vec<(usize, Cow<'_, str>)> {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_');
-    let mut found = Vec::new();
-    // Lines that consist of letters and belong together so far: where they begin, how long each is, what they hold.
-    let mut lines: Option<(usize, usize, Cow<'_, str>)> = None;
+    let mut found: Vec<(usize, Cow<'_, str>)> = Vec::new();
+    let mut lines = Lines::default();
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let start = at;
         at += line.len();
         let line = line.trim_end();
         let whole = line.len() >= SHORTEST_LINE && line.chars().all(is_letter);
-        if whole
-            && let Some((_, width, joined)) = &mut lines
-            && line.len() <= *width
-        {
-            joined.to_mut().push_str(line);
-            if line.len() == *width {
-                continue;
+        if !(whole && lines.take(line)) {
+            found.extend(lines.end());
+            if whole {
+                lines = Lines { start, width: line.len(), joined: line.to_owned(), more: false, closed: false };
             }
-            found.extend(lines.take().map(|(start, _, joined)| (start, joined)));
-            continue;
-        }
-        found.extend(lines.take().map(|(start, _, joined)| (start, joined)));
-        if whole {
-            lines = Some((start, line.len(), line.into()));
-            continue;
         }
         let mut from = start;
         for token in line.split_inclusive(|c| !is_letter(c)) {
@@ -148,9 +138,41 @@ pub(super) fn long_tokens(text: &str, shortest: usize) -> Vec<(usize, Cow<'_, st
             from += token.len();
         }
     }
-    found.extend(lines.take().map(|(start, _, joined)| (start, joined)));
+    found.extend(lines.end());
     found.retain(|(_, token)| token.len() >= shortest);
     found
+}
+
+/// Lines of letters that belong together so far.
+#[derive(Default)]
+struct Lines {
+    start: usize,
+    width: usize,
+    joined: String,
+    /// Whether there is more than the first.
+    more: bool,
+    /// Whether a shorter one was the last.
+    closed: bool,
+}
+
+impl Lines {
+    /// Takes one more line, where it may be one of these.
+    fn take(&mut self, line: &str) -> bool {
+        let fits = !self.joined.is_empty() && !self.closed && line.len() <= self.width;
+        if fits {
+            self.joined.push_str(line);
+            self.more = true;
+            self.closed = line.len() < self.width;
+        }
+        fits
+    }
+
+    /// What they come to, where they are several; not where they are digests, one a line.
+    fn end<'t>(&mut self) -> Option<(usize, Cow<'t, str>)> {
+        let Self { start, width, joined, more, .. } = std::mem::take(self);
+        let digests = matches!(width, 32 | 40 | 56 | 64 | 96 | 128) && joined.bytes().all(|b| b.is_ascii_hexdigit());
+        (more && !digests).then_some((start, joined.into()))
+    }
 }
 
 /// Letters of a line that may be one of several which belong together.
@@ -186,9 +208,11 @@ mod tests {
             let found: Vec<_> = long_tokens(text, 100).iter().map(|(start, token)| (*start, token.len())).collect();
             assert_eq!(found, expected, "{text}");
         };
-        let line = "a".repeat(64);
+        let (line, digest) = ("x".repeat(64), "a".repeat(64));
         check(&format!("words {} words", "a".repeat(150)), &[(6, 150)]);
         check(&"a".repeat(150), &[(0, 150)]);
+        check(&format!("{0}\n{0}\n", "x".repeat(150)), &[(0, 150), (151, 150), (0, 300)]);
+        check(&format!("{digest}\n{digest}\n{digest}\n"), &[]);
         check(&format!("head\n{line}\n{line}\n{}\nend\n", "b".repeat(40)), &[(5, 168)]);
         check(&format!("{line}\r\n{line}\r\n"), &[(0, 128)]);
         check(&format!("{line}\n{}\n{line}\n", "b".repeat(70)), &[(65, 134)]);

@@ -15,7 +15,8 @@ use crate::manifest::{FieldKind, Manifest};
 use place::{Part, is_headers, is_library, position, url_position};
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
-use tokens::{brackets, defined, parameters, text};
+pub(super) use tokens::brackets;
+use tokens::{defined, parameters, text};
 use value::{Entry, ITEMS, Value};
 
 /// Brackets within brackets that are looked into.
@@ -91,8 +92,6 @@ type Argument<'a> = (Option<&'a str>, (usize, usize));
 struct Follower<'a> {
     sources: &'a [Source<'a>],
     fields: Vec<&'a str>,
-    /// For each opening bracket of a file, the one that closes it.
-    closes: Vec<Vec<usize>>,
     /// Names of a function, or of a file outside its functions.
     names: HashMap<(usize, String), Value>,
     /// The package's own functions: the scope, and the parameters in their order.
@@ -111,20 +110,16 @@ impl<'a> Follower<'a> {
         let mut functions = HashMap::new();
         // The first scopes are the files' own.
         let mut scope = sources.len();
-        let mut closes = Vec::with_capacity(sources.len());
         for source in sources {
-            let brackets = brackets(&source.tokens);
             let mut before = None;
             for (at, name) in defined(&source.tokens) {
                 scope += usize::from(before.replace(at) != Some(at));
-                functions.insert(name, (scope, parameters(&source.tokens, &brackets, at + 2)));
+                functions.insert(name, (scope, parameters(&source.tokens, &source.closes, at + 2)));
             }
-            closes.push(brackets);
         }
         Self {
             sources,
             fields,
-            closes,
             names: HashMap::new(),
             functions,
             results: HashMap::new(),
@@ -726,7 +721,7 @@ impl<'a> Follower<'a> {
 
     /// The bracket that closes the one at `at`.
     fn close(&self, here: Here, at: usize) -> usize {
-        self.closes[here.file][at]
+        self.sources[here.file].closes[at]
     }
 
     /// What comes after `at`, brackets passed over.

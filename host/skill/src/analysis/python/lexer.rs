@@ -10,6 +10,8 @@ use unicode_normalization::UnicodeNormalization as _;
 pub(super) const MAX_SOURCE: usize = 2 << 20;
 /// Brackets within brackets: as many as CPython's own tokeniser lets open.
 const MAX_BRACKETS: usize = 200;
+/// Characters of a name.
+const MAX_NAME: usize = 1000;
 /// Formatted strings within formatted strings.
 const MAX_NESTING: usize = 8;
 
@@ -205,7 +207,11 @@ impl Lexer<'_> {
         if is_prefix && matches!(self.peek(), Some('\'' | '"')) {
             return self.string(&prefix);
         }
-        let name = word.nfkc().collect();
+        // Of what it stands for, which may be longer than what is written.
+        let name: String = word.nfkc().take(MAX_NAME + 1).collect();
+        if name.chars().nth(MAX_NAME).is_some() {
+            return self.flaw("a name has more than 1000 characters");
+        }
         self.push(Kind::Name, name);
         Ok(())
     }

@@ -10,11 +10,14 @@ mod lexer;
 pub(super) use flow::positions;
 pub(super) use lexer::{Flaw, Kind, Literal, Token};
 
+use flow::brackets;
 use lexer::{MAX_SOURCE, tokens};
 use std::collections::{BTreeMap, HashSet};
 
 /// Bytes of all sources of a package. The largest public skill has 200 KB.
 pub(super) const MAX_SOURCES: usize = 16 << 20;
+/// Bytes of all imported and used names of a file, each spelled out.
+const MAX_SPELLED: usize = 8 * MAX_SOURCE;
 /// Names that are joined by dots and followed.
 const MAX_PARTS: usize = 12;
 
@@ -23,9 +26,11 @@ const MAX_PARTS: usize = 12;
 pub(super) struct Source<'a> {
     pub(super) name: &'a str,
     pub(super) tokens: Vec<Token>,
+    /// For each opening bracket the one that closes it; the end, where none does.
+    closes: Vec<usize>,
     /// Modules that are imported, and the lines.
     pub(super) imports: Vec<(String, usize)>,
-    /// Their names, and those of what they are in.
+    /// The outermost parts of their names.
     imported: HashSet<String>,
     /// Dotted names that are used, under their full names.
     pub(super) uses: Vec<Use>,
@@ -66,14 +71,15 @@ impl<'a> Source<'a> {
             }
         }
         let tokens = tokens(text).map_err(|flaw| Unread { name, flaw })?;
-        let (imports, aliases) = imports(&tokens);
-        let uses = uses(&tokens, &aliases);
-        let above = |name: &str| -> Vec<String> {
-            let ends = name.match_indices('.').map(|(end, _)| end).chain([name.len()]);
-            ends.map(|end| name[..end].to_owned()).collect()
-        };
-        let imported = imports.iter().flat_map(|(name, _)| above(name)).collect();
-        Ok(Self { name, tokens, imports, imported, uses })
+        // A name that is short where it is used may stand for a long one.
+        let mut room = MAX_SPELLED;
+        let too_long = || unread(1, "the names in it are too long, spelled out");
+        let (imports, aliases) = imports(&tokens, &mut room).ok_or_else(too_long)?;
+        let uses = uses(&tokens, &aliases, &mut room).ok_or_else(too_long)?;
+        let outermost = |name: &str| name.split('.').next().unwrap_or(name).to_owned();
+        let imported = imports.iter().map(|(name, _)| outermost(name)).collect();
+        let closes = brackets(&tokens);
+        Ok(Self { name, tokens, closes, imports, imported, uses })
     }
 
     /// Uses of exactly that name, or of anything below it where it ends in a dot.
@@ -84,7 +90,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Whether a module, or one below it, is imported.
+    /// Whether a module of the outermost level, or one below it, is imported.
     pub(super) fn imports(&self, module: &str) -> bool {
         self.imported.contains(module)
     }
@@ -106,18 +112,7 @@ impl<'a> Source<'a> {
         if self.tokens.get(token + 1).is_none_or(|token| token.text != "(" || token.kind != Kind::Mark) {
             return &[];
         }
-        let mut depth = 1_usize;
-        for (offset, token) in self.tokens[start..].iter().enumerate() {
-            match (token.kind, token.text.as_str()) {
-                (Kind::Mark, "(" | "[" | "{") => depth += 1,
-                (Kind::Mark, ")" | "]" | "}") => depth -= 1,
-                _ => {}
-            }
-            if depth == 0 {
-                return &self.tokens[start..start + offset];
-            }
-        }
-        &self.tokens[start..]
+        &self.tokens[start..self.closes[token + 1]]
     }
 }
 
@@ -164,8 +159,15 @@ fn begins(tokens: &[Token], at: usize) -> bool {
     before.is_none_or(|before| before.kind == Kind::End) || is_mark(before, ":")
 }
 
+/// Takes what a name is long off the `room` there is; nothing where that is too little.
+fn spelled(name: String, room: &mut usize) -> Option<String> {
+    *room = room.checked_sub(name.len())?;
+    Some(name)
+}
+
 /// Imported modules with their lines, and what each name then stands for.
-fn imports(tokens: &[Token]) -> (Vec<(String, usize)>, BTreeMap<String, String>) {
+#[expect(clippy::type_complexity, reason = "two lists that are made together")]
+fn imports(tokens: &[Token], room: &mut usize) -> Option<(Vec<(String, usize)>, BTreeMap<String, String>)> {
     let (mut modules, mut aliases) = (Vec::new(), BTreeMap::new());
     let mut at = 0;
     while at < tokens.len() {
@@ -205,7 +207,7 @@ fn imports(tokens: &[Token]) -> (Vec<(String, usize)>, BTreeMap<String, String>)
                     modules.push((format!("{module}.*"), line));
                 }
                 while let Some(name) = is_name(tokens.get(at)) {
-                    let path = format!("{module}.{name}");
+                    let path = spelled(format!("{module}.{name}"), room)?;
                     at += 1;
                     let mut known_as = name;
                     if is_name(tokens.get(at)) == Some("as") {
@@ -223,7 +225,7 @@ fn imports(tokens: &[Token]) -> (Vec<(String, usize)>, BTreeMap<String, String>)
             _ => at += 1,
         }
     }
-    (modules, aliases)
+    Some((modules, aliases))
 }
 
 /// Words that are no names.
@@ -234,7 +236,7 @@ const KEYWORDS: [&str; 35] = [
 ];
 
 /// Every dotted name that is used as a value, an alias replaced by what it stands for.
-fn uses(tokens: &[Token], aliases: &BTreeMap<String, String>) -> Vec<Use> {
+fn uses(tokens: &[Token], aliases: &BTreeMap<String, String>, room: &mut usize) -> Option<Vec<Use>> {
     let mut uses = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
@@ -259,12 +261,12 @@ fn uses(tokens: &[Token], aliases: &BTreeMap<String, String>) -> Vec<Use> {
                 Some(module) => format!("{module}.{rest}"),
                 None => path.clone(),
             };
-            let path = if attribute { format!("?.{path}") } else { full };
+            let path = spelled(if attribute { format!("?.{path}") } else { full }, room)?;
             uses.push(Use { path, line: tokens[at].line, called: is_mark(tokens.get(next), "("), token: next - 1 });
         }
         at = next;
     }
-    uses
+    Some(uses)
 }
 
 #[cfg(test)]

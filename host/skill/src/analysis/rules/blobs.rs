@@ -80,7 +80,9 @@ fn is_numbers(window: &[u8]) -> bool {
 /// How random bytes are written in `token`, if they are.
 fn encoding(token: &str) -> Option<&'static str> {
     // Any part of it: what is calm at first may go on otherwise.
-    token.as_bytes().chunks_exact(WINDOW).find_map(|sample| {
+    let last = token.len().saturating_sub(WINDOW);
+    let starts = (0..last).step_by(WINDOW / 2).chain([last]);
+    starts.filter_map(|at| token.as_bytes().get(at..at + WINDOW)).find_map(|sample| {
         let entropy = entropy(sample);
         if sample.iter().all(u8::is_ascii_hexdigit) {
             // Of 16 digits 4 bits.

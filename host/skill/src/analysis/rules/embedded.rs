@@ -74,8 +74,8 @@ const DECODED: usize = 8 << 10;
 /// The file whose beginning `token` is in base64.
 fn decoded(token: &str) -> Option<Embedded> {
     // What headers begin with: ELF, PE, Mach-O, Java, WebAssembly, zip, gzip. All others need not be decoded.
-    const BEGINNINGS: [&str; 10] =
-        ["f0VMR", "TV", "/u36z", "zvrt/", "z/rt/", "yv66v", "AGFzb", "UEsDB", "H4sIA", "_u36z"];
+    const BEGINNINGS: [&str; 12] =
+        ["f0VMR", "TV", "/u36z", "_u36z", "zvrt/", "zvrt_", "z/rt/", "z_rt_", "yv66v", "AGFzb", "UEsDB", "H4sI"];
     if !BEGINNINGS.iter().any(|beginning| token.starts_with(beginning)) {
         return None;
     }

@@ -8,7 +8,8 @@ use crate::analysis::report::Severity;
 use crate::manifest::{Permissions, RulePlace};
 use crate::network::{HostPattern, NetworkRule, Scheme};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 pub(super) const RULE: Rule = Rule {
     id: "SA015",
@@ -105,10 +106,12 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
         let interfaces = context.facts.imports.iter().filter_map(|import| import.interface.as_ref());
         interfaces.into_iter().any(|name| name.interface == offer.interface)
     });
-    let (uncovered, left_out) = uncovered(context);
-    if left_out > 0 {
-        let message = format!("the code names {left_out} more hosts than are looked at");
-        findings.warning("component", message, RULE.advice);
+    let (uncovered, more) = uncovered(context);
+    if more {
+        let severity = if sends { Severity::Warning } else { Severity::Note };
+        let message =
+            "the code names more than 2000 hosts that no rule covers; the others are not looked at".to_owned();
+        findings.push(severity, "component", message, RULE.advice.into());
     }
     for named in uncovered {
         let place = context.place(context.strings.origin(named.offset));
@@ -177,14 +180,15 @@ impl Named {
     }
 }
 
-/// The hosts that the code names and no rule covers, each once a scheme and port; and how many more there are.
-fn uncovered(context: &Context<'_>) -> (Vec<Named>, usize) {
+/// The hosts that the code names and no rule covers, each once a scheme and port; and whether there are more.
+fn uncovered(context: &Context<'_>) -> (Vec<Named>, bool) {
     let rules: Vec<_> = context.manifest.permissions.network.iter().flatten().collect();
-    let (found, left_out) = mentions(context.strings, context.carriers, context.facts, |mention| {
+    let is_settled = |mention: &Mention<'_>| {
         NAMES.iter().any(|name| is(mention, name)) || covers(&rules, mention, mention.raw.len())
-    });
-    let mut seen = BTreeSet::new();
-    let mut named = Vec::new();
+    };
+    let (found, more) = mentions(context.strings, context.carriers, context.facts, is_settled, is_documentation);
+    let mut seen = BTreeMap::new();
+    let mut named: Vec<Named> = Vec::new();
     for mention in &found {
         let lengths = || mention.ends.iter().copied().chain([mention.raw.len()]);
         let covered = lengths().any(|length| covers(&rules, mention, length));
@@ -192,19 +196,29 @@ fn uncovered(context: &Context<'_>) -> (Vec<Named>, usize) {
             continue;
         }
         // A guess that is covered explains nothing: the name goes on.
-        let guess = likely(mention).filter(|host| !rules.iter().any(|rule| admits(rule, mention, host)));
-        let Some(host) = guess.or_else(|| parse(mention.raw)) else { continue };
-        if !is_reserved(&host) && seen.insert((host.clone(), mention.scheme, mention.port())) {
-            named.push(Named {
-                host,
-                scheme: mention.scheme,
-                port: mention.port(),
-                documentation: is_documentation(mention),
-                offset: mention.offset,
-            });
+        let whole = parse(mention.raw);
+        let guess = likely(mention);
+        let guess =
+            guess.filter(|host| !rules.iter().any(|rule| admits(rule, mention, host, whole.as_ref() == Some(host))));
+        let Some(host) = guess.or_else(|| whole.clone()) else { continue };
+        if is_reserved(&host) {
+            continue;
+        }
+        // What follows belongs to it only where it ends there.
+        let port = mention.port().filter(|_| whole.as_ref() == Some(&host));
+        let documentation = is_documentation(mention);
+        match seen.entry((host.clone(), mention.scheme, port)) {
+            Entry::Occupied(before) => {
+                let before: &mut Named = &mut named[*before.get()];
+                before.documentation &= documentation;
+            }
+            Entry::Vacant(place) => {
+                place.insert(named.len());
+                named.push(Named { host, scheme: mention.scheme, port, documentation, offset: mention.offset });
+            }
         }
     }
-    (named, left_out)
+    (named, more)
 }
 
 /// Whether the host may be `name`, and is followed by what may follow a host.
@@ -216,15 +230,17 @@ fn is(mention: &Mention<'_>, name: &str) -> bool {
 /// Whether a rule covers the host that the first `length` letters are.
 fn covers(rules: &[&NetworkRule], mention: &Mention<'_>, length: usize) -> bool {
     let host = mention.raw.get(..length).and_then(parse);
-    host.is_some_and(|host| rules.iter().any(|rule| admits(rule, mention, &host)))
+    let whole = length == mention.raw.len();
+    host.is_some_and(|host| rules.iter().any(|rule| admits(rule, mention, &host, whole)))
 }
 
-/// Whether a rule admits `host` as it is mentioned: by that scheme, where one is named, and at that port, where one can be read.
-fn admits(rule: &NetworkRule, mention: &Mention<'_>, host: &HostPattern) -> bool {
+/// Whether a rule admits `host` as it is mentioned: by that scheme, where one is named, and at that port, where one can be read;
+/// what follows is a port of its own only where it is the `whole` of what may be the host.
+fn admits(rule: &NetworkRule, mention: &Mention<'_>, host: &HostPattern, whole: bool) -> bool {
     let Some(scheme) = mention.scheme else { return rule.host.covers(host) };
     // A port that is filled in when the code runs may be any.
-    let port = match mention.port() {
-        None if mention.rest.starts_with(':') => None,
+    let port = match mention.port().filter(|_| whole) {
+        None if whole && mention.rest.starts_with(':') => None,
         port => Some(port.unwrap_or(scheme.default_port())),
     };
     let port_admitted = port.is_none_or(|port| rule.admits_port(scheme, port));

@@ -12,7 +12,8 @@ pub(super) const RULE: Rule = Rule {
     title: "look-alike names",
     severity: Severity::Warning,
     what: "A word mixes Latin letters with letters of another alphabet that look like them, or is written in \
-           mathematical or wide letters, or wholly in such letters between Latin words; a host is an internationalised name; two tools have names that look alike.",
+           mathematical or wide letters; a host is an internationalised name; two tools have names that look alike. A note where \
+           a word between Latin ones consists of such letters only.",
     why: "People approve what they read. A look-alike passes for a name they know, and filters for words do not see \
           it.",
     advice: "write the word in one alphabet, and give tools names that differ at first sight",
@@ -20,22 +21,20 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(context: &Context<'_>, findings: &mut Findings) {
+    let mut tell = |place: &str, text: &str, around: Around| {
+        if let Some((word, what, severity)) = disguised(text, around) {
+            findings.push(severity, place, format!("{} {what}", quote(word)), RULE.advice.into());
+        }
+    };
     each_text(context.manifest, |path, text| {
-        if !text.is_ascii()
-            && let Some((word, what)) = disguised(text, text)
-        {
-            findings.warning(&format!("manifest.json: {path}"), format!("{} {what}", quote(word)), RULE.advice);
+        if !text.is_ascii() {
+            tell(&format!("manifest.json: {path}"), text, Around::of(text));
         }
     });
     if let Some(readme) = context.readme.filter(|readme| !readme.is_ascii()) {
-        for (index, line) in readme.lines().enumerate() {
-            if let Some((word, what)) = disguised(line, readme) {
-                findings.warning(
-                    &format!("README.md, line {}", index + 1),
-                    format!("{} {what}", quote(word)),
-                    RULE.advice,
-                );
-            }
+        let around = Around::of(readme);
+        for (index, line) in readme.lines().enumerate().filter(|(_, line)| !line.is_ascii()) {
+            tell(&format!("README.md, line {}", index + 1), line, around);
         }
     }
     hosts(context, findings);
@@ -77,28 +76,50 @@ fn skeleton(name: &str) -> String {
     lower.chars().filter_map(alike).collect()
 }
 
-/// The first word that is not what it looks like, and why; in a text that `around` is all of.
-fn disguised<'t>(text: &'t str, around: &str) -> Option<(&'t str, &'static str)> {
-    // Whoever writes in another alphabet needs letters that look like none of ours.
-    let in_latin = around.chars().any(|c| c.is_ascii_alphabetic())
-        && !around.chars().any(|c| matches!(c, '\u{370}'..='\u{58f}' | '\u{13a0}'..='\u{13ff}') && !is_lookalike(c));
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_ascii()).find_map(|word| {
-        if word.chars().filter(|c| is_mathematical(*c)).count() > 2 {
-            return Some((word, "is written in mathematical or wide letters"));
+/// What the text around a word is written in.
+#[derive(Debug, Clone, Copy)]
+struct Around {
+    /// Latin, and no other alphabet whose letters look alike: whoever writes in one needs letters that look like none of ours.
+    latin_alone: bool,
+    /// Chinese, Japanese or Korean, in which Latin letters are often wide.
+    wide: bool,
+}
+
+impl Around {
+    fn of(text: &str) -> Self {
+        let foreign = |c: char| matches!(c, '\u{370}'..='\u{58f}' | '\u{13a0}'..='\u{13ff}') && !is_lookalike(c);
+        let wide = |c: char| matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}');
+        Self {
+            latin_alone: text.chars().any(|c| c.is_ascii_alphabetic()) && !text.chars().any(foreign),
+            wide: text.chars().any(wide),
         }
-        if in_latin && word.chars().count() > 2 && word.chars().all(is_lookalike) {
-            return Some((word, "is written in letters that look like Latin ones"));
+    }
+}
+
+/// The first word that is not what it looks like, why, and how much that weighs.
+fn disguised(text: &str, around: Around) -> Option<(&str, &'static str, Severity)> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_ascii()).find_map(|word| {
+        if word.chars().filter(|c| is_mathematical(*c) || !around.wide && is_wide(*c)).count() > 2 {
+            return Some((word, "is written in mathematical or wide letters", Severity::Warning));
         }
         let latin = word.chars().any(|c| c.is_ascii_alphabetic());
-        let foreign = word.chars().any(is_lookalike);
-        (latin && foreign).then_some((word, "mixes alphabets whose letters look alike"))
+        if latin && word.chars().any(is_lookalike) {
+            return Some((word, "mixes alphabets whose letters look alike", Severity::Warning));
+        }
+        // It may as well be a word of another language that is quoted.
+        let whole = around.latin_alone && word.chars().count() > 2 && word.chars().all(is_lookalike);
+        whole.then_some((word, "is written in letters that look like Latin ones", Severity::Note))
     })
 }
 
 /// The blocks of letters that are Latin but for their shape.
 fn is_mathematical(c: char) -> bool {
     matches!(c, '\u{1d400}'..='\u{1d7ff}' | '\u{1f130}'..='\u{1f189}' | '\u{24b6}'..='\u{24e9}')
-        || matches!(c, '\u{ff21}'..='\u{ff3a}' | '\u{ff41}'..='\u{ff5a}')
+}
+
+/// Latin letters as wide as Chinese ones.
+fn is_wide(c: char) -> bool {
+    matches!(c, '\u{ff21}'..='\u{ff3a}' | '\u{ff41}'..='\u{ff5a}')
 }
 
 /// Letters of other alphabets that most typefaces draw like Latin ones (from the confusables of Unicode TR 39). Greek
@@ -117,7 +138,7 @@ mod tests {
     #[test]
     fn words_in_two_alphabets_are_found() {
         let check = |text: &str, expected: Option<&str>| {
-            assert_eq!(disguised(text, text).map(|(word, _)| word), expected, "{text}");
+            assert_eq!(disguised(text, Around::of(text)).map(|(word, ..)| word), expected, "{text}");
         };
         check("pаypal", Some("pаypal"));
         check("send to аdmin now", Some("аdmin"));
@@ -137,6 +158,7 @@ mod tests {
             "x²",
             "kırmızı",
             "/pɑ/",
+            "この道具はＡＰＩを呼びます",
         ] {
             check(fine, None);
         }

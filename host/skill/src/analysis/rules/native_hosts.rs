@@ -40,7 +40,6 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
     }
     for wish in wishes {
         match manifest.permissions.network.as_deref().filter(|rules| !rules.is_empty()) {
-            Some(_) if is_covered(manifest, wish) => {}
             Some(_) => {
                 let line = RulePlace::of(&manifest.permissions).line(&[json!(wish.host.to_string())]);
                 let message = format!("the code names {}, which no rule of permissions.network covers", wish.shown());
@@ -62,8 +61,8 @@ fn is_covered(manifest: &Manifest, wish: &Wish) -> bool {
     manifest.permissions.network.iter().flatten().any(|rule| rule.host.covers(&wish.host))
 }
 
-/// The hosts that the code's texts name (each with its place), each once, in the order in which they are named; and whether
-/// there are more than are proposed.
+/// The hosts that the code's texts name (each with its place) and the manifest does not, each once, in the order in which they
+/// are named; and whether there are more than are proposed.
 pub(in crate::analysis) fn wishes(
     texts: impl Iterator<Item = (String, String)>,
     manifest: &Manifest,
@@ -72,18 +71,17 @@ pub(in crate::analysis) fn wishes(
     let endpoint = manifest.integration.iter().filter_map(|integration| integration.test_endpoint.clone());
     let endpoint = endpoint.map(|endpoint| ("manifest.json: integration.testEndpoint".to_owned(), endpoint));
     let mut seen = BTreeSet::new();
-    let (mut wishes, mut uncovered) = (Vec::new(), 0);
+    let mut wishes = Vec::new();
     for (place, text) in endpoint.chain(texts) {
         for (scheme, host, port) in named(&text) {
             let wish = Wish { host, scheme, port, place: place.clone() };
-            // What the manifest names needs no choosing, at whatever port: it leaves the others their places.
-            let key = if is_covered(manifest, &wish) { None } else { Some((port, scheme)) };
-            if is_name_only(&wish.host) || !seen.insert((wish.host.clone(), key)) {
+            // What the manifest names needs no choosing, and leaves the others their places.
+            let settled = is_name_only(&wish.host) || is_covered(manifest, &wish);
+            if settled || !seen.insert((wish.host.clone(), port, scheme)) {
                 continue;
             }
-            uncovered += usize::from(key.is_some());
             // Nobody asks what else there is: it is neither read nor remembered.
-            if uncovered > MOST {
+            if wishes.len() == MOST {
                 return (wishes, true);
             }
             wishes.push(wish);
@@ -215,6 +213,6 @@ mod tests {
         let ports = (0..1000).map(|port| ("main.py".to_owned(), format!("https://api.acme.net:{port}")));
         let other = ("main.py".to_owned(), "https://evil.acme.net".to_owned());
         let (wishes, more) = wishes(ports.chain([other]), &manifest);
-        assert_eq!((wishes.len(), more), (2, false), "{wishes:?}");
+        assert_eq!((wishes.len(), more), (1, false), "{wishes:?}");
     }
 }

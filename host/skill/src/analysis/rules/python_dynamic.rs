@@ -68,12 +68,12 @@ pub(super) const DECODES: [&str; 14] = [
 
 fn check(context: &Context<'_>, findings: &mut Findings) {
     for source in &context.python {
-        let mut assigned = Assigned::of(source);
+        let mut decoding = Decoding::of(source);
         for (name, how) in RUNS {
             for used in source.uses_of(name).filter(|used| !is_harmless(source, used)) {
                 let place = format!("{}, line {}", source.name, used.line);
-                let decoded = hidden(source, &mut assigned, used);
-                let message = match &decoded {
+                let decoded = decoding.hidden(used);
+                let message = match decoded {
                     Some(from) => format!("{} {how}, of what {from} makes of hidden bytes", used.path),
                     None => format!("{} {how}", used.path),
                 };
@@ -122,52 +122,70 @@ fn is_harmless(source: &Source<'_>, used: &Use) -> bool {
 /// Modules that a literal import does not excuse.
 const DANGEROUS: [&str; 6] = ["os", "subprocess", "socket", "ctypes", "builtins", "marshal"];
 
-/// What decodes the bytes that `used` runs: within its brackets, or, where it runs a name, where that is assigned.
-fn hidden(source: &Source<'_>, assigned: &mut Assigned<'_>, used: &Use) -> Option<String> {
-    let arguments = source.arguments(used.token);
-    let first = used.token + 2;
-    let name = arguments.first()?;
-    decoder(source, first, first + arguments.len()).or_else(|| {
-        // `code = zlib.decompress(…)` and later `exec(code)`.
-        (name.kind == Kind::Name).then(|| assigned.decoder(source, &name.text)).flatten()
-    })
+/// Where a source decodes hidden bytes, and where it assigns names. Each is looked up, and nothing walked through again.
+struct Decoding<'s> {
+    source: &'s Source<'s>,
+    /// For each use, the first one from there on that decodes.
+    next: Vec<usize>,
+    /// For each token, the first end of a statement from there on.
+    ends: Vec<usize>,
+    /// Where each name is assigned.
+    assigned: HashMap<&'s str, Vec<usize>>,
+    /// What decodes where a name is assigned.
+    known: HashMap<&'s str, Option<&'s str>>,
 }
 
-/// The first use of what decodes among the tokens from one to another.
-fn decoder(source: &Source<'_>, from: usize, to: usize) -> Option<String> {
-    // Uses stand in the order of their tokens.
-    let inside = &source.uses[source.uses.partition_point(|used| used.token < from)..];
-    let mut inside = inside.iter().take_while(|used| used.token < to);
-    inside.find(|used| DECODES.iter().any(|name| is(&used.path, name))).map(|used| used.path.clone())
-}
-
-/// Where names are assigned, each looked into once.
-struct Assigned<'s> {
-    places: HashMap<&'s str, Vec<usize>>,
-    decoders: HashMap<&'s str, Option<String>>,
-}
-
-impl<'s> Assigned<'s> {
-    fn of(source: &'s Source<'_>) -> Self {
-        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+impl<'s> Decoding<'s> {
+    fn of(source: &'s Source<'s>) -> Self {
+        let backwards = |count: usize, is_one: &dyn Fn(usize) -> bool| {
+            let mut next = vec![count; count + 1];
+            for at in (0..count).rev() {
+                next[at] = if is_one(at) { at } else { next[at + 1] };
+            }
+            next
+        };
+        let decodes = |at: usize| DECODES.iter().any(|name| is(&source.uses[at].path, name));
+        let mut assigned: HashMap<&str, Vec<usize>> = HashMap::new();
         for (at, pair) in source.tokens.windows(2).enumerate() {
             if pair[0].kind == Kind::Name && pair[1].kind == Kind::Mark && pair[1].text == "=" {
-                places.entry(&pair[0].text).or_default().push(at);
+                assigned.entry(&pair[0].text).or_default().push(at);
             }
         }
-        Self { places, decoders: HashMap::new() }
+        Self {
+            source,
+            next: backwards(source.uses.len(), &decodes),
+            ends: backwards(source.tokens.len(), &|at| source.tokens[at].kind == Kind::End),
+            assigned,
+            known: HashMap::new(),
+        }
     }
 
-    /// What decodes where `name` is assigned.
-    fn decoder(&mut self, source: &Source<'_>, name: &str) -> Option<String> {
-        let (&name, places) = self.places.get_key_value(name)?;
-        let look = || {
-            places.iter().find_map(|&at| {
-                let end = source.tokens[at..].iter().position(|token| token.kind == Kind::End)?;
-                decoder(source, at + 2, at + end)
-            })
-        };
-        self.decoders.entry(name).or_insert_with(look).clone()
+    /// What decodes the bytes that `used` runs: within its brackets, or, where it runs a name, where that is assigned.
+    fn hidden(&mut self, used: &Use) -> Option<&'s str> {
+        let arguments = self.source.arguments(used.token);
+        let name = arguments.first()?;
+        let first = used.token + 2;
+        // `code = zlib.decompress(…)` and later `exec(code)`.
+        self.within(first, first + arguments.len())
+            .or_else(|| (name.kind == Kind::Name).then(|| self.assigned(&name.text)).flatten())
+    }
+
+    /// The first use of what decodes among the tokens from one to another.
+    fn within(&self, from: usize, to: usize) -> Option<&'s str> {
+        // Uses stand in the order of their tokens.
+        let first = self.source.uses.partition_point(|used| used.token < from);
+        let found = self.source.uses.get(self.next[first])?;
+        (found.token < to).then_some(found.path.as_str())
+    }
+
+    fn assigned(&mut self, name: &str) -> Option<&'s str> {
+        let (&name, places) = self.assigned.get_key_value(name)?;
+        if let Some(known) = self.known.get(name) {
+            return *known;
+        }
+        let found = places.iter().find_map(|&at| self.within(at + 2, self.ends[at]));
+        self.known.insert(name, found);
+        found
     }
 }
 

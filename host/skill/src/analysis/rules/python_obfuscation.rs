@@ -47,9 +47,12 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
                 let message = format!("{} is given a computed name", used.path);
                 findings.warning(&at(used.line), message, RULE.advice);
             }
+            if !matches!(used.path.as_str(), "bytes" | "bytearray" | "map") {
+                continue;
+            }
             let codes = source.arguments(used.token);
             let numbers = codes.iter().filter(|token| token.kind == Kind::Number).count();
-            if matches!(used.path.as_str(), "bytes" | "bytearray" | "map") && numbers >= CODES {
+            if numbers >= CODES {
                 let message = format!("{numbers} numbers are made into bytes or text");
                 findings.warning(&at(used.line), message, RULE.advice);
             }

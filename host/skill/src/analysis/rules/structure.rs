@@ -12,7 +12,8 @@ pub(super) const RULE: Rule = Rule {
     what: "The component, with everything nested in it, has more than 64 core modules or components, 40 core \
            instances, 20 tables, 4 memories, 100,000 functions, 5 million locals, 32 MiB of code, 50,000 types, 20,000 globals, data segments, core \
            imports, core exports or definitions of the component model, 10,000 element segments, or 200,000 elements \
-           in them; or its components, instantiated within one another, could come to more than 1,000 instances.",
+           in them; or its components, instantiated within one another, could come to more than 1,000 instances, \
+           or one of them imports a component.",
     why: "Each part costs time to compile and memory to run. The bounds of tables, memories and core instances are \
           those of the sandbox; the others are several times what whole language interpreters need, so only what was made \
           to exhaust a host reaches them.",
@@ -32,6 +33,7 @@ fn check(context: &Context<'_>, findings: &mut Findings) {
         (totals.types, 50_000, "types"),
         (totals.instances, ceilings::INSTANCES.into(), "core instances"),
         (totals.component_instances(), 1_000, "component instances"),
+        (totals.component_imports, 0, "components that are imported by others"),
         (totals.tables, ceilings::TABLES.into(), "tables"),
         (totals.memories, ceilings::MEMORIES.into(), "memories"),
         (totals.globals, 20_000, "globals"),

@@ -53,8 +53,15 @@ fn attack_22_oversized_parts_are_refused_before_anything_is_compiled() {
     check(&instances(39), &[]);
     // Each level makes the one below it ten times: ten definitions a level, ten thousand instances.
     let tenfold = |inside: String| format!("(component $c {inside}) {}", "(instance (instantiate $c))".repeat(10));
-    check(&tenfold(tenfold(tenfold(tenfold(String::new())))), &["SA007 error"]);
-    check(&tenfold(tenfold(tenfold(String::new()))), &[]);
+    check(&tenfold(tenfold(tenfold(String::new()))), &["SA007 error"]);
+    check(&tenfold(tenfold(String::new())), &[]);
+    // The same side by side, each made by the next.
+    let beside: String = (1..4)
+        .map(|n| format!("(component $c{n} {})", format!("(instance (instantiate $c{}))", n - 1).repeat(10)))
+        .collect();
+    let beside = format!("(component $c0) {beside} (instance (instantiate $c3))");
+    check(&beside, &["SA007 error"]);
+    check(r#"(component (import "c" (component)))"#, &["SA007 error"]);
     check(&"(core module (memory 0))".repeat(5), &["SA007 error"]);
     check(&module(&"(table 1 funcref)".repeat(21)), &["SA007 error"]);
     let bodies =
@@ -305,7 +312,7 @@ fn nothing_grave_is_hidden_by_much_that_is_not() {
     has(&of("https://api.example.com/\0".repeat(3000) + "https://evil.net/\0"), "SA015 warning");
     let reserved: String = (0..3000).map(|n| format!("https://a{n}.example/\0")).collect();
     let report = of(reserved + "https://evil.net/\0");
-    assert!(report.to_string().contains("more hosts than are looked at"), "{report:.2000}");
+    assert!(report.to_string().contains("more than 2000 hosts"), "{report:.2000}");
     let words = "password = \"hunter2Xq7Lm9Zt\"\n".repeat(200);
     let token = "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\n";
     has(&of(format!("{words}{token}")), "SA018 warning");
@@ -343,6 +350,10 @@ fn no_name_of_a_place_hides_what_is_in_it() {
     let lines: String =
         encoded.as_bytes().chunks(76).map(|line| format!("{}\n", std::str::from_utf8(line).unwrap())).collect();
     assert_eq!(findings(&carrying(lines.as_bytes()), |_| ()), ["SA017 warning"]);
+    let behind = format!("{}\n{}\n", "a".repeat(6144), &encoded[..6143]);
+    assert_eq!(findings(&carrying(behind.as_bytes()), |_| ())[0], "SA017 warning");
+    let digests: String = random(70 * 32).chunks(32).map(|digest| format!("{}\n", hex::encode(digest))).collect();
+    assert!(findings(&carrying(digests.as_bytes()), |_| ()).is_empty());
     let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0".to_vec();
     elf.resize(200, 0);
     let encoded = base64::engine::general_purpose::STANDARD.encode(elf);

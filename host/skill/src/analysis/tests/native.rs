@@ -106,17 +106,25 @@ fn attack_22_a_source_is_read_in_the_time_its_length_takes() {
     let calls = "exec(a)\n".repeat(100_000);
     let assigned = "a = 1\n".repeat(50_000) + &"exec(a)\n".repeat(50_000);
     let foreign = "import x\n".repeat(50_000) + &"code.y\n".repeat(50_000) + &"socket.y\n".repeat(50_000);
+    let chained = "a=".repeat(100_000) + "b\nexec(a)\n";
+    let arguments = format!("f({})\nexec(a)\n", "a=1,".repeat(100_000));
+    let nested = "exec(".repeat(190) + &"x,".repeat(100_000) + &")".repeat(190);
     let (send, done) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        for source in [calls, assigned, foreign] {
+        for source in [calls, assigned, foreign, chained, arguments, nested] {
             let report = skill(&source).analyse();
             send.send(report.verdict).unwrap();
         }
     });
-    for expected in [Verdict::Review, Verdict::Review, Verdict::Admit] {
+    for expected in [Verdict::Review; 2].into_iter().chain([Verdict::Admit]).chain([Verdict::Review; 3]) {
         let verdict = done.recv_timeout(super::PATIENCE).expect("it goes on for ever");
         assert!(verdict >= expected, "{verdict}");
     }
+    // A short name may stand for a long one, many times over.
+    let long = (0..12).map(|_| "n".repeat(990)).collect::<Vec<_>>().join(".");
+    check(&format!("from {long} import {}\n", "a,".repeat(100_000)), &["SA023 error 1"]);
+    check(&format!("import {long} as a\n{}", "a\n".repeat(100_000)), &["SA023 error 1"]);
+    check(&format!("{} = 1\n", "n".repeat(1001)), &["SA023 error 1"]);
     let nested = "f(".repeat(201) + &")".repeat(201);
     check(&nested, &["SA023 error 1"]);
     check(&("f(\n".repeat(200) + &")\n".repeat(200)), &[]);

@@ -3,7 +3,7 @@
 use crate::analysis::python::{Kind, Token, is_mark, is_name};
 
 /// For each opening bracket the one that closes it; the end, where none does.
-pub(super) fn brackets(tokens: &[Token]) -> Vec<usize> {
+pub(in crate::analysis::python) fn brackets(tokens: &[Token]) -> Vec<usize> {
     let mut closes = vec![tokens.len(); tokens.len()];
     let mut open = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
