@@ -215,8 +215,18 @@ impl Desk {
             Err(error) => Outcome::failed(error.code()),
         };
         let audit = &self.parts().audit;
+        let mut undo = Some(undo);
+        // It may have been done all the same.
+        if let Err(DeskError::Store(_)) = &done
+            && let Some(undo) = undo.take()
+            && let Err(error) = undo.await
+        {
+            tracing::warn!(%error, action = action.as_str(), "what failed could not be undone, where it was done");
+        }
         let Err(unrecorded) = audit.append(intent.clone().then(action, outcome)).await else { return done };
-        if done.is_ok() {
+        if done.is_ok()
+            && let Some(undo) = undo.take()
+        {
             match undo.await {
                 // The database may have the record that a further sink refused: this one comes after it. A log that takes
                 // neither counts it as lost.

@@ -267,8 +267,12 @@ impl Executor {
 
     /// Puts on record what was refused to a person; what the desk began and could not do it has on record itself.
     async fn on_record<T>(&self, by: &Principal, action: Action, done: Result<T, CallError>) -> Result<T, CallError> {
+        let begins = matches!(action, Action::SessionRaise | Action::GrantCreate);
+        let by_the_desk =
+            |error: &CallError| matches!(error, CallError::Desk(DeskError::TooMany(..) | DeskError::Store(_)));
         if let Err(error) = &done
-            && !matches!(error, CallError::Audit(_) | CallError::Desk(DeskError::Audit(_) | DeskError::TooMany(..)))
+            && !matches!(error, CallError::Audit(_) | CallError::Desk(DeskError::Audit(_)))
+            && !(begins && by_the_desk(error))
         {
             let record = sophon_audit::Record::new(action, Outcome::denied(error.code())).principal(by);
             self.0.parts.audit.append(record).await?;

@@ -439,7 +439,8 @@ impl Executor {
                 return Ok(CallStatus::Cancelled);
             }
             match self.step(going, n, step, answer, &results, &mut items).await {
-                Ok(view) if view.status == CallStatus::Succeeded => {
+                // What has let go of its result has none that the next step could go on with.
+                Ok(view) if view.status == CallStatus::Succeeded && view.error.is_none() => {
                     let result = view.output.and_then(|output| output.result().cloned());
                     results.insert(&step.name, result.unwrap_or_default());
                 }

@@ -39,12 +39,10 @@ impl Executor {
             added_at: parts.clock.now(),
             revoked_at: None,
         };
-        let mut done = parts.store.publishers().trust(row).await;
-        if done.is_ok() {
-            done = self.reload_signed(&principal.tenant, &fingerprint).await;
-        }
+        let done = parts.store.publishers().trust(row).await;
         parts.audit.append(record.then(Action::PublisherTrust, outcome(&done))).await?;
         done?;
+        self.reload_signed(&principal.tenant, &fingerprint).await?;
         self.publisher(principal, &fingerprint).await
     }
 
@@ -89,13 +87,13 @@ impl Executor {
             .detail("fingerprint", fingerprint);
         parts.audit.append(record.clone()).await?;
         let revoked = parts.store.publishers().revoke(&principal.tenant, fingerprint, parts.clock.now()).await;
-        let mut done = revoked.map(drop);
+        let done = revoked.map(drop);
         if done.is_ok() {
             self.close_signed(&principal.tenant, fingerprint);
-            done = self.reload_signed(&principal.tenant, fingerprint).await;
         }
         parts.audit.append(record.then(Action::PublisherRevoke, outcome(&done))).await?;
         done?;
+        self.reload_signed(&principal.tenant, fingerprint).await?;
         self.publisher(principal, fingerprint).await
     }
 

@@ -39,6 +39,10 @@ pub(crate) struct Run {
     pub(crate) flight: Arc<Flight>,
 }
 
+fn is_long(ending: &Ending) -> bool {
+    ending.output.as_ref().is_some_and(|output| output.content.len() > INLINE)
+}
+
 /// What a thread came to. Where it panicked this task does, as if it had done the work itself.
 fn joined<T>(done: Result<T, JoinError>) -> T {
     done.unwrap_or_else(|error| {
@@ -63,8 +67,9 @@ impl Run {
         // Boxed: a task is moved several times before it runs, and this one is some kilobytes large.
         let task = tokio::spawn(Box::pin(async move {
             let ended = AssertUnwindSafe(driven.drive(approved, intent, place)).catch_unwind().await;
-            let (ending, record) = ended.unwrap_or_else(|_panic| driven.broken());
+            let (ending, record, place) = ended.unwrap_or_else(|_panic| driven.broken());
             driven.settle(ending, record).await;
+            drop(place);
         }));
         run.flight.abortable(task.abort_handle());
         // Aborted: whoever did that settles the call. A panic while settling leaves the row to the next start.
@@ -73,7 +78,7 @@ impl Run {
         }
     }
 
-    async fn drive(&self, approved: ApprovedCall, intent: Receipt, place: Place) -> (Ending, Record) {
+    async fn drive(&self, approved: ApprovedCall, intent: Receipt, place: Place) -> (Ending, Record, Option<Place>) {
         let deadline = Deadline::at(Instant::now() + self.prepared.limits().wall);
         let session = self.session(&approved, &intent, Arc::clone(&deadline));
         let open = Open(Arc::clone(&session));
@@ -84,10 +89,11 @@ impl Run {
         let record = self.outcome_record(&report);
         let output = Came { output: report.output, refused: session.last_refusal() };
         let (ending, findings, place) = self.clean(output, secrets, place).await;
-        drop(place);
+        // What is long keeps its place until it rests on the disk, so that there are never more of those than places.
+        let place = is_long(&ending).then_some(place);
         self.flag(&ending, &findings);
         let record = record.then(Action::CallOutcome, audit_outcome(&ending));
-        (ending, record)
+        (ending, record, place)
     }
 
     /// Scans and wraps what came. The call keeps its place meanwhile; what is long is read on a thread that may block, so that
@@ -128,7 +134,7 @@ impl Run {
     }
 
     /// The end of a call in which the host itself broke.
-    fn broken(&self) -> (Ending, Record) {
+    fn broken(&self) -> (Ending, Record, Option<Place>) {
         let failure = RunFailure::Host { cause: "a panic in the host".into() };
         let parts = &self.executor.0.parts;
         let (ending, _) = Ending::of(
@@ -139,7 +145,7 @@ impl Run {
             &*parts.entropy,
         );
         let record = self.record.clone().then(Action::CallOutcome, audit_outcome(&ending));
-        (ending, record)
+        (ending, record, None)
     }
 
     /// Makes the outcome durable, then tells those who wait. Where it cannot be made durable nobody is told a result.
@@ -158,10 +164,13 @@ impl Run {
                 (Ending::unknown(), CallStatus::UnknownOutcome, record, None)
             }
         };
-        if let Some(sealed) = &sealed {
-            self.executor.make_room(&self.owner.tenant, sealed.len()).await;
+        let bytes = sealed.as_ref().map_or(0, Vec::len);
+        self.executor.make_room(&self.owner.tenant, bytes).await;
+        let finished_so = self.finish(record, status, sealed, finished).await;
+        if finished_so.is_err() {
+            self.executor.give_room_back(&self.owner.tenant, bytes);
         }
-        let last = match self.finish(record, status, sealed, finished).await {
+        let last = match finished_so {
             Ok(()) => CallView { status, output: ending.output, error: ending.error, ..self.view.clone() },
             // The effect may have happened, the record of it has not: exactly what this status means.
             Err(()) => {
@@ -178,7 +187,7 @@ impl Run {
     /// An ending, and as it is kept; what is long is sealed on a thread that may block.
     async fn sealed(&self, ending: Ending) -> (Ending, Result<Vec<u8>, CallError>) {
         let (executor, call) = (self.executor.clone(), self.view.call_id);
-        let is_long = ending.output.as_ref().is_some_and(|output| output.content.len() > INLINE);
+        let is_long = is_long(&ending);
         let seal = move || {
             let sealed = ending.seal(&executor.0.parts.vault, call);
             (ending, sealed)

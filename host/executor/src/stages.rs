@@ -114,10 +114,10 @@ enum Committed {
 
 impl Executor {
     /// The whole life of a call, in a task of its own.
-    pub(crate) async fn through(self, principal: Principal, request: CallRequest, tell: Tell) {
+    pub(crate) async fn through(self, principal: Principal, request: CallRequest, mut tell: Tell) {
         let start = match self.repeated(&principal, &request).await {
             Ok(Some(before)) => Ok(Start::Before(Box::new(before))),
-            Ok(None) => self.begin(&principal, request, &tell).await,
+            Ok(None) => self.begin(&principal, request, &mut tell).await,
             Err(error) => Err(error),
         };
         let (answer, ready) = match start {
@@ -165,7 +165,7 @@ impl Executor {
         }
     }
 
-    async fn begin(&self, principal: &Principal, request: CallRequest, tell: &Tell) -> Result<Start, CallError> {
+    async fn begin(&self, principal: &Principal, request: CallRequest, tell: &mut Tell) -> Result<Start, CallError> {
         let inner = &self.0;
         if inner.places.full_for(&principal.tenant, &principal.user) {
             // Before anything is looked up, checked or assessed: a refusal costs next to nothing.
@@ -176,6 +176,12 @@ impl Executor {
             Admission::Run(admitted) => *admitted,
             Admission::Ask(to_ask) => return self.ask(*to_ask, key).await,
         };
+        // Before it takes a place: a component that has to be compiled first waits for a compiler, and whoever can run does.
+        tokio::select! {
+            biased;
+            prepared = self.prepared(&admitted.ready) => drop(prepared?),
+            () = tell.closed() => return Err(CallError::Abandoned),
+        }
         let place = inner.places.take(&principal.tenant, &principal.user).await?;
         if tell.is_closed() {
             // Nothing of the call has happened, and nobody waits for it.
@@ -294,6 +300,7 @@ impl Executor {
     ) -> Result<CallView, CallError> {
         let (call, tool) = (approved.request().call, approved.tool().name.clone());
         let record = noted(record, &approved);
+        drop(self.prepared(&ready).await?);
         let place = self.place_until(principal, self.0.steady.now().plus(STEP_WAITS)).await?;
         let admitted = Admitted { approved, ready, index, tool, record, shown };
         if let Start::Now(ready) = self.commence(principal, admitted, None, place).await? {
@@ -445,6 +452,7 @@ impl Executor {
         let value = approved.request().arguments.value();
         let shown = question.defaults().iter().filter(|default| default.is_taken(value)).cloned().collect();
         let admitted = Admitted { approved, ready, index, tool, record, shown: Some(shown) };
+        drop(self.prepared(&admitted.ready).await?);
         let place = self.place_until(&principal, answer.start_by()).await?;
         let (prepared, connections, used) = self.make_ready(&principal, &admitted).await?;
         let asked = admitted.approved.request();

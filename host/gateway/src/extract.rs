@@ -11,7 +11,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use sophon_types::{CorrelationId, Principal};
+use sophon_types::CorrelationId;
 
 /// The largest body that is parsed where it was read: it takes a fraction of a millisecond.
 const PARSED_AT_ONCE: usize = 64 * 1024;
@@ -52,8 +52,8 @@ impl<T: WireBody> FromRequest<Gateway> for Json<T> {
 pub(crate) struct Weighed<T> {
     /// The body.
     pub(crate) body: T,
-    /// To be dropped when the body is.
-    pub(crate) memory: Share,
+    /// To be dropped when the body is; the operator's is not counted.
+    pub(crate) memory: Option<Share>,
 }
 
 impl<T: WireBody> FromRequest<Gateway> for Weighed<T> {
@@ -67,7 +67,7 @@ impl<T: WireBody> FromRequest<Gateway> for Weighed<T> {
         }
         let caller = request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or_else(|| without_caller(request.uri().path()))?;
-        let (bytes, memory) = read(request, &caller.principal, gateway).await?;
+        let (bytes, memory) = read(request, &caller, gateway).await?;
         let large = bytes.len() > PARSED_AT_ONCE;
         let parse = move || serde_json::from_slice(&bytes).map(|body| Self { body, memory });
         let parsed = if large { gateway.work().run(&caller, parse).await? } else { parse() };
@@ -77,10 +77,14 @@ impl<T: WireBody> FromRequest<Gateway> for Weighed<T> {
 
 /// Reads a body of at most the route's size, from a client that keeps sending. The share of the memory for bodies is
 /// held until what was read is made into something else.
-async fn read(request: Request, by: &Principal, gateway: &Gateway) -> Result<(Bytes, Share), Problem> {
+async fn read(request: Request, by: &Caller, gateway: &Gateway) -> Result<(Bytes, Option<Share>), Problem> {
     let patience = gateway.config().stall();
     let busy = || GatewayError::Busy { what: "bytes", setting: "max_package_bytes" };
-    let mut held = gateway.bodies().take(by, 0).ok_or_else(busy)?;
+    // What tenants do never keeps the person at the machine from their own gateway.
+    let mut held = match by.standing.is_operator() {
+        true => None,
+        false => Some(gateway.bodies().take(&by.principal, 0).ok_or_else(busy)?),
+    };
     let limit = request.extensions().get::<BodyLimit>().map_or(0, |limit| limit.0);
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
@@ -92,7 +96,7 @@ async fn read(request: Request, by: &Principal, gateway: &Gateway) -> Result<(By
         match tokio::time::timeout(patience, body.frame()).await {
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
-                    if !held.grow(data.len()) {
+                    if held.as_mut().is_some_and(|held| !held.grow(data.len())) {
                         return Err(busy().into());
                     }
                     bytes.extend_from_slice(&data);

@@ -85,6 +85,7 @@ struct Inner {
     calls: Shares,
     requests: Shares,
     bodies: Shares,
+    packages: Shares,
     audit_passes: Passes,
     audit_queries: Queries,
     work: Work,
@@ -128,6 +129,7 @@ impl Gateway {
             calls: Shares::of(config.max_concurrent_calls.get()),
             requests: Shares::of(config.requests()),
             bodies: Shares::of(config.body_memory()),
+            packages: Shares::of(config.body_memory()),
             prover: operator.prover(),
             audit_passes: Passes::default(),
             audit_queries: Queries::new(),
@@ -233,6 +235,11 @@ impl Gateway {
     /// Requests of known callers that are not answered to the end.
     pub(crate) fn requests(&self) -> &Shares {
         &self.0.requests
+    }
+
+    /// Bytes of packages that are installed or wait to be.
+    pub(crate) fn packages(&self) -> &Shares {
+        &self.0.packages
     }
 
     /// Bytes of bodies that are being read.

@@ -242,7 +242,14 @@ impl Vault {
         self.inner.audit.append(record(Outcome::Intent)).await?;
         let user = owner_column(actor, owner);
         let turn = self.inner.flights.turn(&(actor.tenant.clone(), user.cloned(), service.clone())).await;
-        let found = self.inner.store.connections().get(&actor.tenant, user, service).await?.map(Found::of);
+        let found = match self.inner.store.connections().get(&actor.tenant, user, service).await {
+            Ok(found) => found.map(Found::of),
+            Err(error) => {
+                let failed: Result<ConnectionInfo, VaultError> = Err(error.into());
+                self.inner.audit.append(record(outcome(&failed))).await?;
+                return failed;
+            }
+        };
         let given_up = match &found {
             Some(found) => self.given_up(found).await,
             None => None,

@@ -121,10 +121,13 @@ impl Executor {
             .detail("cron", self.0.parts.audit.redactor().text(&request.cron))
             .detail("jitter_seconds", request.jitter_seconds);
         let made = self.make_schedule(principal, request, &record).await;
-        if let Err(error) = &made {
-            let refusal = Outcome::denied(error.code());
-            self.0.parts.audit.append(record.then(Action::ScheduleCreate, refusal)).await?;
-        }
+        let refusal = match &made {
+            // What could not be recorded was taken back.
+            Ok(_) | Err(CallError::Audit(_)) => return made,
+            Err(error @ (CallError::Store(_) | CallError::Vault(_))) => Outcome::failed(error.code()),
+            Err(error) => Outcome::denied(error.code()),
+        };
+        self.0.parts.audit.append(record.then(Action::ScheduleCreate, refusal)).await?;
         made
     }
 
@@ -179,7 +182,13 @@ impl Executor {
             Added::UserFull => return Err(ScheduleError::TooMany { of: "the user", most: of_user }.into()),
             Added::TenantFull => return Err(ScheduleError::TooMany { of: "the tenant", most: of_tenant }.into()),
         }
-        parts.audit.append(record).await?;
+        if let Err(unrecorded) = parts.audit.append(record).await {
+            // It does not fire where nobody can see that it was made.
+            if let Err(error) = parts.store.schedules().remove(&principal.tenant, Some(&principal.user), id).await {
+                tracing::error!(%error, schedule = %id, "a schedule that is not recorded could not be taken back");
+            }
+            return Err(unrecorded.into());
+        }
         Ok(view)
     }
 

@@ -12,7 +12,7 @@ use http::StatusCode;
 use sophon_audit::{Action, Outcome, Record};
 use sophon_executor::Results;
 use sophon_store::KeyRow;
-use sophon_types::KeyId;
+use sophon_types::{Fault as _, KeyId};
 
 /// The longest label.
 const LONGEST_LABEL: usize = 200;
@@ -63,7 +63,10 @@ pub(crate) async fn create(
         };
         gateway.audit().append(record(Outcome::Intent)).await?;
         let generation = gateway.authenticator().generation();
-        gateway.store().keys().insert(row.clone()).await?;
+        if let Err(error) = gateway.store().keys().insert(row.clone()).await {
+            gateway.audit().append(record(Outcome::failed(error.code()))).await?;
+            return Err(error.into());
+        }
         gateway.authenticator().made(generation, &row);
         gateway.audit().append(record(Outcome::Ok)).await?;
         Ok(KeyView::from(row))
@@ -88,8 +91,16 @@ pub(crate) async fn revoke(
         };
         gateway.audit().append(record(Outcome::Intent)).await?;
         let now = gateway.clock().now();
-        let revoked = gateway.store().keys().revoke(&caller.principal.tenant, id, now).await?;
+        let revoked = gateway.store().keys().revoke(&caller.principal.tenant, id, now).await;
+        // Whatever is said of it: the change may have been made.
         gateway.authenticator().forget(id);
+        let revoked = match revoked {
+            Ok(revoked) => revoked,
+            Err(error) => {
+                gateway.audit().append(record(Outcome::failed(error.code()))).await?;
+                return Err(error.into());
+            }
+        };
         if revoked.is_none() {
             gateway.audit().append(record(Outcome::Failed { code: "not_found".into() })).await?;
             return Err(GatewayError::NotFound { what: format!("key {id}") }.into());

@@ -34,6 +34,15 @@ pub(crate) async fn install(
     if package.len() > most {
         return Err(GatewayError::BodyTooLarge { limit: most }.into());
     }
+    // It may wait for its turn for minutes, and is no body of a request any more: those are many, and small.
+    let waits = match caller.standing.is_operator() {
+        true => None,
+        false => {
+            let busy = || GatewayError::Busy { what: "packages", setting: "max_package_bytes" };
+            Some(gateway.packages().take(&caller.principal, package.len()).ok_or_else(busy)?)
+        }
+    };
+    drop(memory);
     let request = InstallRequest {
         package,
         envelope: body.signature.map(|envelope| Bytes::from(envelope.get().to_owned())),
@@ -46,7 +55,7 @@ pub(crate) async fn install(
     };
     let view = detached(async move {
         let installed = gateway.executor().install(&caller.principal, request).await;
-        drop(memory);
+        drop(waits);
         Ok(installed?)
     })
     .await?;

@@ -159,7 +159,7 @@ const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: cl
 
 /// What comes at once or, in a test, soon: never after a place became free.
 async fn exchange_soon(address: SocketAddr, request: &str) -> String {
-    let answer = tokio::time::timeout(Duration::from_secs(5), exchange(address, request)).await;
+    let answer = tokio::time::timeout(Duration::from_secs(60), exchange(address, request)).await;
     answer.expect("nobody waits for a place")
 }
 

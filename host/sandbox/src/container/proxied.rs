@@ -91,6 +91,11 @@ impl Proxied {
             while let Some(bytes) = from_sandbox.recv().await {
                 waiting.fetch_sub(cost(&bytes), Ordering::Relaxed);
                 if writing.write_all(&bytes).await.is_err() {
+                    // What comes now is dropped, and what has come takes no room any more.
+                    from_sandbox.close();
+                    while let Some(bytes) = from_sandbox.recv().await {
+                        waiting.fetch_sub(cost(&bytes), Ordering::Relaxed);
+                    }
                     return;
                 }
             }
