@@ -94,30 +94,18 @@ impl Executor {
         check_hosts(&ready, &request)?;
         let wheels = self.gather(record(Action::SkillRequirements, principal, &manifest.name), &ready).await?;
         let _keeping = self.0.wheels.lock().await;
-        let installed = self.put_in_force(principal, ready, envelope, request, wheels).await;
+        let record =
+            described(record(Action::SkillInstall, principal, &manifest.name), ready.skill.package(), &request);
+        parts.audit.append(record.clone()).await?;
+        let installed = self.put_in_force(principal, &record, ready, envelope, request, wheels).await;
+        let installed = self.told(record, Action::SkillInstall, installed).await;
         // Those of what it replaces, or of this one where it was not kept.
         self.sweep_wheels().await;
         installed
     }
 
-    /// Makes what was checked durable, and what is in force.
+    /// Makes what was checked, and recorded as meant, durable, and what is in force.
     async fn put_in_force(
-        &self,
-        principal: &Principal,
-        ready: Ready,
-        envelope: Option<String>,
-        request: InstallRequest,
-        wheels: Vec<Wheel>,
-    ) -> Result<SkillView, InstallError> {
-        let parts = &self.0.parts;
-        let (manifest, package) = (ready.skill.manifest(), ready.skill.package());
-        let record = described(record(Action::SkillInstall, principal, &manifest.name), package, &request);
-        parts.audit.append(record.clone()).await?;
-        let kept = self.keep_installed(principal, &record, ready, envelope, request, wheels).await;
-        self.told(record, Action::SkillInstall, kept).await
-    }
-
-    async fn keep_installed(
         &self,
         principal: &Principal,
         record: &Record,

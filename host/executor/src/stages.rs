@@ -177,17 +177,17 @@ impl Executor {
             Admission::Ask(to_ask) => return self.ask(*to_ask, key).await,
         };
         // Before it takes a place: a component that has to be compiled first waits for a compiler, and whoever can run does.
-        tokio::select! {
+        let prepared = tokio::select! {
             biased;
-            prepared = self.prepared(&admitted.ready) => drop(prepared?),
+            prepared = self.prepared(&admitted.ready) => prepared?,
             () = tell.closed() => return Err(CallError::Abandoned),
-        }
+        };
         let place = inner.places.take(&principal.tenant, &principal.user).await?;
         if tell.is_closed() {
             // Nothing of the call has happened, and nobody waits for it.
             return Err(CallError::Abandoned);
         }
-        self.commence(principal, admitted, key, place).await
+        self.commence(principal, admitted, prepared, key, place).await
     }
 
     /// Makes an admitted call that has its place durable.
@@ -195,6 +195,7 @@ impl Executor {
         &self,
         principal: &Principal,
         admitted: Admitted,
+        prepared: Prepared,
         key: Option<String>,
         place: Place,
     ) -> Result<Start, CallError> {
@@ -202,7 +203,7 @@ impl Executor {
         if inner.flights.ended() {
             return Err(CallError::ShuttingDown);
         }
-        let (prepared, connections, used) = self.make_ready(principal, &admitted).await?;
+        let (connections, used) = self.make_ready(principal, &admitted).await?;
         let (row, view) = self.announce(
             admitted.approved.request(),
             &admitted.tool,
@@ -236,13 +237,12 @@ impl Executor {
         Ok(Start::Now(Box::new(ReadyToRun { run, approved: admitted.approved, intent, place })))
     }
 
-    /// Maps the component and looks the connections up; then what was true when the call was assessed must still be.
+    /// Looks the connections up; then what was true when the call was assessed must still be.
     async fn make_ready(
         &self,
         principal: &Principal,
         admitted: &Admitted,
-    ) -> Result<(Prepared, Arc<[Connection]>, Used), CallError> {
-        let prepared = self.prepared(&admitted.ready).await?;
+    ) -> Result<(Arc<[Connection]>, Used), CallError> {
         let (connections, credentials) = self.connections(principal, &admitted.ready).await?;
         let manifest = admitted.ready.skill.manifest();
         let mut defaults = self.defaults(principal, manifest, &manifest.tools[admitted.index]).await?;
@@ -255,7 +255,7 @@ impl Executor {
         if admitted.shown.as_ref().is_some_and(|shown| !FromConnection::are_the_same(shown, &defaults)) {
             return Err(DeskError::Superseded(Stale::Connection).into());
         }
-        Ok((prepared, connections, Used { credentials, defaults }))
+        Ok((connections, Used { credentials, defaults }))
     }
 
     /// The row and the view that a new call begins with.
@@ -300,10 +300,10 @@ impl Executor {
     ) -> Result<CallView, CallError> {
         let (call, tool) = (approved.request().call, approved.tool().name.clone());
         let record = noted(record, &approved);
-        drop(self.prepared(&ready).await?);
+        let prepared = self.prepared(&ready).await?;
         let place = self.place_until(principal, self.0.steady.now().plus(STEP_WAITS)).await?;
         let admitted = Admitted { approved, ready, index, tool, record, shown };
-        if let Start::Now(ready) = self.commence(principal, admitted, None, place).await? {
+        if let Start::Now(ready) = self.commence(principal, admitted, prepared, None, place).await? {
             let ReadyToRun { run, approved, intent, place } = *ready;
             run.see_through(approved, intent, place).await;
         }
@@ -452,9 +452,9 @@ impl Executor {
         let value = approved.request().arguments.value();
         let shown = question.defaults().iter().filter(|default| default.is_taken(value)).cloned().collect();
         let admitted = Admitted { approved, ready, index, tool, record, shown: Some(shown) };
-        drop(self.prepared(&admitted.ready).await?);
+        let prepared = self.prepared(&admitted.ready).await?;
         let place = self.place_until(&principal, answer.start_by()).await?;
-        let (prepared, connections, used) = self.make_ready(&principal, &admitted).await?;
+        let (connections, used) = self.make_ready(&principal, &admitted).await?;
         let asked = admitted.approved.request();
         let now = inner.parts.clock.now();
         let view = beginning(asked, &admitted.tool, admitted.approved.risk(), CallStatus::Running, now);
